@@ -1,0 +1,52 @@
+"""Which frames are reference frames: over a whole clip, or so far in a stream."""
+
+from dataclasses import dataclass, field
+
+__all__ = ["OnlineReferences", "spread_references"]
+
+
+def spread_references(frame_count: int, count: int) -> list[int]:
+    """Indices of `count` reference frames spread evenly over a clip, first and last frame included.
+
+    `round(i * (n - 1) / (count - 1))` for i = 0 .. count-1, Python's rounding, duplicates kept, ascending:
+    mmtracking's `test_with_adaptive_stride`. One reference frame is the middle one, a case the published
+    code does not have.
+
+    Raises:
+        ValueError: `frame_count` is not positive or `count` is negative.
+    """
+    if frame_count < 1 or count < 0:
+        raise ValueError(f"need at least one frame and no negative count, got {frame_count} and {count}")
+    if count == 1:
+        return [(frame_count - 1) // 2]
+    return [round(i * (frame_count - 1) / (count - 1)) for i in range(count)]
+
+
+@dataclass(slots=True, kw_only=True)
+class OnlineReferences:
+    """Which of the frames seen so far stay in a bank of fixed capacity, evenly spread over the past.
+
+    Frames whose position is a multiple of `stride` are kept. When one too many is kept, the stride doubles
+    and every other frame leaves, so that between capacity/2 and capacity frames always cover the whole past.
+    """
+
+    capacity: int
+    stride: int = 1
+    kept: list[int] = field(default_factory=list)
+
+    def offer(self, position: int) -> tuple[bool, list[int]]:
+        """Offer the frame at `position` (0, 1, 2, ... in order).
+
+        Returns:
+            Whether the frame is to be kept, and the positions that leave the bank because of it.
+        """
+        if self.capacity < 1 or position % self.stride:
+            return False, []
+        self.kept.append(position)
+        if len(self.kept) <= self.capacity:
+            return True, []
+        self.stride *= 2
+        leaving = [p for p in self.kept if p % self.stride]
+        self.kept = [p for p in self.kept if p % self.stride == 0]
+        stays = position not in leaving
+        return stays, [p for p in leaving if p != position]

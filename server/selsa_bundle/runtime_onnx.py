@@ -1,0 +1,138 @@
+"""The ONNX Runtime side of the engine protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from selsa_bundle.contract import Dimensions, EngineContract, EngineName, TensorSpec, contract_for
+from selsa_bundle.engine import DetectionBatch, EngineInfo, Float, FrameBatch, Int, ReferenceBank
+from selsa_bundle.errors import ContractError, EngineError
+
+__all__ = ["OnnxEngines", "RuntimeOptions"]
+
+ORT_DTYPES = {
+    "tensor(uint8)": "uint8",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+    "tensor(float)": "float32",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """How ONNX Runtime runs the engines.
+
+    Attributes:
+        threads: threads of one operator; 0 lets the runtime take one per physical core.
+        providers: execution providers, first choice first.
+    """
+
+    threads: int = 0
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+
+
+class OnnxEngines:
+    """A bundle's two engines in ONNX Runtime. See `selsa_bundle.engine.Engines`."""
+
+    def __init__(self, frame: Path, sequence: Path, dimensions: Dimensions, options: RuntimeOptions) -> None:
+        """Create both sessions and check their tensors against the contract.
+
+        Raises:
+            EngineError: ONNX Runtime cannot load a file.
+            ContractError: an engine's tensors are not those of the contract.
+        """
+        self._dimensions = dimensions
+        self._frame = _session(frame, options)
+        self._sequence = _session(sequence, options)
+        _check_contract("frame", frame, self._frame, dimensions)
+        _check_contract("sequence", sequence, self._sequence, dimensions)
+        self._info = EngineInfo(provider=self._frame.get_providers()[0], precision="fp32")
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The fixed dimensions P, C, S and D."""
+        return self._dimensions
+
+    @property
+    def info(self) -> EngineInfo:
+        """The execution provider that ONNX Runtime chose."""
+        return self._info
+
+    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
+        """Run the frame engine; see the protocol."""
+        out = _run(self._frame, {"frames": frames, "image_size": image_size})
+        return FrameBatch(boxes=out[0], valid=out[1], queries=out[2], memory=out[3])
+
+    def run_sequence(
+        self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
+    ) -> DetectionBatch:
+        """Run the sequence engine; see the protocol."""
+        feeds = {
+            "boxes": batch.boxes,
+            "valid": batch.valid,
+            "queries": batch.queries,
+            "memory": batch.memory,
+            "image_size": image_size,
+            "scale_factor": scale_factor,
+            "bank": bank.memory,
+            "bank_valid": bank.valid,
+        }
+        out = _run(self._sequence, feeds)
+        return DetectionBatch(boxes=out[0], scores=out[1], labels=out[2], count=out[3])
+
+
+def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    # Frame sizes vary from video to video: without these two the arena and the memory plan keep the largest
+    # of every size ever seen.
+    settings.enable_mem_pattern = False
+    settings.enable_cpu_mem_arena = True
+    try:
+        return ort.InferenceSession(str(path), settings, providers=list(options.providers))
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base but Exception
+        raise EngineError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
+
+
+def _run(session: ort.InferenceSession, feeds: Mapping[str, npt.NDArray[Any]]) -> Sequence[Any]:
+    try:
+        result: Sequence[Any] = session.run(None, dict(feeds))
+    except Exception as error:  # noqa: BLE001 - as above
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
+        raise EngineError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error
+    return result
+
+
+def _check_contract(engine: EngineName, path: Path, session: ort.InferenceSession, dims: Dimensions) -> None:
+    contract: EngineContract = contract_for(engine, dims)
+    _check_tensors(path, "inputs", contract.inputs, session.get_inputs())
+    _check_tensors(path, "outputs", contract.outputs, session.get_outputs())
+
+
+def _check_tensors(path: Path, side: str, want: Sequence[TensorSpec], found: Sequence[Any]) -> None:
+    if [spec.name for spec in want] != [node.name for node in found]:
+        names = ", ".join(node.name for node in found)
+        allowed = ", ".join(spec.name for spec in want)
+        raise ContractError(f"{path}: {side} are ({names}), the tensor contract has ({allowed})")
+    for spec, node in zip(want, found, strict=True):
+        dtype = ORT_DTYPES.get(node.type, node.type)
+        if dtype != spec.dtype or not _shape_fits(spec.shape, node.shape):
+            raise ContractError(f"{path}: {node.name} is {dtype} {node.shape}, the tensor contract has {spec}")
+
+
+def _shape_fits(want: tuple[int | str, ...], found: Sequence[int | str | None]) -> bool:
+    """A fixed dimension must be the same number; a dynamic one must be dynamic."""
+    return len(want) == len(found) and all(
+        w == f if isinstance(w, int) else not isinstance(f, int) for w, f in zip(want, found, strict=True)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,149 @@
+"""Errors of the server, each with its HTTP status and a code that never changes.
+
+    DetectError
+    ├── RequestError        the request itself: empty, malformed, too large, of the wrong type
+    ├── ParameterError      a parameter has a value that is not allowed
+    ├── VideoError          the bytes are no video, or one that cannot be decoded or is over a limit
+    ├── OverloadError       no room right now; carries `retry_after`
+    └── EngineFailureError  an engine failed; ours, not the caller's
+
+The message is for the person who sent the video: it names the value, what is allowed and what to do.
+"""
+
+from typing import ClassVar, Final
+
+from selsa_server.schema import ErrorRecord, Problem
+
+__all__ = [
+    "TITLES",
+    "DetectError",
+    "EngineFailureError",
+    "OverloadError",
+    "ParameterError",
+    "RequestError",
+    "VideoError",
+]
+
+# code -> (status, title). The codes are part of the interface.
+TITLES: Final[dict[str, tuple[int, str]]] = {
+    "malformed_request": (400, "The request is malformed"),
+    "empty_body": (400, "The request has no body"),
+    "not_found": (404, "There is nothing at this address"),
+    "method_not_allowed": (405, "This address does not take this method"),
+    "not_acceptable": (406, "None of the accepted media types can be given"),
+    "request_timeout": (408, "The upload came too slowly"),
+    "body_too_large": (413, "The upload is too large"),
+    "video_too_long": (413, "The video is too long"),
+    "too_many_frames": (413, "The video has too many frames"),
+    "frame_too_large": (413, "The frames are too large"),
+    "unsupported_media_type": (415, "The content type is not a video's"),
+    "not_a_video": (415, "The file is not a video"),
+    "no_video_stream": (415, "The file has no video stream"),
+    "invalid_parameter": (422, "A parameter has a value that is not allowed"),
+    "no_frames": (422, "The video has no frames"),
+    "undecodable": (422, "The video cannot be decoded"),
+    "truncated": (422, "The video is cut off"),
+    "engine_failed": (500, "The detection engine failed"),
+    "internal_error": (500, "The server failed"),
+    "server_busy": (503, "The server is busy"),
+    "deadline_exceeded": (504, "The request took too long"),
+}
+
+
+class DetectError(Exception):
+    """Base: an error with a `code` of `TITLES` and a `detail` sentence."""
+
+    codes: ClassVar[frozenset[str]] = frozenset(TITLES)
+
+    def __init__(
+        self, code: str, detail: str, *, parameter: str | None = None, allowed: str | None = None
+    ) -> None:
+        if code not in self.codes:
+            raise ValueError(f"{type(self).__name__} has no code {code!r}")
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.parameter = parameter
+        self.allowed = allowed
+        self.status, self.title = TITLES[code]
+
+    def problem(self, request_id: str | None = None) -> Problem:
+        """This error as the body of an `application/problem+json` response."""
+        return Problem(
+            type=f"urn:selsa:problem:{self.code}",
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            parameter=self.parameter,
+            allowed=self.allowed,
+            request_id=request_id,
+        )
+
+    def record(self, emitted: int) -> ErrorRecord:
+        """This error as the last record of a stream that had begun."""
+        return ErrorRecord(
+            code=self.code, status=self.status, title=self.title, detail=self.detail, emitted=emitted
+        )
+
+
+class RequestError(DetectError):
+    """The request itself is at fault, before its bytes were looked at as a video."""
+
+    codes = frozenset(
+        {
+            "malformed_request",
+            "empty_body",
+            "not_found",
+            "method_not_allowed",
+            "not_acceptable",
+            "request_timeout",
+            "body_too_large",
+            "unsupported_media_type",
+        }
+    )
+
+
+class ParameterError(DetectError):
+    """A parameter has a value that is not allowed; `parameter` and `allowed` say which and what is."""
+
+    codes = frozenset({"invalid_parameter"})
+
+    def __init__(self, parameter: str, detail: str, allowed: str) -> None:
+        super().__init__("invalid_parameter", detail, parameter=parameter, allowed=allowed)
+
+
+class VideoError(DetectError):
+    """The bytes are no video, cannot be decoded, or are over a limit."""
+
+    codes = frozenset(
+        {
+            "video_too_long",
+            "too_many_frames",
+            "frame_too_large",
+            "not_a_video",
+            "no_video_stream",
+            "no_frames",
+            "undecodable",
+            "truncated",
+        }
+    )
+
+
+class OverloadError(DetectError):
+    """No room right now."""
+
+    codes = frozenset({"server_busy"})
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__("server_busy", detail)
+        self.retry_after = retry_after
+
+
+class EngineFailureError(DetectError):
+    """An engine failed on valid input."""
+
+    codes = frozenset({"engine_failed"})
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("engine_failed", detail)

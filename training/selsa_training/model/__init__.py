@@ -1,0 +1,1 @@
+"""The SELSA detector, one idea a file."""
