@@ -1,0 +1,105 @@
+"""The two stages of the detector as ONNX graphs with dynamic batch, height, width and reference count."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim
+
+from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
+from selsa_export.operators import OPSETS, TRANSLATIONS
+from selsa_training.config import ModelConfig
+from selsa_training.model.detector import FrameStage, SelsaDetector, SequenceStage
+
+__all__ = ["dimensions_of", "write_graph"]
+
+# Sizes the graphs are traced with: all different and none of them 1, so that no dynamic dimension is taken
+# for a constant or for another.
+TRACE_BATCH = 2
+TRACE_SIZE = (96, 160)
+TRACE_REFERENCES = 3
+
+
+def dimensions_of(config: ModelConfig) -> Dimensions:
+    """The fixed dimensions of a configuration's engines."""
+    return Dimensions(
+        proposals=config.proposals.proposals,
+        width=config.head.width,
+        stages=config.head.stages,
+        detections=config.detections.detections,
+    )
+
+
+def write_graph(engine: EngineName, detector: SelsaDetector, path: Path) -> EngineContract:
+    """Write one engine of `detector` (in evaluation mode, on the CPU) to `path` as ONNX.
+
+    Returns:
+        The tensor contract that the graph was written to.
+    """
+    dims = dimensions_of(detector.config)
+    contract = contract_for(engine, dims)
+    stage: nn.Module = FrameStage(detector) if engine == "frame" else SequenceStage(detector)
+    with _quiet():
+        program = torch.onnx.export(
+            stage,
+            _example(engine, dims),
+            dynamo=True,
+            opset_version=OPSETS[engine],
+            input_names=[spec.name for spec in contract.inputs],
+            output_names=[spec.name for spec in contract.outputs],
+            dynamic_shapes=_dynamic_shapes(contract),
+            custom_translation_table=TRANSLATIONS,
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    program.save(str(path), include_initializers=True, external_data=False)
+    return contract
+
+
+def _dynamic_shapes(contract: EngineContract) -> tuple[dict[int, Any], ...]:
+    """Every dimension that the contract names by a letter is dynamic."""
+    return tuple(
+        {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str)}
+        for spec in contract.inputs
+    )
+
+
+def _example(engine: EngineName, dims: Dimensions) -> tuple[torch.Tensor, ...]:
+    """Inputs to trace with; their values do not matter, but boxes have an area."""
+    b, (h, w) = TRACE_BATCH, TRACE_SIZE
+    p, c, s = dims.proposals, dims.width, dims.stages
+    image_size = torch.tensor([[h, w]] * b)
+    if engine == "frame":
+        return torch.zeros(b, h, w, 3, dtype=torch.uint8), image_size
+    rows = TRACE_REFERENCES * p
+    return (
+        torch.tensor([0.0, 0.0, 32.0, 32.0]).expand(b, p, 4).contiguous(),
+        torch.ones(b, p, dtype=torch.bool),
+        torch.zeros(b, p, c),
+        torch.zeros(b, s, 2, p, c),
+        image_size,
+        torch.ones(b, 2),
+        torch.zeros(s, 2, rows, c),
+        torch.ones(rows, dtype=torch.bool),
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints progress and warns of its own deprecations; neither is for our user."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,168 @@
+"""The detector: exactly the two stages that become the two engines. A clip is detected by composing them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from selsa_training.config import ModelConfig
+from selsa_training.model.aggregation import AggregationHead
+from selsa_training.model.backbone import STRIDE, Backbone
+from selsa_training.model.neck import Neck
+from selsa_training.model.predictor import BoxPredictor, DetectionSelection
+from selsa_training.model.roi_features import RoiFeatures
+from selsa_training.model.rpn import ProposalSelection, RegionProposalNetwork
+
+__all__ = ["Detections", "FrameFeatures", "FrameStage", "SelsaDetector", "SequenceStage", "build_detector"]
+
+
+class FrameFeatures(NamedTuple):
+    """What the frame stage knows of B frames; the tensor contract's frame outputs."""
+
+    boxes: Tensor
+    valid: Tensor
+    queries: Tensor
+    memory: Tensor
+
+
+class Detections(NamedTuple):
+    """What the sequence stage says of B key frames; the tensor contract's sequence outputs."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    count: Tensor
+
+
+class SelsaDetector(nn.Module):
+    """SELSA Faster R-CNN with finished parts passed in; see `build_detector`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        backbone: Backbone,
+        neck: Neck,
+        rpn: RegionProposalNetwork,
+        proposals: ProposalSelection,
+        roi_features: RoiFeatures,
+        head: AggregationHead,
+        predictor: BoxPredictor,
+        detections: DetectionSelection,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.neck = neck
+        self.rpn = rpn
+        self.proposals = proposals
+        self.roi_features = roi_features
+        self.head = head
+        self.predictor = predictor
+        self.detections = detections
+        self.register_buffer("mean", torch.tensor(config.preprocess.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(config.preprocess.std), persistent=False)
+
+    def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
+        """Normalised images with zero padding.
+
+        Args:
+            frames: uint8 or float32 [B, H, W, 3], RGB, resized and padded.
+            image_size: int64 [B, 2], (height, width) without the padding.
+
+        Returns:
+            float32 [B, 3, H, W], (x - mean) / std, exactly 0 in the padding: the published pipeline pads
+            after normalising.
+        """
+        _, height, width, _ = frames.shape
+        inside_h = torch.arange(height, device=frames.device)[None] < image_size[:, :1]
+        inside_w = torch.arange(width, device=frames.device)[None] < image_size[:, 1:]
+        inside = (inside_h[:, :, None] & inside_w[:, None, :])[..., None]
+        normalised = (frames.to(torch.float32) - self.mean) / self.std
+        return torch.where(inside, normalised, normalised.new_zeros(())).permute(0, 3, 1, 2)
+
+    def frame_stage(self, images: Tensor, image_size: Tensor) -> FrameFeatures:
+        """Everything of a frame that does not depend on another frame.
+
+        Args:
+            images: float32 [B, 3, H, W] from `normalise`.
+            image_size: int64 [B, 2].
+        """
+        features = self.neck(self.backbone(images))
+        objectness, deltas = self.rpn(features)
+        boxes, valid = self.proposals(objectness, deltas, image_size)
+        queries, memory = self.head.memorise(self.roi_features(features, boxes))
+        return FrameFeatures(boxes, valid, queries, memory)
+
+    def sequence_stage(
+        self, frame: FrameFeatures, image_size: Tensor, scale_factor: Tensor, bank: Tensor, bank_valid: Tensor
+    ) -> Detections:
+        """Detections of B key frames that share one bank.
+
+        Args:
+            frame: the frame stage's output for the key frames.
+            image_size: int64 [B, 2], (height, width) of the resized frames without padding.
+            scale_factor: float32 [B, 2], resized size / source size along (x, y).
+            bank: float32 [S, 2, R, C], memory of the reference frames' proposals, frame by frame.
+            bank_valid: bool [R].
+        """
+        features = self.head.aggregate(frame.queries, frame.valid, frame.memory, bank, bank_valid)
+        logits, deltas = self.predictor(features)
+        return Detections(
+            *self.detections(logits, deltas, frame.boxes, frame.valid, image_size, scale_factor)
+        )
+
+
+class FrameStage(nn.Module):
+    """The frame engine as a module: inputs and outputs of the tensor contract."""
+
+    def __init__(self, detector: SelsaDetector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, frames: Tensor, image_size: Tensor) -> FrameFeatures:
+        """See the tensor contract."""
+        return self.detector.frame_stage(self.detector.normalise(frames, image_size), image_size)
+
+
+class SequenceStage(nn.Module):
+    """The sequence engine as a module: inputs and outputs of the tensor contract."""
+
+    def __init__(self, detector: SelsaDetector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(
+        self,
+        boxes: Tensor,
+        valid: Tensor,
+        queries: Tensor,
+        memory: Tensor,
+        image_size: Tensor,
+        scale_factor: Tensor,
+        bank: Tensor,
+        bank_valid: Tensor,
+    ) -> Detections:
+        """See the tensor contract."""
+        frame = FrameFeatures(boxes, valid, queries, memory)
+        return self.detector.sequence_stage(frame, image_size, scale_factor, bank, bank_valid)
+
+
+def build_detector(config: ModelConfig) -> SelsaDetector:
+    """The detector of a configuration, with freshly initialised weights, in training mode."""
+    head = config.head
+    backbone = Backbone(config.backbone)
+    return SelsaDetector(
+        config,
+        backbone=backbone,
+        neck=Neck(backbone.channels, config.neck_channels),
+        rpn=RegionProposalNetwork(config.neck_channels, config.rpn_channels, config.anchors.count),
+        proposals=ProposalSelection(config.anchors, config.proposals, STRIDE),
+        roi_features=RoiFeatures(head.roi_size, head.sampling_ratio, STRIDE),
+        head=AggregationHead(config.neck_channels * head.roi_size**2, head.width, head.heads, head.stages),
+        predictor=BoxPredictor(head.width, len(config.classes)),
+        detections=DetectionSelection(config.detections, head.box_std),
+    )

@@ -1,0 +1,93 @@
+"""Class scores and boxes of aggregated proposals, and the detections chosen from them."""
+
+import torch
+from torch import Tensor, nn
+
+from selsa_training.config import DetectionConfig
+from selsa_training.model.boxes import clip_boxes, decode_boxes
+from selsa_training.model.nms import greedy_nms
+
+__all__ = ["BoxPredictor", "DetectionSelection"]
+
+NO_CANDIDATE = -1.0
+
+
+class BoxPredictor(nn.Module):
+    """Class logits (background last) and class-specific box deltas."""
+
+    def __init__(self, width: int, class_count: int) -> None:
+        super().__init__()
+        self.classes = nn.Linear(width, class_count + 1)
+        self.deltas = nn.Linear(width, class_count * 4)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, P, classes + 1] and deltas [B, P, classes * 4] of features [B, P, C]."""
+        return self.classes(features), self.deltas(features)
+
+
+class DetectionSelection(nn.Module):
+    """From class scores and boxes to at most D detections per frame.
+
+    Source: mmdet 2.28 `BBoxHead.get_bboxes` and `multiclass_nms`, `score_thr=0.0001, iou_threshold=0.5,
+    max_per_img=100`.
+    """
+
+    def __init__(self, config: DetectionConfig, box_std: tuple[float, float, float, float]) -> None:
+        super().__init__()
+        self.config = config
+        self.box_std = box_std
+
+    def forward(
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        boxes: Tensor,
+        valid: Tensor,
+        image_size: Tensor,
+        scale_factor: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Detections of each frame, by descending score, zeros in the rows beyond `count`.
+
+        Args:
+            logits: [B, P, classes + 1].
+            deltas: [B, P, classes * 4].
+            boxes: [B, P, 4], proposals, xyxy in pixels of the resized frame.
+            valid: bool [B, P].
+            image_size: int64 [B, 2], (height, width) of the resized frames without padding.
+            scale_factor: float32 [B, 2], resized size / source size along (x, y).
+
+        Returns:
+            detections float32 [B, D, 4] xyxy in source pixels, scores float32 [B, D], labels int64 [B, D],
+            count int64 [B].
+        """
+        batch, proposals, columns = logits.shape
+        classes = columns - 1
+        scores = logits.softmax(-1)[..., :classes]
+        scores = torch.where(valid[..., None], scores, scores.new_tensor(NO_CANDIDATE))
+        decoded = decode_boxes(
+            boxes[:, :, None, :], deltas.reshape(batch, proposals, classes, 4), self.box_std
+        ).reshape(batch, -1, 4)
+        # To source pixels before the suppression, as published: its rounding decides ties of overlap.
+        in_source = clip_boxes(decoded, image_size) / scale_factor.repeat(1, 2)[:, None, :]
+        keep, kept = self._suppress(in_source, scores.reshape(batch, -1), classes)
+        chosen = torch.gather(in_source, 1, keep[..., None].expand(-1, -1, 4))
+        chosen_scores = torch.gather(scores.reshape(batch, -1), 1, keep)
+        return (
+            chosen * kept[..., None],
+            chosen_scores * kept,
+            torch.where(kept, keep % classes, keep.new_zeros(())),
+            kept.sum(1),
+        )
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """Suppression per class by one pass over boxes that are moved apart by class.
+
+        Candidates of class c are shifted by c * (largest candidate coordinate + 1) in float32; the rounding
+        of the shifted boxes is part of the published result.
+        """
+        threshold = self.config.score_threshold
+        candidate = scores > threshold
+        reach = torch.where(candidate, boxes.amax(-1), boxes.new_zeros(())).amax(1) + 1
+        label = torch.arange(boxes.shape[1], device=boxes.device) % classes
+        shifted = boxes + (label.to(boxes.dtype)[None] * reach[:, None])[..., None]
+        return greedy_nms(shifted, scores, self.config.nms_iou, threshold, self.config.detections)
