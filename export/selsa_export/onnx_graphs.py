@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.export import Dim
 
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
 from selsa_export.operators import OPSETS, TRANSLATIONS

@@ -26,8 +26,8 @@ assert _nms.greedy_nms is not None
 
 
 def _greedy_nms(
-    boxes: Any,  # noqa: ANN401 - onnxscript values have no public type
-    scores: Any,  # noqa: ANN401
+    boxes: Any,
+    scores: Any,
     iou_threshold: float,
     score_threshold: float,
     max_output: int,
@@ -49,12 +49,16 @@ def _greedy_nms(
     index = op.Gather(selected, op.Constant(value_int=2), axis=1)
     batch = op.Shape(scores, start=0, end=1)
     zeros = op.Expand(op.Constant(value_ints=[0]), batch)
-    per_frame = op.ScatterElements(zeros, frame, op.Expand(op.Constant(value_ints=[1]), op.Shape(frame)), reduction="add")
+    per_frame = op.ScatterElements(
+        zeros, frame, op.Expand(op.Constant(value_ints=[1]), op.Shape(frame)), reduction="add"
+    )
     before = op.CumSum(per_frame, op.Constant(value_int=0), exclusive=1)
     position = op.Range(op.Constant(value_int=0), op.Squeeze(op.Shape(frame)), op.Constant(value_int=1))
     rank = op.Sub(position, op.Gather(before, frame))
     where = op.Concat(
-        op.Unsqueeze(frame, op.Constant(value_ints=[1])), op.Unsqueeze(rank, op.Constant(value_ints=[1])), axis=1
+        op.Unsqueeze(frame, op.Constant(value_ints=[1])),
+        op.Unsqueeze(rank, op.Constant(value_ints=[1])),
+        axis=1,
     )
     shape = op.Concat(batch, op.Constant(value_ints=[max_output]), axis=0)
     empty = op.Expand(op.Constant(value_ints=[0]), shape)
@@ -64,12 +68,12 @@ def _greedy_nms(
 
 
 def _multi_head_attention(
-    query: Any,  # noqa: ANN401
-    key: Any,  # noqa: ANN401
-    value: Any,  # noqa: ANN401
-    mask: Any,  # noqa: ANN401
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any,
     heads: int,
-) -> Any:  # noqa: ANN401
+) -> Any:
     outputs = opset23.Attention(query, key, value, mask, q_num_heads=heads, kv_num_heads=heads)
     return outputs[0]
 

@@ -65,7 +65,9 @@ def contract_for(engine: EngineName, dims: Dimensions) -> EngineContract:
         spec("memory", "float32", "B", s, 2, p, c),
     )
     if engine == "frame":
-        return EngineContract(inputs=(spec("frames", "uint8", "B", "H", "W", 3), image_size), outputs=per_frame)
+        return EngineContract(
+            inputs=(spec("frames", "uint8", "B", "H", "W", 3), image_size), outputs=per_frame
+        )
     return EngineContract(
         inputs=(
             *per_frame,

@@ -3,6 +3,7 @@
 Shape legend: B frames, P proposals, C feature width, S stages, R rows of the bank, D detections.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,7 +37,7 @@ class FrameBatch:
 
     def __len__(self) -> int:
         """B, the number of frames."""
-        return self.boxes.shape[0]
+        return int(self.boxes.shape[0])
 
     def __getitem__(self, frames: slice) -> "FrameBatch":
         """The same of some of the frames, without copying."""
@@ -48,7 +49,7 @@ class FrameBatch:
         )
 
     @staticmethod
-    def concatenate(batches: "list[FrameBatch]") -> "FrameBatch":
+    def concatenate(batches: "Sequence[FrameBatch]") -> "FrameBatch":
         """One batch of the frames of several; a single one is returned as it is."""
         if len(batches) == 1:
             return batches[0]

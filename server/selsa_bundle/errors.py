@@ -1,10 +1,10 @@
 """Errors of the bundle.
 
-    BundleError
-    ├── ManifestError    manifest.json is missing, unreadable or says something that is not allowed
-    ├── ChecksumError    a file of the bundle is missing or is not the one the manifest describes
-    ├── ContractError    an engine's inputs or outputs are not those of the tensor contract
-    └── EngineError      an engine could not be created or failed while running
+BundleError
+├── ManifestError    manifest.json is missing, unreadable or says something that is not allowed
+├── ChecksumError    a file of the bundle is missing or is not the one the manifest describes
+├── ContractError    an engine's inputs or outputs are not those of the tensor contract
+└── EngineError      an engine could not be created or failed while running
 """
 
 __all__ = ["BundleError", "ChecksumError", "ContractError", "EngineError", "ManifestError"]

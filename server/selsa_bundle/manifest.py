@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -10,7 +10,7 @@ from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contra
 from selsa_bundle.errors import ChecksumError, ManifestError
 from selsa_bundle.preprocess import Preprocess
 
-__all__ = ["MANIFEST_NAME", "EngineFile", "Manifest", "Provenance", "sha256_of"]
+__all__ = ["MANIFEST_NAME", "EngineFile", "Manifest", "Provenance", "StoredFile", "sha256_of"]
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20
@@ -23,14 +23,24 @@ ClassName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f,]{1,100}$")]
 Precision = Literal["fp32"]
 
 
-class EngineFile(BaseModel):
-    """One engine: its file, the file's size in bytes and sha256, and its tensors."""
+class StoredFile(BaseModel):
+    """A file of the bundle: its name, size in bytes and sha256."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: FileName
     bytes: int = Field(gt=0)
     sha256: Sha256
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The description of a file that is there."""
+        return cls(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+class EngineFile(StoredFile):
+    """One engine: its file and its tensors."""
+
     tensors: EngineContract
 
 
@@ -59,6 +69,7 @@ class Manifest(BaseModel):
     dimensions: Dimensions
     reference_frames: int = Field(ge=0, le=64, description="reference frames of the published protocol")
     engines: dict[Precision, dict[EngineName, EngineFile]]
+    parity: StoredFile = Field(description="report of the engines' agreement with torch")
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -99,21 +110,21 @@ class Manifest(BaseModel):
         return self.model_dump_json(indent=2).encode() + b"\n"
 
     def verify_files(self, folder: Path, precision: Precision = "fp32") -> None:
-        """Compare size and sha256 of the engine files in `folder` with this manifest.
+        """Compare size and sha256 of the files in `folder` with this manifest.
 
         Raises:
             ChecksumError: a file is missing or differs.
         """
-        for engine in self.engines[precision].values():
-            path = folder / engine.file
+        for stored in (*self.engines[precision].values(), self.parity):
+            path = folder / stored.file
             if not path.is_file():
                 raise ChecksumError(f"{path} is missing; export the bundle again")
             size = path.stat().st_size
-            if size != engine.bytes:
-                raise ChecksumError(f"{path} has {size} bytes, its manifest says {engine.bytes}")
+            if size != stored.bytes:
+                raise ChecksumError(f"{path} has {size} bytes, its manifest says {stored.bytes}")
             found = sha256_of(path)
-            if found != engine.sha256:
-                raise ChecksumError(f"{path} has sha256 {found}, its manifest says {engine.sha256}")
+            if found != stored.sha256:
+                raise ChecksumError(f"{path} has sha256 {found}, its manifest says {stored.sha256}")
 
 
 def read_manifest_bytes(folder: Path) -> bytes:

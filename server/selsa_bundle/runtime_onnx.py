@@ -97,14 +97,14 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
     settings.enable_cpu_mem_arena = True
     try:
         return ort.InferenceSession(str(path), settings, providers=list(options.providers))
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base but Exception
+    except Exception as error:
         raise EngineError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
 
 
 def _run(session: ort.InferenceSession, feeds: Mapping[str, npt.NDArray[Any]]) -> Sequence[Any]:
     try:
         result: Sequence[Any] = session.run(None, dict(feeds))
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
         raise EngineError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error
     return result
@@ -124,7 +124,9 @@ def _check_tensors(path: Path, side: str, want: Sequence[TensorSpec], found: Seq
     for spec, node in zip(want, found, strict=True):
         dtype = ORT_DTYPES.get(node.type, node.type)
         if dtype != spec.dtype or not _shape_fits(spec.shape, node.shape):
-            raise ContractError(f"{path}: {node.name} is {dtype} {node.shape}, the tensor contract has {spec}")
+            raise ContractError(
+                f"{path}: {node.name} is {dtype} {node.shape}, the tensor contract has {spec}"
+            )
 
 
 def _shape_fits(want: tuple[int | str, ...], found: Sequence[int | str | None]) -> bool:

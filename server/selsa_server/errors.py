@@ -45,6 +45,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "truncated": (422, "The video is cut off"),
     "engine_failed": (500, "The detection engine failed"),
     "internal_error": (500, "The server failed"),
+    "not_ready": (503, "The server is not ready"),
     "server_busy": (503, "The server is busy"),
     "deadline_exceeded": (504, "The request took too long"),
 }

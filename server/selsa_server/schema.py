@@ -52,13 +52,19 @@ class DetectParams(BaseModel):
     )
     score_threshold: float = Field(default=0.05, ge=0, le=1, description="lowest score that is returned")
     max_detections: int | None = Field(
-        default=None, ge=1, le=4096, description="detections per frame at most; default: what the bundle gives"
+        default=None,
+        ge=1,
+        le=4096,
+        description="detections per frame at most; default: what the bundle gives",
     )
     classes: tuple[ClassName, ...] = Field(
         default=(), max_length=1000, description="names of the classes to return, repeatable; default: all"
     )
     reference_frames: int | None = Field(
-        default=None, ge=0, le=64, description="reference frames; default: the bundle's (14 for published models)"
+        default=None,
+        ge=0,
+        le=64,
+        description="reference frames; default: the bundle's (14 for published models)",
     )
     start: float | None = Field(default=None, ge=0, description="seconds; frames before it are left out")
     end: float | None = Field(default=None, gt=0, description="seconds; frames at or after it are left out")

@@ -19,6 +19,7 @@ __all__ = [
 
 BackboneName = Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d"]
 PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, le=1e4)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -30,8 +31,8 @@ class AnchorConfig(_Config):
     """Anchors at stride 16: every ratio (height / width) with every scale, in units of the base size."""
 
     base_size: PositiveInt = 16
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    scales: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    ratios: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0)
+    scales: tuple[PositiveFloat, ...] = (4.0, 8.0, 16.0, 32.0)
 
     @property
     def count(self) -> int:

@@ -90,7 +90,9 @@ class AggregationHead(nn.Module):
             x = x.relu()
         return before_relu[0], torch.stack(memory, dim=1)
 
-    def aggregate(self, queries: Tensor, valid: Tensor, memory: Tensor, bank: Tensor, bank_valid: Tensor) -> Tensor:
+    def aggregate(
+        self, queries: Tensor, valid: Tensor, memory: Tensor, bank: Tensor, bank_valid: Tensor
+    ) -> Tensor:
         """The key side.
 
         Args:

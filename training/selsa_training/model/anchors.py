@@ -1,7 +1,5 @@
 """Anchors of the region proposal network."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +40,4 @@ def _base_anchors(config: AnchorConfig) -> Tensor:
     ratio_h = ratios.sqrt()
     widths = (config.base_size * (1 / ratio_h)[:, None] * scales).reshape(-1)
     heights = (config.base_size * ratio_h[:, None] * scales).reshape(-1)
-    anchors = torch.stack([-widths / 2, -heights / 2, widths / 2, heights / 2], dim=-1)
-    if not all(math.isfinite(value) for value in anchors.flatten().tolist()):
-        raise ValueError(f"anchors are not finite: ratios {config.ratios}, scales {config.scales}")
-    return anchors
+    return torch.stack([-widths / 2, -heights / 2, widths / 2, heights / 2], dim=-1)

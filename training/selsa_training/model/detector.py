@@ -31,7 +31,7 @@ class Detections(NamedTuple):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-    count: Tensor
+    counts: Tensor
 
 
 class SelsaDetector(nn.Module):

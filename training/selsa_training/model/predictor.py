@@ -90,4 +90,5 @@ class DetectionSelection(nn.Module):
         reach = torch.where(candidate, boxes.amax(-1), boxes.new_zeros(())).amax(1) + 1
         label = torch.arange(boxes.shape[1], device=boxes.device) % classes
         shifted = boxes + (label.to(boxes.dtype)[None] * reach[:, None])[..., None]
-        return greedy_nms(shifted, scores, self.config.nms_iou, threshold, self.config.detections)
+        keep, kept = greedy_nms(shifted, scores, self.config.nms_iou, threshold, self.config.detections)
+        return keep, kept

@@ -33,4 +33,5 @@ class RoiFeatures(nn.Module):
         pooled = roi_align(
             features, rois, (self.size, self.size), self.scale, self.sampling_ratio, aligned=True
         )
-        return pooled.reshape(batch, count, -1)
+        features_BPF: Tensor = pooled.reshape(batch, count, -1)
+        return features_BPF

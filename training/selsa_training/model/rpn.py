@@ -64,9 +64,7 @@ class ProposalSelection(nn.Module):
         boxes = clip_boxes(decode_boxes(anchors[order], chosen, UNIT_STD), image_size)
         has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)
         scores = torch.where(has_area, scores, scores.new_tensor(NO_CANDIDATE))
-        keep, valid = greedy_nms(
-            boxes, scores, self.config.nms_iou, NO_CANDIDATE / 2, self.config.proposals
-        )
+        keep, valid = greedy_nms(boxes, scores, self.config.nms_iou, NO_CANDIDATE / 2, self.config.proposals)
         boxes = torch.gather(boxes, 1, keep[..., None].expand(-1, -1, 4))
         return boxes * valid[..., None], valid
 

@@ -1,0 +1,113 @@
+"""What a person at a terminal sees while waiting: a bar for the upload, then one for the frames."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from math import ceil
+from typing import Protocol
+
+from selsa_client.records import StreamRecord
+from selsa_server.schema import DetectParams, FrameRecord, VideoRecord
+
+__all__ = ["Progress", "expected_frames", "no_progress", "terminal_progress"]
+
+
+class Progress(Protocol):
+    """Takes what happens, in order."""
+
+    def upload(self, sent: int, total: int | None) -> None:
+        """`sent` bytes have left, of `total` where that is known."""
+
+    def record(self, record: StreamRecord) -> None:
+        """A record arrived."""
+
+
+@contextmanager
+def no_progress() -> Iterator[Progress]:
+    """Progress that shows nothing."""
+    yield _NoProgress()
+
+
+@contextmanager
+def terminal_progress(params: DetectParams, *, show_frames: bool) -> Iterator[Progress]:
+    """Bars on stderr that go away at the end.
+
+    `show_frames` is False when the records themselves go to the same terminal: they are progress enough.
+    """
+    shown = _TerminalProgress(params, show_frames=show_frames)
+    try:
+        yield shown
+    finally:
+        shown.stop()
+
+
+class _NoProgress:
+    def upload(self, sent: int, total: int | None) -> None:
+        pass
+
+    def record(self, record: StreamRecord) -> None:
+        pass
+
+
+class _TerminalProgress:
+    def __init__(self, params: DetectParams, *, show_frames: bool) -> None:
+        # rich takes longer to import than a short video takes to send; only a terminal needs it.
+        from rich import progress as bars
+        from rich.console import Console
+
+        ends = (bars.TextColumn("{task.description}"), bars.BarColumn())
+        console = Console(stderr=True)
+        self._sending = bars.Progress(
+            *ends,
+            bars.DownloadColumn(),
+            bars.TransferSpeedColumn(),
+            bars.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._detecting = bars.Progress(
+            *ends,
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
+            bars.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._upload = self._sending.add_task("sending", total=None)
+        self._frames = self._detecting.add_task("detecting", total=None, rate="")
+        self._params = params
+        self._show_frames = show_frames
+        self._emitted = 0
+        self._began = 0.0
+
+    def upload(self, sent: int, total: int | None) -> None:
+        description = "waiting for the server" if sent == total else "sending"
+        self._sending.start()
+        self._sending.update(self._upload, completed=sent, total=total, description=description)
+
+    def record(self, record: StreamRecord) -> None:
+        match record:
+            case VideoRecord():
+                self._sending.stop()
+                self._began = time.monotonic()
+                if self._show_frames:
+                    self._detecting.start()
+                    self._detecting.reset(self._frames, total=expected_frames(record, self._params), rate="")
+            case FrameRecord():
+                self._emitted += 1
+                rate = self._emitted / max(time.monotonic() - self._began, 1e-9)
+                self._detecting.update(self._frames, advance=1, rate=f"{rate:.1f} frames/s")
+
+    def stop(self) -> None:
+        self._sending.stop()
+        self._detecting.stop()
+
+
+def expected_frames(video: VideoRecord, params: DetectParams) -> int:
+    """About how many frame records will come: exact without `start` and `end` on a sound video."""
+    share = 1.0
+    if video.duration > 0:
+        end = video.duration if params.end is None else min(params.end, video.duration)
+        share = max(0.0, end - (params.start or 0.0)) / video.duration
+    return ceil(Fraction(round(video.frame_count * share), params.stride))

@@ -1,0 +1,120 @@
+"""From bytes to records, without a transport: lines of bounded length, and their order checked."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import ValidationError
+
+from selsa_client.errors import DetectionFailedError, IncompleteError, WireFormatError
+from selsa_server.schema import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord, parse_record
+
+__all__ = ["LINE_LIMIT", "LineSplitter", "RecordReader", "StreamRecord"]
+
+StreamRecord = VideoRecord | FrameRecord | SummaryRecord
+
+# A frame of 4096 detections is under 1 MiB.
+LINE_LIMIT: Final = 8 * 1024 * 1024
+
+
+class LineSplitter:
+    """Splits bytes that arrive in any pieces into lines; holds one unfinished line at most."""
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._partial = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The lines that `chunk` completes, without their ends; empty lines are left out.
+
+        Raises:
+            WireFormatError: a line is longer than the limit.
+        """
+        *complete, rest = chunk.split(b"\n")
+        for piece in complete:
+            self._append(piece)
+            line = bytes(self._partial)
+            self._partial.clear()
+            if line.strip():
+                yield line
+        self._append(rest)
+
+    def rest(self) -> bytes:
+        """The line that the end of the bytes cut off; empty when they end with a line's end."""
+        return bytes(self._partial)
+
+    def _append(self, piece: bytes) -> None:
+        if len(self._partial) + len(piece) > self._limit:
+            raise WireFormatError(f"A line of the answer is longer than {self._limit} bytes")
+        self._partial += piece
+
+
+class RecordReader:
+    """Checks the order of records: one `video`, the frames, then one `summary` or `error` and no more."""
+
+    def __init__(self, line_limit: int = LINE_LIMIT) -> None:
+        self._lines = LineSplitter(line_limit)
+        self.video: VideoRecord | None = None
+        self.summary: SummaryRecord | None = None
+        self.emitted = 0
+
+    def feed(self, chunk: bytes) -> Iterator[StreamRecord]:
+        """The records that `chunk` completes.
+
+        Raises:
+            DetectionFailedError: an `error` record arrived.
+            WireFormatError: a line is no record or stands where it may not.
+        """
+        for line in self._lines.feed(chunk):
+            yield self._accept(_parse(line))
+
+    def finish(self) -> Iterator[StreamRecord]:
+        """The record that stands at the end of the bytes without a line's end, if any; call it at the end.
+
+        Raises:
+            IncompleteError: the last record has not arrived.
+            DetectionFailedError, WireFormatError: as `feed`.
+        """
+        rest = self._lines.rest()
+        if rest.strip():
+            try:
+                record = _parse(rest)
+            except WireFormatError as error:
+                raise self.incomplete("the answer ends in the middle of a record") from error
+            yield self._accept(record)
+        if self.summary is None:
+            raise self.incomplete("the answer ends without its last record")
+
+    def incomplete(self, reason: str) -> IncompleteError:
+        """The error for records that stop here, with what did arrive."""
+        total = f" of at most {self.video.frame_count}" if self.video else ""
+        return IncompleteError(
+            f"The detections are incomplete: {reason}, after {self.emitted}{total} frames",
+            emitted=self.emitted,
+        )
+
+    def _accept(self, record: StreamRecord | ErrorRecord) -> StreamRecord:
+        if self.summary is not None:
+            raise WireFormatError(f"A {record.type} record follows the summary, which must be the last")
+        if isinstance(record, ErrorRecord):
+            raise DetectionFailedError(record)
+        if (self.video is None) != isinstance(record, VideoRecord):
+            problem = "stands before the video record" if self.video is None else "arrived twice"
+            raise WireFormatError(f"A {record.type} record {problem}")
+        match record:
+            case VideoRecord():
+                self.video = record
+            case FrameRecord():
+                self.emitted += 1
+            case SummaryRecord():
+                if record.emitted != self.emitted:
+                    raise self.incomplete(f"the summary counts {record.emitted} frame records")
+                self.summary = record
+        return record
+
+
+def _parse(line: bytes) -> StreamRecord | ErrorRecord:
+    try:
+        return parse_record(line)
+    except ValidationError as error:
+        start = line[:80].decode("utf-8", errors="replace")
+        raise WireFormatError(f"A line of the answer is no record: {start!r}") from error

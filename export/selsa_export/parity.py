@@ -1,0 +1,246 @@
+"""Parity: the exported engines in ONNX Runtime against the model in torch, on the same frames.
+
+Every tensor of the contract is compared. Proposals and detections are matched by their boxes, because equal
+scores may come in another order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from selsa_bundle.agreement import Agreement, box_iou, compare_detections, match_boxes
+from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
+from selsa_bundle.preprocess import PreparedFrame
+from selsa_training.model.detector import FrameFeatures, SelsaDetector
+
+__all__ = ["ParityReport", "Tolerance", "measure_parity"]
+
+Float = npt.NDArray[np.float32]
+Boxes = tuple[Float, Float, npt.NDArray[np.int64]]
+
+
+class Tolerance(BaseModel):
+    """What rounding explains for fp32 on a CPU; a wrong implementation is far beyond each of them.
+
+    Measured on the published code run twice with other settings: scores differ by at most 5.1e-5, corners by
+    0.004 px at 1920x1080; the mildest wrong implementation tried differs by 1.9e-2 and 2.3 px.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    score: float = 1e-3
+    corner: float = 0.1
+    feature: float = 1e-3
+    unmatched: float = 0.01
+
+
+class ParityReport(BaseModel):
+    """`parity.json` of a bundle."""
+
+    model_config = ConfigDict(frozen=True)
+
+    frames: str
+    sizes: tuple[tuple[int, int], ...]
+    compared_with: str
+    tolerance: Tolerance
+    proposals: int
+    proposals_unmatched: int
+    proposal_corner: float
+    queries: float
+    memory: float
+    detections: int
+    detections_unmatched: int
+    detections_extra: int
+    detection_score: float
+    detection_corner: float
+    detection_threshold: float
+    batched: Literal["equal", "within tolerance", "outside tolerance"]
+
+    def failures(self) -> list[str]:
+        """What lies outside the tolerance, one sentence each; empty if nothing does."""
+        t = self.tolerance
+        allowed_proposals = t.unmatched * self.proposals
+        allowed_detections = t.unmatched * self.detections
+        checks = (
+            (self.proposals == 0, "no frame has a proposal, so nothing was compared"),
+            (
+                self.proposals_unmatched > allowed_proposals,
+                f"{self.proposals_unmatched} of {self.proposals} proposals have no partner",
+            ),
+            (self.queries > t.feature, f"queries differ by {self.queries:.2e} (relative L2)"),
+            (self.memory > t.feature, f"memory differs by {self.memory:.2e} (relative L2)"),
+            (
+                max(self.detections_unmatched, self.detections_extra) > allowed_detections,
+                f"of {self.detections} detections {self.detections_unmatched} are missing and "
+                + f"{self.detections_extra} extra",
+            ),
+            (self.detection_score > t.score, f"scores differ by up to {self.detection_score:.2e}"),
+            (self.detection_corner > t.corner, f"corners differ by up to {self.detection_corner:.3f} px"),
+            (self.batched == "outside tolerance", "a batch of frames gives other detections than each alone"),
+        )
+        return [sentence for failed, sentence in checks if failed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    frames: list[FrameBatch]
+    detections: list[DetectionBatch]
+
+
+def measure_parity(
+    detector: SelsaDetector, engines: Engines, frames: Sequence[PreparedFrame], described: str
+) -> ParityReport:
+    """Run model and engines on a clip and compare everything they say.
+
+    Args:
+        detector: the model in evaluation mode on the CPU.
+        engines: the exported engines.
+        frames: the clip; every frame is a key frame and a reference frame.
+        described: where the frames are from, for the report.
+    """
+    wanted = _run(_TorchEngines(detector), frames)
+    found = _run(engines, frames)
+    proposals = [_compare_proposals(w, f) for w, f in zip(wanted.frames, found.frames, strict=True)]
+    threshold = 0.01
+    agreement = _compare(wanted.detections, found.detections, threshold)
+    return ParityReport(
+        frames=described,
+        sizes=tuple(sorted({(f.pixels.shape[0], f.pixels.shape[1]) for f in frames})),
+        compared_with=f"torch {torch.__version__}",
+        tolerance=Tolerance(),
+        proposals=sum(p.total for p in proposals),
+        proposals_unmatched=sum(p.unmatched for p in proposals),
+        proposal_corner=max(p.corner for p in proposals),
+        queries=max(p.queries for p in proposals),
+        memory=max(p.memory for p in proposals),
+        detections=agreement.compared,
+        detections_unmatched=agreement.unmatched,
+        detections_extra=agreement.extra,
+        detection_score=agreement.score,
+        detection_corner=agreement.corner,
+        detection_threshold=threshold,
+        batched=_batched(engines, frames, found),
+    )
+
+
+def _compare(
+    wanted: Sequence[DetectionBatch], found: Sequence[DetectionBatch], threshold: float
+) -> Agreement:
+    agreement = Agreement()
+    for want, find in zip(wanted, found, strict=True):
+        compare_detections(agreement, _detections(want), _detections(find), threshold=threshold)
+    return agreement
+
+
+def _run(engines: "Engines | _TorchEngines", frames: Sequence[PreparedFrame]) -> _Outputs:
+    batches = [engines.run_frames(f.pixels[None], np.array([f.image_size], np.int64)) for f in frames]
+    bank = _bank(batches)
+    detections = [
+        engines.run_sequence(
+            batch, np.array([f.image_size], np.int64), np.array([f.scale_factor], np.float32), bank
+        )
+        for batch, f in zip(batches, frames, strict=True)
+    ]
+    return _Outputs(batches, detections)
+
+
+def _bank(batches: Sequence[FrameBatch]) -> ReferenceBank:
+    return ReferenceBank(
+        memory=np.concatenate([b.memory[0] for b in batches], axis=2),
+        valid=np.concatenate([b.valid[0] for b in batches]),
+    )
+
+
+def _batched(
+    engines: Engines, frames: Sequence[PreparedFrame], alone: _Outputs
+) -> Literal["equal", "within tolerance", "outside tolerance"]:
+    """The first frame twice in one batch with the second, against each alone."""
+    chosen = [0, *(i for i in (1, 0) if frames[i].pixels.shape == frames[0].pixels.shape)]
+    batch = engines.run_frames(
+        np.stack([frames[i].pixels for i in chosen]),
+        np.array([frames[i].image_size for i in chosen], np.int64),
+    )
+    detections = engines.run_sequence(
+        batch,
+        np.array([frames[i].image_size for i in chosen], np.int64),
+        np.array([frames[i].scale_factor for i in chosen], np.float32),
+        _bank(alone.frames),
+    )
+    agreement, equal = Agreement(), True
+    for position, i in enumerate(chosen):
+        want, found = _detections(alone.detections[i]), _detections(detections, position)
+        equal = equal and _same(want, found)
+        compare_detections(agreement, want, found, threshold=0.01)
+    if equal:
+        return "equal"
+    t = Tolerance()
+    close = not agreement.unmatched and agreement.score <= t.score and agreement.corner <= t.corner
+    return "within tolerance" if close else "outside tolerance"
+
+
+def _same(a: Boxes, b: Boxes) -> bool:
+    return np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) and np.array_equal(a[2], b[2])
+
+
+def _detections(batch: DetectionBatch, frame: int = 0) -> Boxes:
+    count = int(batch.count[frame])
+    return batch.boxes[frame, :count], batch.scores[frame, :count], batch.labels[frame, :count]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proposals:
+    total: int
+    unmatched: int
+    corner: float
+    queries: float
+    memory: float
+
+
+def _compare_proposals(want: FrameBatch, found: FrameBatch) -> _Proposals:
+    """Match the proposals of one frame by their boxes and compare what hangs on them."""
+    boxes, others = want.boxes[0][want.valid[0]], found.boxes[0][found.valid[0]]
+    pairs = match_boxes(box_iou(boxes, others), 0.99) if len(boxes) and len(others) else []
+    mine, theirs = (np.array(side, np.int64) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
+    return _Proposals(
+        total=len(boxes),
+        unmatched=max(len(boxes), len(others)) - len(pairs),
+        corner=float(np.abs(boxes[mine] - others[theirs]).max(initial=0)),
+        queries=_relative(want.queries[0][mine], found.queries[0][theirs]),
+        memory=_relative(want.memory[0][:, :, mine], found.memory[0][:, :, theirs]),
+    )
+
+
+def _relative(want: Float, found: Float) -> float:
+    """L2 of the difference, relative to the L2 of what was wanted."""
+    norm = float(np.linalg.norm(want))
+    return float(np.linalg.norm(want - found)) / norm if norm else 0.0
+
+
+class _TorchEngines:
+    """The model behind the engines' interface."""
+
+    def __init__(self, detector: SelsaDetector) -> None:
+        self._detector = detector
+
+    @torch.inference_mode()
+    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: npt.NDArray[np.int64]) -> FrameBatch:
+        size = torch.from_numpy(image_size)
+        images = self._detector.normalise(torch.from_numpy(frames), size)
+        boxes, valid, queries, memory = (x.numpy() for x in self._detector.frame_stage(images, size))
+        return FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory)
+
+    @torch.inference_mode()
+    def run_sequence(
+        self, batch: FrameBatch, image_size: npt.NDArray[np.int64], scale_factor: Float, bank: ReferenceBank
+    ) -> DetectionBatch:
+        frame = FrameFeatures(
+            *(torch.from_numpy(x) for x in (batch.boxes, batch.valid, batch.queries, batch.memory))
+        )
+        rest = (torch.from_numpy(x) for x in (image_size, scale_factor, bank.memory, bank.valid))
+        boxes, scores, labels, count = (x.numpy() for x in self._detector.sequence_stage(frame, *rest))
+        return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)

@@ -1,0 +1,118 @@
+"""Opening an uploaded file with FFmpeg: which formats, which stream, and nothing but this one file.
+
+Every file is taken as hostile. Playlists and other formats that name further files or addresses are no
+formats here, and the only protocol is the file itself. No message of FFmpeg leaves this module: it has paths.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from selsa_server.errors import VideoError
+from selsa_server.extent import is_mp4
+
+__all__ = ["FORMATS", "VideoLimits", "open_video", "video_stream"]
+
+# Containers of one file. No hls, dash, concat, sdp, image sequences and pipes, subtitles or devices.
+FORMATS: Final = (
+    "asf,av1,avi,dv,flv,h264,hevc,ivf,m4v,matroska,webm,mjpeg_2000,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,"
+    "ogg,rm,vc1,wtv,yuv4mpegpipe"
+)
+STILL_BRANDS: Final = frozenset({"avif", "heic", "heix", "heif", "mif1", "miaf"})
+NOT_A_VIDEO: Final = (
+    "This is no video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoLimits:
+    """The largest video that is taken.
+
+    Attributes:
+        max_duration: seconds.
+        max_frames: frames in the source.
+        max_pixels: pixels of one frame.
+    """
+
+    max_duration: float = 4 * 3600
+    max_frames: int = 1_000_000
+    max_pixels: int = 8192 * 4352
+
+
+@contextmanager
+def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
+    """The file at `path`, opened for reading.
+
+    Raises:
+        VideoError: it is in none of `FORMATS`, or an MP4 without its index.
+    """
+    options = {
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "file",
+        # Holds for the look at the first frames that FFmpeg takes on opening.
+        "max_pixels": str(limits.max_pixels),
+        "max_streams": "64",
+    }
+    try:
+        # The prefix keeps a name with a colon from being read as an address.
+        container = av.open(f"file:{path.absolute()}", "r", options=options, metadata_errors="replace")
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        raise _unreadable(path) from error
+    with container:
+        brand = container.metadata.get("major_brand", "").strip()
+        if brand in STILL_BRANDS:
+            raise VideoError("not_a_video", "The file is a still image; send a video.")
+        yield container
+
+
+def _unreadable(path: Path) -> VideoError:
+    if is_mp4(path):
+        return VideoError(
+            "truncated",
+            "The MP4 file has no readable index (moov): it was cut off before its end or is damaged. "
+            "Send the whole file; without the index no frame can be found, not even with decode=tolerant.",
+        )
+    return VideoError("not_a_video", NOT_A_VIDEO)
+
+
+def video_stream(
+    container: InputContainer, limits: VideoLimits, *, index: int | None = None, threads: int = 1
+) -> VideoStream:
+    """The stream that a player would show, its decoder set up but not opened.
+
+    Args:
+        container: the file.
+        limits: `max_pixels` also holds for sizes that change on the way.
+        index: the stream to take; None for the best one that moves.
+        threads: of the decoder.
+
+    Raises:
+        VideoError: there is none, or no decoder for it.
+    """
+    still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    moving = [stream for stream in container.streams.video if not stream.disposition & still]
+    if not moving:
+        raise VideoError(
+            "no_video_stream",
+            "The file has no video stream (only sound, subtitles or cover art); send a video.",
+        )
+    if index is None:
+        best = container.streams.best("video")
+        index = moving[0].index if best is None else best.index
+    chosen = next((stream for stream in moving if stream.index == index), moving[0])
+    # PyAV's stubs do not say so, but a stream in a codec without decoder has no codec context.
+    if getattr(chosen, "codec_context", None) is None:
+        raise VideoError(
+            "undecodable", "The video is in a codec this server cannot decode; convert it to H.264."
+        )
+    chosen.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+    chosen.thread_type = "NONE" if threads == 1 else "AUTO"
+    chosen.thread_count = threads
+    return chosen

@@ -1,0 +1,59 @@
+"""What every request gets: an id, a line in the log, and an answer even when the code fails."""
+
+import re
+import time
+import uuid
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from selsa_server.errors import DetectError
+from selsa_server.problems import problem_response
+
+__all__ = ["RequestContext"]
+
+HEADER: Final = "X-Request-ID"
+# What goes into logs and headers comes from the client only in this form.
+HARMLESS: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+class RequestContext:
+    """ASGI middleware, the outermost one of ours."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if HARMLESS.match(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        log = structlog.get_logger()
+        begun, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:  # noqa: BLE001 - the last line of defence: log it all, tell the client nothing of it
+            log.exception("failed")
+            if status == 0:
+                error = DetectError(
+                    "internal_error", "The server failed on this request; its log says why, by request_id."
+                )
+                await problem_response(error, request_id)(scope, receive, send_with_id)
+        finally:
+            seconds = round(time.perf_counter() - begun, 3)
+            log.info("request", method=scope["method"], path=scope["path"], status=status, seconds=seconds)

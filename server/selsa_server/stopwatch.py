@@ -1,0 +1,34 @@
+"""Where the time of a run goes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+__all__ = ["Stopwatch"]
+
+
+class Stopwatch:
+    """Seconds spent per part. Parts that run in different threads overlap; each part is one thread's."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        self._seconds = dict.fromkeys(parts, 0.0)
+        self._begun = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Count the block as part of `part`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[part] += time.perf_counter() - begun
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this was made."""
+        return round(time.perf_counter() - self._begun, 6)
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Seconds per part so far."""
+        return {part: round(seconds, 6) for part, seconds in self._seconds.items()}

@@ -1,0 +1,71 @@
+"""The client is light: quick to import, and free of the server's and the training's packages."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = [
+    "numpy",
+    "torch",
+    "torchvision",
+    "cv2",
+    "onnxruntime",
+    "av",
+    "fastapi",
+    "starlette",
+    "orjson",
+    "onnx",
+    "timm",
+]
+
+COMMAND = """
+import sys, contextlib, io, selsa_client.cli as cli
+sys.argv[1:] = %s
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as page:
+    cli.main()
+assert "detect" in page.getvalue()
+"""
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import selsa_client; selsa_client.Client('http://h'); selsa_client.AsyncClient('http://h')",
+        "import selsa_client.cli_detect",
+        COMMAND % "['--help']",
+        COMMAND % "['detect', '--help']",
+    ],
+    ids=["sdk", "detect", "help", "detect help"],
+)
+def test_nothing_heavy_is_imported(statement):
+    code = f"{statement}\nimport sys; print(*(set({HEAVY!r}) & set(sys.modules)))"
+    assert run(code).split() == []
+
+
+def test_importing_takes_less_than_400_ms():
+    code = "import time; t = time.process_time(); import selsa_client; print(time.process_time() - t)"
+    assert min(float(run(code)) for _ in range(3)) < 0.4
+
+
+def test_the_help_page_imports_no_command():
+    code = (
+        COMMAND % "['--help']" + "\n"
+        "print(*(m for m in sys.modules if m.startswith(('selsa_training', 'selsa_export', 'selsa_bundle'))))"
+    )
+    assert run(code).split() == []
+
+
+def test_all_exported_names_exist():
+    import selsa_client
+
+    assert sorted(selsa_client.__all__, key=str) == sorted(set(selsa_client.__all__))
+    assert all(hasattr(selsa_client, name) for name in selsa_client.__all__)
+    assert selsa_client.__version__
+    with pytest.raises(AttributeError):
+        _ = selsa_client.nothing

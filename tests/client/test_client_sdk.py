@@ -1,0 +1,308 @@
+"""Client and AsyncClient do the same, on a transport in the network's place and on a real connection."""
+
+import asyncio
+import inspect
+import io
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from selsa_client import (
+    AsyncClient,
+    BusyError,
+    Client,
+    DetectionFailedError,
+    FrameRecord,
+    IncompleteError,
+    InputError,
+    RejectedError,
+    ResponseError,
+    ServerUnreachableError,
+    WireFormatError,
+)
+from selsa_client.stream import AsyncDetectionStream, DetectionStream
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+class Plain:
+    """Drives `Client`."""
+
+    def __init__(self, handler, **settings):
+        self.client = Client("http://server", transport=httpx.MockTransport(handler), **settings)
+
+    def collect(self, source, **options):
+        return self.client.detect(source, **options).collect()
+
+    def frames(self, source):
+        return list(self.client.detect(source))
+
+    def call(self, name):
+        return getattr(self.client, name)()
+
+
+class Async:
+    """Drives `AsyncClient`, with the same results."""
+
+    def __init__(self, handler, **settings):
+        self.client = AsyncClient("http://server", transport=httpx.MockTransport(handler), **settings)
+
+    def collect(self, source, **options):
+        return asyncio.run(self.client.detect(source, **options).collect())
+
+    def frames(self, source):
+        async def read():
+            return [frame async for frame in self.client.detect(source)]
+
+        return asyncio.run(read())
+
+    def call(self, name):
+        return asyncio.run(getattr(self.client, name)())
+
+
+@pytest.fixture(params=[Plain, Async])
+def client_on(request):
+    return request.param
+
+
+def handler_of(answers, seen=None):
+    """An httpx handler that gives the answers one after the other and notes what it was asked."""
+    answers = iter(answers)
+
+    async def handle(request):
+        body = await request.aread()
+        if seen is not None:
+            seen.append((request, body))
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def handle_plain(request):
+        body = request.read()
+        if seen is not None:
+            seen.append((request, body))
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    class Both:
+        def __call__(self, request):
+            return (handle_plain if isinstance(request.stream, httpx.SyncByteStream) else handle)(request)
+
+    return Both()
+
+
+def test_a_loop_gives_the_frames_in_order(client_on, samples, clip):
+    driver = client_on(handler_of([httpx.Response(200, headers=NDJSON, content=samples.whole)]))
+    frames = driver.frames(clip)
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert all(isinstance(frame, FrameRecord) for frame in frames)
+
+
+def test_the_request_carries_the_file_and_the_parameters(client_on, samples, clip):
+    seen = []
+    driver = client_on(handler_of([httpx.Response(200, headers=NDJSON, content=samples.whole)], seen))
+    document = driver.collect(str(clip), score_threshold=0.5, classes=["dog"], mode="sequence")
+    [(request, body)] = seen
+    assert str(request.url) == "http://server/detect?score_threshold=0.5&classes=dog"
+    assert request.headers["content-length"] == str(clip.stat().st_size)
+    assert request.headers["content-type"] == "application/octet-stream"
+    assert request.headers["user-agent"].startswith("selsa/")
+    assert "transfer-encoding" not in request.headers
+    assert body == clip.read_bytes()
+    assert document.video.width == 64
+    assert len(document.frames) == document.summary.emitted == 3
+
+
+@pytest.mark.parametrize("make", [bytes, io.BytesIO, lambda data: iter([data[:9], b"", data[9:]])])
+def test_bytes_files_and_iterables_are_sent_alike(client_on, samples, make):
+    seen = []
+    data = bytes(range(256)) * 3000
+    driver = client_on(handler_of([httpx.Response(200, headers=NDJSON, content=samples.whole)], seen))
+    driver.collect(make(data))
+    assert seen[0][1] == data
+
+
+def test_asynchronous_iterables_are_sent_by_the_asynchronous_client(samples):
+    async def pieces():
+        yield b"ab"
+        yield b""
+        yield b"c"
+
+    seen = []
+    driver = Async(handler_of([httpx.Response(200, headers=NDJSON, content=samples.whole)], seen))
+    driver.collect(pieces())
+    assert seen[0][1] == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (lambda: httpx.Response(415, content=b"?"), RejectedError),
+        (lambda: httpx.Response(503), BusyError),
+        (lambda: httpx.Response(200, html="<title>Sign in</title>"), ResponseError),
+        (lambda: httpx.Response(301, headers={"Location": "https://x/"}), ResponseError),
+        (lambda: httpx.Response(200, headers=NDJSON, content=b"{}\n"), WireFormatError),
+        (lambda: httpx.Response(200, headers=NDJSON), IncompleteError),
+        (lambda: httpx.ConnectError("refused"), ServerUnreachableError),
+        (lambda: httpx.ReadTimeout("slow"), ServerUnreachableError),
+        (lambda: httpx.RemoteProtocolError("gone"), ServerUnreachableError),
+    ],
+)
+def test_each_failure_is_one_error_of_the_tree(client_on, clip, answer, error):
+    with pytest.raises(error):
+        client_on(handler_of([answer()])).collect(clip)
+
+
+def test_a_failure_after_the_first_frames_is_an_error_not_an_end(client_on, samples, clip):
+    driver = client_on(handler_of([httpx.Response(200, headers=NDJSON, content=samples.failed)]))
+    with pytest.raises(DetectionFailedError, match="send the whole file"):
+        driver.frames(clip)
+
+
+@pytest.mark.parametrize("path", ["missing.mp4", "."])
+def test_a_file_that_cannot_be_read_is_an_input_error_and_nothing_is_sent(client_on, tmp_path, path):
+    with pytest.raises(InputError, match="Cannot read"):
+        client_on(handler_of([])).collect(tmp_path / path)
+
+
+def test_a_parameter_that_is_not_allowed_is_refused_before_anything_is_sent(client_on, clip):
+    with pytest.raises(ValidationError):
+        client_on(handler_of([])).collect(clip, stride=0)
+    with pytest.raises(ValidationError):
+        client_on(handler_of([])).collect(clip, tresh=1)
+
+
+def busy(seconds=0):
+    return httpx.Response(503, headers={"Retry-After": str(seconds)})
+
+
+def test_a_busy_server_is_asked_again_with_the_whole_file(client_on, samples, clip):
+    seen = []
+    answers = [busy(), busy(), httpx.Response(200, headers=NDJSON, content=samples.whole)]
+    driver = client_on(handler_of(answers, seen), retries=2)
+    assert len(driver.frames(clip)) == 3
+    assert [body for _, body in seen] == [clip.read_bytes()] * 3
+
+
+def test_a_file_object_is_sent_again_from_where_it_stood(client_on, samples):
+    seen = []
+    file = io.BytesIO(b"header" + b"video")
+    file.seek(6)
+    answers = [busy(), httpx.Response(200, headers=NDJSON, content=samples.whole)]
+    client_on(handler_of(answers, seen), retries=1).collect(file)
+    assert [body for _, body in seen] == [b"video"] * 2
+    assert [request.headers["content-length"] for request, _ in seen] == ["5", "5"]
+
+
+def test_what_cannot_be_sent_twice_is_not(client_on):
+    with pytest.raises(BusyError):
+        client_on(handler_of([busy()]), retries=5).collect(iter([b"video"]))
+
+
+def test_retries_end(client_on, clip):
+    with pytest.raises(BusyError) as caught:
+        client_on(handler_of([busy(), busy()]), retries=1).collect(clip)
+    assert caught.value.retry_after == 0
+
+
+def test_no_other_error_is_retried(client_on, clip):
+    with pytest.raises(ResponseError):
+        client_on(handler_of([httpx.Response(500)]), retries=5).collect(clip)
+
+
+def test_model_and_ready(client_on, samples):
+    driver = client_on(handler_of([httpx.Response(200, json=samples.video["model"])]))
+    assert driver.call("model").name == "selsa-r18-dc5"
+    assert client_on(handler_of([httpx.Response(200)])).call("ready") is True
+    assert client_on(handler_of([httpx.Response(503)])).call("ready") is False
+    with pytest.raises(RejectedError):
+        client_on(handler_of([httpx.Response(404)])).call("ready")
+    with pytest.raises(WireFormatError):
+        client_on(handler_of([httpx.Response(200, json={})])).call("model")
+
+
+def test_the_video_is_known_once_open_and_the_summary_at_the_end(samples, clip):
+    driver = Plain(handler_of([httpx.Response(200, headers=NDJSON, content=samples.whole)]))
+    stream = driver.client.detect(clip)
+    with pytest.raises(RuntimeError, match="not known"):
+        _ = stream.video
+    with stream:
+        assert stream.video.codec == "ffv1"
+        with pytest.raises(RuntimeError, match="not known"):
+            _ = stream.summary
+        assert len(list(stream)) == 3
+        assert stream.summary.complete
+
+
+def test_the_asynchronous_client_mirrors_the_plain_one():
+    for plain, mirror in ((Client, AsyncClient), (DetectionStream, AsyncDetectionStream)):
+        names = {name for name in dir(plain) if not name.startswith("_")}
+        assert names == {name for name in dir(mirror) if not name.startswith("_")}
+        for name in names:
+            if callable(getattr(plain, name)):
+                ours, theirs = (inspect.signature(getattr(each, name)) for each in (plain, mirror))
+                assert list(ours.parameters) == list(theirs.parameters)
+
+
+def first_frame_then_wait(samples):
+    def answer(handler):
+        handler.begin()
+        handler.wfile.write(samples.ndjson(samples.video, samples.frames[0]))
+        handler.until_gone()
+
+    return answer
+
+
+def test_records_are_given_as_they_come_and_closing_drops_the_connection(stub, samples, clip):
+    stub.answer = first_frame_then_wait(samples)
+    with Client(stub.address) as client, client.detect(clip) as stream:
+        assert next(iter(stream)).index == 0
+        assert not stub.gone.is_set()
+        stream.close()
+        assert stub.gone.wait(5)
+
+
+def test_leaving_an_asynchronous_stream_drops_the_connection(stub, samples, clip):
+    stub.answer = first_frame_then_wait(samples)
+
+    async def read_one():
+        async with AsyncClient(stub.address) as client, client.detect(clip) as stream:
+            return (await anext(aiter(stream))).index
+
+    assert asyncio.run(read_one()) == 0
+    assert stub.gone.wait(5)
+
+
+def test_a_connection_that_breaks_is_incomplete(stub, samples, clip):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/x-ndjson")
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        handler.wfile.write(samples.ndjson(samples.video, samples.frames[0]))
+        handler.close_connection = True
+
+    stub.answer = answer
+    with Client(stub.address) as client, pytest.raises(IncompleteError, match="connection broke") as caught:
+        client.detect(clip).collect()
+    assert caught.value.emitted == 1
+
+
+def test_one_client_serves_many_videos(stub, clip):
+    with Client(stub.address) as client:
+        for _ in range(3):
+            assert len(client.detect(clip).collect().frames) == 3
+    assert [size for _, _, size in stub.requests] == [Path(clip).stat().st_size] * 3
+
+
+def test_an_address_of_nobody_is_unreachable(clip):
+    with (
+        Client("http://127.0.0.1:1") as client,
+        pytest.raises(ServerUnreachableError, match=r"127\.0\.0\.1:1"),
+    ):
+        client.detect(clip).collect()
