@@ -3,7 +3,8 @@
 A server that limits sizes says no after the head of the request and then hangs up, with unread bytes of ours
 behind it. A client that goes on writing meets a reset connection, sends gigabytes for nothing or loses the
 answer (asyncio drops what it has not read once a write fails). So the upload looks for an answer between
-chunks, and gives the server a moment to say no to a large one before the first.
+chunks, and gives the server a moment to say no to a large one before the first. A selsa server that takes a
+video answers when it has all of it.
 """
 
 import time
@@ -43,7 +44,7 @@ class AnswerWatch:
         self.trace(event, info)
 
     def guard(self, chunks: Iterator[bytes], length: int | None) -> Iterator[bytes]:
-        """The chunks, of `length` bytes in all where that is known, up to the moment when the server answers."""
+        """The chunks, `length` bytes in all if that is known, up to the moment when the server answers."""
         for _ in self._steps(length):
             time.sleep(_STEP)
         for chunk in chunks:

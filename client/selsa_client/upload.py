@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
-    "FIRST_CHUNK",
     "AsyncVideoSource",
     "Upload",
     "UploadProgress",

@@ -5,11 +5,16 @@ by position.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Agreement", "box_iou", "compare_detections", "match_boxes"]
+
+# Square pixels below which IoU says nothing, and pixels within which corners coincide then.
+SLIVER: Final = 0.5
+SAME_CORNER: Final = 0.1
 
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
@@ -38,7 +43,7 @@ class Agreement:
 
 
 def box_iou(a: Float, b: Float) -> npt.NDArray[np.float64]:
-    """IoU of every box of `a` [N, 4] with every box of `b` [M, 4], xyxy: float64 [N, M]."""
+    """IoU of every box of `a` [N, 4] with every box of `b` [M, 4], xyxy in pixels: float64 [N, M]."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     top_left = np.maximum(a64[:, None, :2], b64[None, :, :2])
     bottom_right = np.minimum(a64[:, None, 2:], b64[None, :, 2:])
@@ -46,7 +51,9 @@ def box_iou(a: Float, b: Float) -> npt.NDArray[np.float64]:
     area_a, area_b = (np.prod(x[:, 2:] - x[:, :2], axis=-1) for x in (a64, b64))
     union = area_a[:, None] + area_b[None] - overlap
     iou: npt.NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return iou
+    # Boxes clipped to a line have no area to compare; they are the same box if their corners are.
+    apart = np.abs(a64[:, None] - b64[None]).max(axis=-1)
+    return np.where(union < SLIVER, apart < SAME_CORNER, iou)
 
 
 def match_boxes(affinity: npt.NDArray[np.float64], floor: float) -> list[tuple[int, int]]:

@@ -28,7 +28,7 @@ def serve(
     batch: Annotated[int | None, typer.Option(help="Frames in one engine call at most [4].")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
 ) -> None:
-    """Serve a bundle over HTTP. Every option is also an environment variable: SELSA_BUNDLE, SELSA_PORT, ..."""
+    """Serve a bundle over HTTP. Options are environment variables too: SELSA_BUNDLE, SELSA_PORT, ..."""
     given = {key: value for key, value in locals().items() if value is not None}
     settings = _settings(given)
     loaded = _load(settings)

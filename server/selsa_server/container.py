@@ -16,9 +16,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from selsa_server.errors import VideoError
-from selsa_server.extent import is_mp4
+from selsa_server.extent import is_matroska, is_mp4
 
-__all__ = ["FORMATS", "VideoLimits", "open_video", "video_stream"]
+__all__ = ["FORMATS", "NO_FRAMES", "VideoLimits", "open_video", "video_stream"]
 
 # Containers of one file. No hls, dash, concat, sdp, image sequences and pipes, subtitles or devices.
 FORMATS: Final = (
@@ -29,6 +29,8 @@ STILL_BRANDS: Final = frozenset({"avif", "heic", "heix", "heif", "mif1", "miaf"}
 NOT_A_VIDEO: Final = (
     "This is no video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
 )
+
+NO_FRAMES: Final = "The video has not a single frame; record it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,11 @@ class VideoLimits:
     max_frames: int = 1_000_000
     max_pixels: int = 8192 * 4352
 
+    @property
+    def decoder_pixels(self) -> int:
+        """What FFmpeg is told to refuse: more than `max_pixels`, since its frames have margins."""
+        return 2 * self.max_pixels + (1 << 16)
+
 
 @contextmanager
 def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
@@ -57,14 +64,14 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",
         # Holds for the look at the first frames that FFmpeg takes on opening.
-        "max_pixels": str(limits.max_pixels),
+        "max_pixels": str(limits.decoder_pixels),
         "max_streams": "64",
     }
     try:
         # The prefix keeps a name with a colon from being read as an address.
         container = av.open(f"file:{path.absolute()}", "r", options=options, metadata_errors="replace")
     except (av.FFmpegError, ValueError, OverflowError) as error:
-        raise _unreadable(path) from error
+        raise _unreadable(path, error) from error
     with container:
         brand = container.metadata.get("major_brand", "").strip()
         if brand in STILL_BRANDS:
@@ -72,7 +79,9 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
         yield container
 
 
-def _unreadable(path: Path) -> VideoError:
+def _unreadable(path: Path, error: Exception) -> VideoError:
+    if isinstance(error, av.EOFError) and is_matroska(path):
+        return VideoError("no_frames", NO_FRAMES)
     if is_mp4(path):
         return VideoError(
             "truncated",
@@ -112,7 +121,9 @@ def video_stream(
         raise VideoError(
             "undecodable", "The video is in a codec this server cannot decode; convert it to H.264."
         )
-    chosen.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+    # Without these two, decoders paint over damage and say nothing.
+    detect = {"err_detect": "crccheck+explode"}
+    chosen.codec_context.options = {"max_pixels": str(limits.decoder_pixels), **detect}
     chosen.thread_type = "NONE" if threads == 1 else "AUTO"
     chosen.thread_count = threads
     return chosen

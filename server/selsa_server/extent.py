@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["is_mp4", "missing_bytes"]
+__all__ = ["is_matroska", "is_mp4", "missing_bytes"]
 
 MAX_BOXES: Final = 100_000
 EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
@@ -21,6 +21,12 @@ def is_mp4(path: Path) -> bool:
     """Whether the file begins as an MP4 or QuickTime file does."""
     with path.open("rb") as file:
         return file.read(8)[4:] in MP4_BOXES
+
+
+def is_matroska(path: Path) -> bool:
+    """Whether the file begins as a Matroska or WebM file does."""
+    with path.open("rb") as file:
+        return file.read(4) == EBML_MAGIC
 
 
 def missing_bytes(path: Path) -> int:

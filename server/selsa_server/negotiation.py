@@ -8,7 +8,7 @@ __all__ = ["choose_media_type"]
 
 
 def choose_media_type(accept: str | None, offers: Sequence[str]) -> str:
-    """The offer that an `Accept` header rates highest; of equal ones the more explicitly named, then the first.
+    """The offer that an `Accept` header rates highest; of equals the more explicitly named, then the first.
 
     Raises:
         RequestError: the header accepts none of them.
@@ -45,7 +45,7 @@ def _media_range(part: str) -> tuple[str, float]:
 
 
 def _rating(offer: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
-    """(quality, how explicitly: 2 by name, 1 by kind, 0 by */*) that the most explicit matching range gives."""
+    """(quality, how explicitly: 2 by name, 1 by kind, 0 by */*) by the most explicit range."""
     kind = offer.partition("/")[0] + "/*"
     for explicit, name in ((2, offer), (1, kind), (0, "*/*")):
         qualities = [quality for found, quality in ranges if found == name]

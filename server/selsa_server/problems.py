@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from selsa_server.errors import TITLES, DetectError, OverloadError, ParameterError, RequestError
 from selsa_server.schema import PROBLEM_JSON, DetectParams, Problem
 
-__all__ = ["add_problem_handlers", "problem_responses", "problem_response"]
+__all__ = ["add_problem_handlers", "problem_response", "problem_responses"]
 
 CLIENT_CLOSED_REQUEST: Final = 499
 MAX_SHOWN: Final = 100
@@ -99,7 +99,7 @@ def _parameter_error(error: dict[str, Any]) -> ParameterError:
         return ParameterError(name, f"There is no parameter {name[:MAX_SHOWN]!r}; there are {names}.", names)
     message = str(error["msg"]).removeprefix("Value error, ")
     if not where:
-        return ParameterError(name, f"{message[:1].upper()}{message[1:]}.", "start < end")
+        return ParameterError(name, f"{message}.", "start < end")
     allowed = _allowed(name)
     value = repr(error.get("input"))[:MAX_SHOWN]
     return ParameterError(name, f"{name} is {value}; allowed is {allowed}.", allowed)

@@ -47,7 +47,7 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:  # noqa: BLE001 - the last line of defence: log it all, tell the client nothing of it
+        except Exception:  # the last line of defence: log it all, tell the client nothing of it
             log.exception("failed")
             if status == 0:
                 error = DetectError(

@@ -36,6 +36,7 @@ class _OwningResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
+        del scope
 
         async def send_all() -> None:
             head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}

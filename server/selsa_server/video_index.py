@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from selsa_server.container import VideoLimits, open_video, video_stream
+from selsa_server.container import NO_FRAMES, VideoLimits, open_video, video_stream
 from selsa_server.errors import VideoError
 from selsa_server.extent import missing_bytes
 
@@ -115,9 +115,7 @@ def index_video(path: Path, limits: VideoLimits) -> VideoIndex:
         if not packets.pts:
             if damage is not None:
                 raise VideoError("truncated", f"{damage}; none of its frames is there. Send the whole file.")
-            raise VideoError(
-                "no_frames", "The file has a video stream without a single frame; record it again."
-            )
+            raise VideoError("no_frames", NO_FRAMES)
         return _assemble(stream, packets, first, f"{damage}; {ADVICE}." if damage else None, limits)
 
 
@@ -177,7 +175,7 @@ def _declared_frames(container: InputContainer, stream: VideoStream) -> int:
 def _damage(path: Path, container: InputContainer, stream: VideoStream, packets: _Packets) -> str | None:
     missing = missing_bytes(path)
     if missing:
-        return f"The file is cut off: its container says it has {missing} bytes more"
+        return f"The file is cut off: its container says that there are {missing} bytes more"
     declared = _declared_frames(container, stream) if "mp4" in container.format.name else 0
     if packets.demuxed < declared:
         return f"The file is cut off: its container lists {declared} frames, the file holds {packets.demuxed}"

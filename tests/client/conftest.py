@@ -143,6 +143,15 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A connection that a test breaks on purpose is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, *args: Any) -> None:
+        pass
+
+
 class StubServer:
     """An HTTP server on loopback that remembers what it was asked."""
 
@@ -151,8 +160,7 @@ class StubServer:
         self.requests: list[tuple[str, dict[str, str], int]] = []
         self.gone = threading.Event()
         bound = type("BoundHandler", (Handler,), {"stub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), bound)
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), bound)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

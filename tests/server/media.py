@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["audio_only", "frame_pixels", "number_of", "png", "write_video"]
+__all__ = ["audio_only", "damage_packet", "frame_pixels", "number_of", "png", "write_video"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -62,6 +62,7 @@ def write_video(
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         if rotation:
             stream.set_display_rotation(-rotation)
+        container.start_encoding()
         for number in range(count):
             image = frame_pixels(number, width, height) if picture is None else picture(number)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
@@ -88,3 +89,15 @@ def png(path: Path) -> Path:
     """A still image; the suffix says which kind."""
     cv2.imwrite(str(path), frame_pixels(5))
     return path
+
+
+def damage_packet(path: Path, number: int) -> None:
+    """Change bytes in the middle of the video's packet `number` (in the order of the file)."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        position, size = packets[number].pos, packets[number].size
+    assert position is not None
+    data = bytearray(path.read_bytes())
+    start, end = position + size // 3, position + 2 * size // 3
+    data[start:end] = bytes((byte + 77) % 256 for byte in data[start:end])
+    path.write_bytes(data)

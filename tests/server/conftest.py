@@ -1,0 +1,40 @@
+"""The application on engines without a network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from fakes import MAX_UPLOAD, fake_pipeline
+from fastapi.testclient import TestClient
+
+from selsa_bundle.fake_engine import FakeEngines
+from selsa_server.app import build_app
+from selsa_server.settings import ServerSettings
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_log() -> None:
+    """The log is made, so that a mistake in it shows, and dropped."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.ReturnLoggerFactory(),
+    )
+
+
+@pytest.fixture
+def engines() -> FakeEngines:
+    return FakeEngines()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServerSettings:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    return ServerSettings(spool_dir=spool, max_upload_bytes=MAX_UPLOAD, upload_timeout=0.5)
+
+
+@pytest.fixture
+def client(engines: FakeEngines, settings: ServerSettings) -> Iterator[TestClient]:
+    with TestClient(build_app(fake_pipeline(engines), settings), raise_server_exceptions=False) as client:
+        yield client

@@ -1,0 +1,43 @@
+"""A pipeline whose engines need no network: what surrounds them is real."""
+
+from selsa_bundle.contract import contract_for
+from selsa_bundle.fake_engine import FakeEngines
+from selsa_bundle.load import LoadedBundle
+from selsa_bundle.manifest import EngineFile, Manifest, Provenance, StoredFile
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.decode import VideoLimits
+from selsa_server.pipeline import DetectionPipeline, PipelineOptions
+
+__all__ = ["LIMITS", "MAX_UPLOAD", "fake_bundle", "fake_pipeline"]
+
+LIMITS = VideoLimits(max_duration=60, max_frames=500, max_pixels=640 * 480)
+MAX_UPLOAD = 300_000
+
+
+def fake_bundle(engines: FakeEngines) -> LoadedBundle:
+    def engine(name: str) -> EngineFile:
+        return EngineFile(
+            file=f"{name}.onnx", bytes=1, sha256="0" * 64, tensors=contract_for(name, engines.dimensions)
+        )
+
+    manifest = Manifest(
+        name="fake",
+        classes=("dog", "fox"),
+        preprocess=Preprocess(long_side=64, short_side=48),
+        dimensions=engines.dimensions,
+        reference_frames=4,
+        engines={"fp32": {"frame": engine("frame"), "sequence": engine("sequence")}},
+        parity=StoredFile(file="parity.json", bytes=1, sha256="0" * 64),
+        provenance=Provenance(
+            architecture="fake",
+            checkpoint_sha256="0" * 64,
+            origin="a test",
+            created="2026-01-01",
+            versions={},
+        ),
+    )
+    return LoadedBundle(manifest=manifest, digest="sha256:" + "0" * 64, engines=engines)
+
+
+def fake_pipeline(engines: FakeEngines, *, batch: int = 1) -> DetectionPipeline:
+    return DetectionPipeline(fake_bundle(engines), PipelineOptions(limits=LIMITS, batch=batch))
