@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from selsa_bundle.agreement import Agreement, box_iou, compare_detections, match_boxes
 from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_training.model.detector import FrameFeatures, SelsaDetector
+from selsa_export.torch_engines import TorchEngines
+from selsa_training.model.detector import SelsaDetector
 
 __all__ = ["ParityReport", "Tolerance", "measure_parity"]
 
@@ -77,7 +78,7 @@ class ParityReport(BaseModel):
             (
                 max(self.detections_unmatched, self.detections_extra) > allowed_detections,
                 f"of {self.detections} detections {self.detections_unmatched} are missing and "
-                + f"{self.detections_extra} extra",
+                f"{self.detections_extra} extra",
             ),
             (self.detection_score > t.score, f"scores differ by up to {self.detection_score:.2e}"),
             (self.detection_corner > t.corner, f"corners differ by up to {self.detection_corner:.3f} px"),
@@ -103,7 +104,7 @@ def measure_parity(
         frames: the clip; every frame is a key frame and a reference frame.
         described: where the frames are from, for the report.
     """
-    wanted = _run(_TorchEngines(detector), frames)
+    wanted = _run(TorchEngines(detector), frames)
     found = _run(engines, frames)
     proposals = [_compare_proposals(w, f) for w, f in zip(wanted.frames, found.frames, strict=True)]
     threshold = 0.01
@@ -137,7 +138,7 @@ def _compare(
     return agreement
 
 
-def _run(engines: "Engines | _TorchEngines", frames: Sequence[PreparedFrame]) -> _Outputs:
+def _run(engines: Engines, frames: Sequence[PreparedFrame]) -> _Outputs:
     batches = [engines.run_frames(f.pixels[None], np.array([f.image_size], np.int64)) for f in frames]
     bank = _bank(batches)
     detections = [
@@ -219,28 +220,3 @@ def _relative(want: Float, found: Float) -> float:
     """L2 of the difference, relative to the L2 of what was wanted."""
     norm = float(np.linalg.norm(want))
     return float(np.linalg.norm(want - found)) / norm if norm else 0.0
-
-
-class _TorchEngines:
-    """The model behind the engines' interface."""
-
-    def __init__(self, detector: SelsaDetector) -> None:
-        self._detector = detector
-
-    @torch.inference_mode()
-    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: npt.NDArray[np.int64]) -> FrameBatch:
-        size = torch.from_numpy(image_size)
-        images = self._detector.normalise(torch.from_numpy(frames), size)
-        boxes, valid, queries, memory = (x.numpy() for x in self._detector.frame_stage(images, size))
-        return FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory)
-
-    @torch.inference_mode()
-    def run_sequence(
-        self, batch: FrameBatch, image_size: npt.NDArray[np.int64], scale_factor: Float, bank: ReferenceBank
-    ) -> DetectionBatch:
-        frame = FrameFeatures(
-            *(torch.from_numpy(x) for x in (batch.boxes, batch.valid, batch.queries, batch.memory))
-        )
-        rest = (torch.from_numpy(x) for x in (image_size, scale_factor, bank.memory, bank.valid))
-        boxes, scores, labels, count = (x.numpy() for x in self._detector.sequence_stage(frame, *rest))
-        return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)

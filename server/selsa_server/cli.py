@@ -88,7 +88,7 @@ def _run(loaded: "LoadedBundle", settings: "ServerSettings") -> None:
         settings,
         on_ready=lambda: typer.echo(f"Serving {loaded.manifest.name} at {address}"),
     )
-    config = uvicorn.Config(app, log_config=None, access_log=False, log_level=settings.log_level)
+    config = uvicorn.Config(app, log_config=None, access_log=False, log_level="warning")
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from selsa_server.errors import VideoError
 from selsa_server.extent import is_matroska, is_mp4
+from selsa_server.sample_tables import unlisted_samples
 
 __all__ = ["FORMATS", "NO_FRAMES", "VideoLimits", "open_video", "video_stream"]
 
@@ -30,6 +31,8 @@ NOT_A_VIDEO: Final = (
     "This is no video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
 )
 
+# Beside the frames: four hours of sound have fewer packets than this.
+SOUND_SAMPLES: Final = 1_000_000
 NO_FRAMES: Final = "The video has not a single frame; record it again."
 
 
@@ -60,6 +63,11 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
     Raises:
         VideoError: it is in none of `FORMATS`, or an MP4 without its index.
     """
+    if is_mp4(path) and unlisted_samples(path) > limits.max_frames + SOUND_SAMPLES:
+        raise VideoError(
+            "too_many_frames",
+            f"The video has more than the {limits.max_frames} frames allowed; send it in parts.",
+        )
     options = {
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",

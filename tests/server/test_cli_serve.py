@@ -80,7 +80,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_importing_the_commands_is_light() -> None:
-    heavy = "fastapi, uvicorn, av, cv2, numpy, onnxruntime, torch".split(", ")
+    heavy = ["fastapi", "uvicorn", "av", "cv2", "numpy", "onnxruntime", "torch"]
     code = f"import sys, selsa_server.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

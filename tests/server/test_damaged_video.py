@@ -1,5 +1,6 @@
 """Damaged and hostile files: a named error or, when asked for, the frames that are left."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,19 @@ def test_a_video_without_frames_is_named_so(tmp_path: Path, suffix: str, codec: 
 def test_each_limit_is_a_named_refusal(whole: Path, limits: VideoLimits, code: str) -> None:
     error = refusal(whole, limits)
     assert (error.code, error.status) == (code, 413)
+
+
+@pytest.mark.parametrize("claimed", [2_100_000, 30_000_000, 170_000_000, 2**32 - 1])
+def test_a_small_file_that_claims_many_frames_costs_nothing(tmp_path: Path, claimed: int) -> None:
+    path = write_video(tmp_path / "video.mp4", 20, codec="mpeg4", container_options=FRONT)
+    data, count = bytearray(path.read_bytes()), claimed.to_bytes(4, "big")
+    sizes, chunks, times = (data.index(name) for name in (b"stsz", b"stsc", b"stts"))
+    data[sizes + 8 : sizes + 16] = (1).to_bytes(4, "big") + count
+    data[chunks + 16 : chunks + 20] = data[times + 12 : times + 16] = count
+    path.write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert refusal(path).code == "too_many_frames"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
 
 
 def test_exactly_at_the_limits_is_taken(whole: Path) -> None:
