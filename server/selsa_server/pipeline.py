@@ -5,7 +5,8 @@ whole clip, are decoded and fill the bank. Pass 2 decodes in order; decoding and
 ahead of the engines. Served and local detection are this class; it knows no web framework.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -64,17 +65,26 @@ class DetectionPipeline:
         for name in params.classes:
             if name not in names:
                 allowed = ", ".join(names)
-                raise ParameterError("classes", f"classes: the model has no class {name!r}", allowed)
+                raise ParameterError("classes", f"The model has no class {name!r}.", allowed)
         limit = self.bundle.engines.dimensions.detections
         if params.max_detections is not None and params.max_detections > limit:
             raise ParameterError(
                 "max_detections",
-                f"max_detections is {params.max_detections}, the model gives {limit} at most",
+                f"max_detections is {params.max_detections}; the model gives {limit} at most.",
                 f"1 to {limit}",
             )
 
-    def run(self, path: Path, params: DetectParams) -> Iterator[VideoRecord | FrameRecord | SummaryRecord]:
+    def run(
+        self, path: Path, params: DetectParams, *, stopped: Callable[[], bool] = lambda: False
+    ) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
         """Detect on a video file.
+
+        Args:
+            path: the file.
+            params: what was asked for.
+            stopped: asked before every engine call; once it is true, the records end there, without a
+                summary. A generator cannot be closed while it works, and the reference frames are run before
+                the first record.
 
         Yields:
             One `VideoRecord`, a `FrameRecord` per selected frame in order, one `SummaryRecord`. Closing the
@@ -86,15 +96,21 @@ class DetectionPipeline:
             EngineFailureError: an engine failed.
         """
         self.check(params)
-        return _Run(self.bundle, self.options, path, params).records()
+        return _Run(self.bundle, self.options, path, params, stopped).records()
 
 
 class _Run:
     """One video's way through the pipeline."""
 
     def __init__(
-        self, bundle: LoadedBundle, options: PipelineOptions, path: Path, params: DetectParams
+        self,
+        bundle: LoadedBundle,
+        options: PipelineOptions,
+        path: Path,
+        params: DetectParams,
+        stopped: Callable[[], bool],
     ) -> None:
+        self.stopped = stopped
         self.bundle = bundle
         self.options = options
         self.path = path
@@ -111,11 +127,15 @@ class _Run:
         selection = select_frames(index, self.params, self.bundle.manifest.reference_frames)
         if self.params.mode == "sequence":
             bank = self._sequence_bank(index, selection.references)
+            if self.stopped():
+                return
             yield self._video(index, bank.used)
             yield from self._sequence(index, selection, bank)
         else:
             yield self._video(index, ())
             yield from self._online(index, selection)
+        if self.stopped():
+            return
         if self.emitted == 0:
             count = len(selection.keys)
             raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
@@ -124,7 +144,7 @@ class _Run:
     def _sequence_bank(self, index: VideoIndex, references: Sequence[int]) -> SequenceBank:
         bank = SequenceBank(self.bundle.engines.dimensions, references)
         with self._frames(index, bank.wanted) as frames:
-            for batch, _ in in_batches(frames, self.options.batch):
+            for batch, _ in self._batches(frames):
                 features = self.inference.frames([frame.prepared for frame in batch])
                 for frame, known in zip(batch, features, strict=True):
                     bank.add(frame.index, known)
@@ -134,7 +154,7 @@ class _Run:
         self, index: VideoIndex, selection: Selection, bank: SequenceBank
     ) -> Generator[FrameRecord, None, None]:
         with self._frames(index, selection.keys) as frames:
-            for batch, corrupt in in_batches(frames, self.options.batch):
+            for batch, corrupt in self._batches(frames):
                 self.corrupt += corrupt
                 if not batch:
                     continue
@@ -150,7 +170,7 @@ class _Run:
     def _online(self, index: VideoIndex, selection: Selection) -> Generator[FrameRecord, None, None]:
         bank = self._online_bank()
         with self._frames(index, selection.keys) as frames:
-            for batch, corrupt in in_batches(frames, self.options.batch):
+            for batch, corrupt in self._batches(frames):
                 self.corrupt += corrupt
                 # The frame engine may run ahead; a frame's detections see the bank as it was at that frame.
                 features = self.inference.frames([frame.prepared for frame in batch])
@@ -165,6 +185,12 @@ class _Run:
         if self.params.bank == "first":
             return FirstFrameBank(dims, FIRST_FRAME_COPIES if asked is None else asked)
         return SpreadBank(dims, self.bundle.manifest.reference_frames if asked is None else asked)
+
+    def _batches(
+        self, frames: Prefetch[FrameInHand | CorruptFrame]
+    ) -> Iterator[tuple[list[FrameInHand], int]]:
+        batches = in_batches(frames, self.options.batch)
+        return itertools.takewhile(lambda _: not self.stopped(), batches)
 
     def _frames(self, index: VideoIndex, wanted: Sequence[int]) -> Prefetch[FrameInHand | CorruptFrame]:
         frames = prepare_frames(

@@ -1,11 +1,13 @@
 """One run of the pipeline, driven from the event loop: each record is computed in a worker thread."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -23,7 +25,7 @@ Result = VideoRecord | FrameRecord | SummaryRecord
 class Records:
     """The records of one video as an async iterator. One thread at a time works on it."""
 
-    def __init__(self, records: Iterator[Result], threads: anyio.CapacityLimiter) -> None:
+    def __init__(self, records: Generator[Result, None, None], threads: anyio.CapacityLimiter) -> None:
         self._records = records
         self._threads = threads
 
@@ -31,7 +33,8 @@ class Records:
         return self
 
     async def __anext__(self) -> Result:
-        # Not abandoned on cancellation: the generator must not run while it is closed.
+        # Not abandoned on cancellation: the generator must not run while it is closed. It asks `is_cancelled`
+        # instead, before every engine call.
         record = await anyio.to_thread.run_sync(next, self._records, None, limiter=self._threads)
         if record is None:
             raise StopAsyncIteration
@@ -39,10 +42,17 @@ class Records:
 
     async def aclose(self) -> None:
         """Stop the pipeline's work on this video."""
-        close = getattr(self._records, "close", None)
-        if close is not None:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(close, limiter=self._threads)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._records.close, limiter=self._threads)
+
+
+def is_cancelled() -> bool:
+    """Whether the task that waits for this worker thread was cancelled. To be asked in such a thread."""
+    try:
+        anyio.from_thread.check_cancelled()
+    except asyncio.CancelledError:
+        return True
+    return False
 
 
 @asynccontextmanager
@@ -51,7 +61,7 @@ async def detecting(
 ) -> AsyncIterator[Records]:
     """Wait for a turn, then detect; leaving the context stops the work."""
     async with admission.turn():
-        records = Records(pipeline.run(path, params), admission.threads)
+        records = Records(pipeline.run(path, params, stopped=is_cancelled), admission.threads)
         try:
             yield records
         finally:

@@ -71,7 +71,8 @@ class DetectParams(BaseModel):
     stride: int = Field(default=1, ge=1, le=100_000, description="detect on every stride-th frame")
     decode: Literal["strict", "tolerant"] = Field(
         default="strict",
-        description="strict: a damaged video is an error; tolerant: detect on the frames that decode, count the rest",
+        description="strict: a damaged video is an error; "
+        "tolerant: detect on the frames that decode, count the rest",
     )
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ def select_frames(index: VideoIndex, params: DetectParams, default_references: i
         span = f"the video's frames lie between {times[0]:g} s and {times[-1]:g} s"
         name = "start" if params.start is not None else "end"
         value = params.start if params.start is not None else params.end
-        raise ParameterError(name, f"{name} is {value:g}, which leaves no frame: {span}", span)
+        raise ParameterError(name, f"{name} is {value:g} s, which leaves no frame: {span}.", span)
     references: tuple[int, ...] = ()
     if params.mode == "sequence":
         count = default_references if params.reference_frames is None else params.reference_frames

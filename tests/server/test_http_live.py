@@ -52,10 +52,12 @@ def wait_until(true: Callable[[], bool], seconds: float = 5) -> None:
         time.sleep(0.01)
 
 
-def head(video: bytes, client: httpx.Client, *lines: str, length: int | None = None) -> bytes:
+def head(
+    video: bytes, client: httpx.Client, *lines: str, length: int | None = None, target: str = "/detect"
+) -> bytes:
     size = len(video) if length is None else length
     fields = [
-        "POST /detect HTTP/1.1",
+        f"POST {target} HTTP/1.1",
         f"Host: {client.base_url.host}",
         f"Content-Length: {size}",
         *lines,
@@ -99,6 +101,18 @@ def test_a_client_that_leaves_stops_the_work(settings: ServerSettings, video: by
         assert stops(engines) < 40
         wait_until(lambda: list(settings.spool_dir.iterdir()) == [])
         assert client.post("/detect", content=video, params={"stride": 50}).status_code == 200
+
+
+def test_a_client_that_leaves_stops_the_work_on_the_reference_frames(
+    settings: ServerSettings, video: bytes
+) -> None:
+    engines = FakeEngines(seconds_per_frame=0.02)
+    with serving(engines, settings) as client:
+        ran = engines.frames_run
+        with connect(client) as raw:
+            raw.sendall(head(video, client, target="/detect?reference_frames=60") + video)
+            wait_until(lambda: engines.frames_run > ran + 4)
+        assert stops(engines) - ran < 40
 
 
 def test_a_client_that_leaves_while_uploading_leaves_nothing_behind(
