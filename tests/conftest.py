@@ -1,6 +1,10 @@
 """Fixtures that every folder of tests may use: real weights and a real bundle, made once."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +37,26 @@ def r18_bundle(r18_checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("bundles") / "r18"
     export_bundle(r18_checkpoint, folder, procedural_frames(2), "procedural clip")
     return folder
+
+
+@pytest.fixture(scope="session")
+def r18_server(r18_bundle: Path) -> Iterator[str]:
+    """The address of a real `selsa serve` process with that bundle."""
+    with serving(r18_bundle) as (address, _):
+        yield address
+
+
+@contextmanager
+def serving(bundle: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`selsa serve` on a free port, ready; told to stop at the end of the block."""
+    command = [str(Path(sys.executable).parent / "selsa"), "serve", "--bundle", str(bundle), "--port", "0"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if line.startswith("Serving "))
+            yield line.split()[-1], process
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="session")
