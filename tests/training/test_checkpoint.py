@@ -86,7 +86,7 @@ def test_overwriting_replaces_a_checkpoint_and_nothing_else(
 
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
-    with pytest.raises(TargetExistsError, match="has no checkpoint.json"):
+    with pytest.raises(TargetExistsError, match=r"has no checkpoint\.json"):
         save_checkpoint(tmp_path / "photos", CONFIG, tensors, "", overwrite=True)
     assert (tmp_path / "photos" / "cat.jpg").exists()
 
@@ -158,9 +158,9 @@ def test_a_manifest_value_that_is_not_allowed_is_named(
 
 
 def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointFileError, match="has no checkpoint.json"):
+    with pytest.raises(CheckpointFileError, match=r"has no checkpoint\.json"):
         load_checkpoint(tmp_path)
-    with pytest.raises(CheckpointFileError, match="has no checkpoint.json"):
+    with pytest.raises(CheckpointFileError, match=r"has no checkpoint\.json"):
         load_checkpoint(tmp_path / "nowhere")
 
 

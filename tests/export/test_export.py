@@ -1,0 +1,117 @@
+"""A bundle is written only if its engines compute what the model computes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from selsa_bundle.load import load_engines
+from selsa_bundle.preprocess import Preprocess
+from selsa_export import bundle as bundle_module
+from selsa_export.bundle import detector_of, export_bundle
+from selsa_export.cli import export
+from selsa_export.errors import ParityError, ParityFramesError
+from selsa_export.parity import measure_parity
+from selsa_export.parity_frames import procedural_frames, read_frames
+from selsa_export.torch_engines import TorchEngines
+from selsa_training.checkpoint import Checkpoint, save_checkpoint
+from selsa_training.config import CONFIGS
+from selsa_training.untrained import untrained_tensors
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(r18_checkpoint: Checkpoint) -> Checkpoint:
+    """The same architecture with other weights."""
+    config = CONFIGS["r18-dc5"]
+    return Checkpoint(config=config, tensors=untrained_tensors(config, 2), origin="other", sha256="0" * 64)
+
+
+def test_the_report_says_how_far_the_engines_are_from_torch(r18_bundle: Path) -> None:
+    report = json.loads((r18_bundle / "parity.json").read_bytes())
+    assert report["detections"] > 100
+    assert report["detections_unmatched"] == 0
+    assert report["detection_score"] < 1e-3
+    assert report["batched"] == "equal"
+
+
+def test_engines_of_other_weights_are_told_apart(other_checkpoint: Checkpoint, r18_bundle: Path) -> None:
+    frames = [Preprocess().prepare(frame) for frame in procedural_frames(2)]
+    engines = load_engines(r18_bundle).engines
+    report = measure_parity(detector_of(other_checkpoint), engines, frames, "procedural clip")
+    assert len(report.failures()) >= 3
+
+
+def test_a_bundle_whose_engines_differ_is_never_there(
+    r18_checkpoint: Checkpoint,
+    other_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wrong engines are those of other weights: the graph writer is handed another detector."""
+    write = bundle_module.write_graph
+    other = detector_of(other_checkpoint)
+    monkeypatch.setattr(bundle_module, "write_graph", lambda name, _, path: write(name, other, path))
+    with pytest.raises(ParityError, match="have no partner"):
+        export_bundle(r18_checkpoint, tmp_path / "bundle", procedural_frames(2), "procedural clip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_so_and_exits_non_zero(
+    r18_checkpoint: Checkpoint,
+    other_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = bundle_module.write_graph
+    other = detector_of(other_checkpoint)
+    monkeypatch.setattr(bundle_module, "write_graph", lambda name, _, path: write(name, other, path))
+    save_checkpoint(tmp_path / "checkpoint", r18_checkpoint.config, r18_checkpoint.tensors, "a test")
+    done = run(str(tmp_path / "checkpoint"), "-o", str(tmp_path / "bundle"))
+    assert done.exit_code == 3
+    assert "error: the engines differ from the model" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def run(*arguments: str):
+    app = typer.Typer()
+    app.command()(export)
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize("missing", ["checkpoint", "frames"])
+def test_what_cannot_be_read_is_named(missing: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    frames = ["--frames", str(tmp_path / "empty")] if missing == "frames" else []
+    done = run(str(tmp_path / "nothing"), "-o", str(tmp_path / "bundle"), *frames)
+    assert done.exit_code == 3
+    assert ("no frame can be read" if missing == "frames" else "is no checkpoint") in done.stderr
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_frames_come_from_a_folder_of_pictures(tmp_path: Path) -> None:
+    import cv2
+
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((8, 9, 3), (10 * i, 20, 30), np.uint8))
+    frames = read_frames(tmp_path, 2)
+    assert [frame[0, 0].tolist() for frame in frames] == [[30, 20, 0], [30, 20, 20]]
+    with pytest.raises(ParityFramesError):
+        read_frames(tmp_path / "nothing.mp4")
+
+
+def test_the_model_behind_the_engine_protocol_gives_the_engines_detections(
+    r18_checkpoint: Checkpoint, r18_bundle: Path
+) -> None:
+    frame = Preprocess().prepare(procedural_frames(1)[0])
+    size, scale = np.array([frame.image_size], np.int64), np.array([frame.scale_factor], np.float32)
+    from selsa_bundle.engine import ReferenceBank
+
+    scores = []
+    for engines in (TorchEngines(detector_of(r18_checkpoint)), load_engines(r18_bundle).engines):
+        batch = engines.run_frames(frame.pixels[None], size)
+        bank = ReferenceBank(memory=batch.memory[0], valid=batch.valid[0])
+        scores.append(engines.run_sequence(batch, size, scale, bank).scores)
+    assert np.allclose(*scores, atol=1e-3)
