@@ -9,24 +9,13 @@ import httpx
 import pytest
 from lossless import write_ffv1
 from procedural_clip import CLIP_FRAMES, clip_frame
-from published import EXPECTED, Published, of_record
+from published import Published, of_record
 
 from selsa_client import Client
 from selsa_server.schema import DetectionDocument, FrameRecord, parse_record
 
 SELSA = Path(sys.executable).parent / "selsa"
 EVERYTHING = {"score_threshold": 0}
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("clip") / "clip.mkv"
-    return write_ffv1(path, map(clip_frame, range(CLIP_FRAMES)))
-
-
-@pytest.fixture(scope="module")
-def published() -> Published:
-    return Published.read(EXPECTED / "r18_s1_procedural_b_adaptive.npz")
 
 
 @pytest.fixture(scope="module")

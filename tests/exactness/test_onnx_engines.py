@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from procedural_clip import CLIP_FRAMES, clip_frame
-from published import EXPECTED, Published, of_batch, partners
+from published import Published, of_batch, partners
 
 from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
 from selsa_bundle.load import load_engines
@@ -40,11 +40,6 @@ def run_sequence(
 @pytest.fixture(scope="module")
 def features(engines: Engines, clip: list[PreparedFrame]) -> list[FrameBatch]:
     return [run_frames(engines, [frame]) for frame in clip]
-
-
-@pytest.fixture(scope="module")
-def published() -> Published:
-    return Published.read(EXPECTED / "r18_s1_procedural_b_adaptive.npz")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lossless import write_ffv1
 from procedural_clip import CLIP_FRAMES, clip_frame
-from published import EXPECTED, Published, of_record
+from published import Published, of_record
 
 from selsa_bundle.load import LoadedBundle, load_engines
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
@@ -17,17 +17,6 @@ EVERYTHING = DetectParams(score_threshold=0)
 @pytest.fixture(scope="module")
 def bundle(r18_bundle: Path) -> LoadedBundle:
     return load_engines(r18_bundle)
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("clip") / "clip.mkv"
-    return write_ffv1(path, map(clip_frame, range(CLIP_FRAMES)))
-
-
-@pytest.fixture(scope="module")
-def published() -> Published:
-    return Published.read(EXPECTED / "r18_s1_procedural_b_adaptive.npz")
 
 
 def frames_of(

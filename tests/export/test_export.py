@@ -29,6 +29,14 @@ def other_checkpoint(r18_checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(config=config, tensors=untrained_tensors(config, 2), origin="other", sha256="0" * 64)
 
 
+@pytest.fixture
+def wrong_graphs(other_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of other weights: the graph writer is handed another detector."""
+    write = bundle_module.write_graph
+    other = detector_of(other_checkpoint)
+    monkeypatch.setattr(bundle_module, "write_graph", lambda name, _, path: write(name, other, path))
+
+
 def test_the_report_says_how_far_the_engines_are_from_torch(r18_bundle: Path) -> None:
     report = json.loads((r18_bundle / "parity.json").read_bytes())
     assert report["detections"] > 100
@@ -45,29 +53,16 @@ def test_engines_of_other_weights_are_told_apart(other_checkpoint: Checkpoint, r
 
 
 def test_a_bundle_whose_engines_differ_is_never_there(
-    r18_checkpoint: Checkpoint,
-    other_checkpoint: Checkpoint,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    r18_checkpoint: Checkpoint, wrong_graphs: None, tmp_path: Path
 ) -> None:
-    """The wrong engines are those of other weights: the graph writer is handed another detector."""
-    write = bundle_module.write_graph
-    other = detector_of(other_checkpoint)
-    monkeypatch.setattr(bundle_module, "write_graph", lambda name, _, path: write(name, other, path))
     with pytest.raises(ParityError, match="have no partner"):
         export_bundle(r18_checkpoint, tmp_path / "bundle", procedural_frames(2), "procedural clip")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_says_so_and_exits_non_zero(
-    r18_checkpoint: Checkpoint,
-    other_checkpoint: Checkpoint,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    r18_checkpoint: Checkpoint, wrong_graphs: None, tmp_path: Path
 ) -> None:
-    write = bundle_module.write_graph
-    other = detector_of(other_checkpoint)
-    monkeypatch.setattr(bundle_module, "write_graph", lambda name, _, path: write(name, other, path))
     save_checkpoint(tmp_path / "checkpoint", r18_checkpoint.config, r18_checkpoint.tensors, "a test")
     done = run(str(tmp_path / "checkpoint"), "-o", str(tmp_path / "bundle"))
     assert done.exit_code == 3

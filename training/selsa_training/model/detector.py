@@ -63,8 +63,8 @@ class SelsaDetector(nn.Module):
         self.head = head
         self.predictor = predictor
         self.detections = detections
-        self.register_buffer("mean", torch.tensor(config.preprocess.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(config.preprocess.std), persistent=False)
+        self.register_buffer("mean", torch.tensor(config.preprocess.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(config.preprocess.std)[:, None, None], persistent=False)
 
     def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
         """Normalised images with zero padding.
@@ -80,9 +80,11 @@ class SelsaDetector(nn.Module):
         _, height, width, _ = frames.shape
         inside_h = torch.arange(height, device=frames.device)[None] < image_size[:, :1]
         inside_w = torch.arange(width, device=frames.device)[None] < image_size[:, 1:]
-        inside = (inside_h[:, :, None] & inside_w[:, None, :])[..., None]
-        normalised = (frames.to(torch.float32) - self.mean) / self.std
-        return torch.where(inside, normalised, normalised.new_zeros(())).permute(0, 3, 1, 2)
+        inside = (inside_h[:, :, None] & inside_w[:, None, :])[:, None]
+        # Channels first before anything else: bytes move four times as fast, and rows broadcast best.
+        images = frames.permute(0, 3, 1, 2).to(torch.float32)
+        normalised = (images - self.mean) / self.std
+        return torch.where(inside, normalised, normalised.new_zeros(()))
 
     def frame_stage(self, images: Tensor, image_size: Tensor) -> FrameFeatures:
         """Everything of a frame that does not depend on another frame.
