@@ -22,7 +22,19 @@ __all__ = ["GROUP", "CommandGroup"]
 GROUP: Final = "selsa.commands"
 
 # In the order in which one meets them; commands that are not named here follow by name.
-_ORDER: Final = ("detect", "serve", "bench", "pull", "import", "init", "train", "evaluate", "export")
+_ORDER: Final = (
+    "detect",
+    "serve",
+    "bench",
+    "pull",
+    "import",
+    "init",
+    "export",
+    "train",
+    "evaluate",
+    "synthesize",
+    "check-data",
+)
 
 
 class CommandGroup(TyperGroup):

@@ -104,8 +104,10 @@ class _TerminalProgress:
         self._detecting.stop()
 
 
-def expected_frames(video: VideoRecord, params: DetectParams) -> int:
+def expected_frames(video: VideoRecord, params: DetectParams) -> int | None:
     """About how many frame records will come: exact without `start` and `end` on a sound video."""
+    if video.frame_count is None or video.duration is None:
+        return None
     share = 1.0
     if video.duration > 0:
         end = video.duration if params.end is None else min(params.end, video.duration)

@@ -40,6 +40,7 @@ _SNIPPET: Final = 200
 class DetectOptions(TypedDict, total=False):
     """`DetectParams` as typed keyword arguments; a test holds the two together."""
 
+    model: str | None
     mode: Literal["sequence", "online"]
     bank: Literal["spread", "first"]
     score_threshold: float

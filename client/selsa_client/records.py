@@ -86,7 +86,7 @@ class RecordReader:
 
     def incomplete(self, reason: str) -> IncompleteError:
         """The error for records that stop here, with what did arrive."""
-        total = f" of at most {self.video.frame_count}" if self.video else ""
+        total = f" of at most {self.video.frame_count}" if self.video and self.video.frame_count else ""
         return IncompleteError(
             f"The detections are incomplete: {reason}, after {self.emitted}{total} frames",
             emitted=self.emitted,

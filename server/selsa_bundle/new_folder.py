@@ -34,11 +34,12 @@ def check_target(folder: Path, *, marker: str, overwrite: bool) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
+def new_folder(folder: Path, *, marker: str, overwrite: bool, sync: bool = True) -> Iterator[Path]:
     """A folder to fill, which takes the place of `folder` when the block ends without an exception.
 
-    It is a sibling of `folder`, so that the final rename stays inside one file system, and its files are on
-    disk before the rename, so that a power cut cannot leave the name without the contents.
+    It is a sibling of `folder`, so that the final rename stays inside one file system. With `sync` its files
+    are on disk before the rename, so that a power cut cannot leave the name without the contents; a data set
+    of a hundred thousand files that can be made again does without.
 
     Raises:
         TargetTakenError: something is at `folder` that may not be replaced (before and after the block).
@@ -50,9 +51,10 @@ def new_folder(folder: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
-        for path in part.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
+        for path in part.rglob("*") if sync else ():
+            if path.is_file():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
         # Checked again: another process may have written there meanwhile.
         check_target(folder, marker=marker, overwrite=overwrite)
         _take_place(part, folder)

@@ -37,6 +37,15 @@ def test_an_exception_leaves_the_older_one(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_it_may_hold_folders(tmp_path: Path, sync: bool) -> None:
+    with new_folder(tmp_path / "tree", marker=MARKER, overwrite=False, sync=sync) as part:
+        (part / "inner" / "deep").mkdir(parents=True)
+        (part / "inner" / "deep" / "file").write_text("here")
+        (part / MARKER).touch()
+    assert (tmp_path / "tree" / "inner" / "deep" / "file").read_text() == "here"
+
+
 def test_only_a_folder_of_its_kind_is_replaced_and_only_if_asked(tmp_path: Path) -> None:
     fill(tmp_path / "folder", "old")
     with pytest.raises(TargetTakenError, match="--overwrite"):

@@ -1,0 +1,143 @@
+"""Filling a `DataSet` record by record, with every box judged on its way in."""
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from selsa_training.data.issues import IssueLog
+from selsa_training.data.name_table import NameTable
+from selsa_training.data.records import UNKNOWN_TRACK, DataSet
+
+__all__ = ["DataSetBuilder", "FoundObject"]
+
+# ImageNet VID writes coordinates up to the image's width and one beyond; that is no issue.
+EDGE_TOLERANCE: Final = 1.0
+# Smaller boxes are left out, as mmdet does: a target of no width has no logarithm.
+LEAST_SIDE: Final = 1.0
+
+# A line, or how to find it: looking for it costs more than reading the record did.
+Line = int | Callable[[], int | None] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundObject:
+    """An object as a source says it, before it was judged.
+
+    Attributes:
+        label: index into the class list.
+        box: xyxy in pixels.
+        track: number of the object in its video.
+        flags: bits of `records`.
+        motion: motion IoU, NaN if the source does not say it.
+    """
+
+    label: int
+    box: tuple[float, float, float, float]
+    track: int = UNKNOWN_TRACK
+    flags: int = 0
+    motion: float = float("nan")
+
+
+@dataclass(slots=True)
+class DataSetBuilder:
+    """Takes videos, their frames and their objects in order, without keeping a Python object per value."""
+
+    # Quoted: `array` takes no parameters at run time before Python 3.12.
+    classes: tuple[str, ...]
+    log: IssueLog
+    names: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    still: list[bool] = field(default_factory=list)
+    first_frame: "array[int]" = field(default_factory=lambda: array("q"))
+    frame_blob: bytearray = field(default_factory=bytearray)
+    frame_starts: "array[int]" = field(default_factory=lambda: array("q", [0]))
+    sizes: "array[int]" = field(default_factory=lambda: array("i"))
+    key: bytearray = field(default_factory=bytearray)
+    first_object: "array[int]" = field(default_factory=lambda: array("q"))
+    boxes: "array[float]" = field(default_factory=lambda: array("f"))
+    labels: "array[int]" = field(default_factory=lambda: array("h"))
+    tracks: "array[int]" = field(default_factory=lambda: array("i"))
+    flags: bytearray = field(default_factory=bytearray)
+    motion: "array[float]" = field(default_factory=lambda: array("f"))
+
+    def start_video(self, name: str, folder: Path, *, still: bool = False) -> None:
+        """Begin a video; the frames that follow are its."""
+        self.names.append(name)
+        self.folders.append(folder)
+        self.still.append(still)
+        self.first_frame.append(len(self.key))
+
+    def add_frame(self, name: str, size: tuple[int, int], *, key: bool = True) -> None:
+        """Begin a frame of the current video; the objects that follow are its.
+
+        Args:
+            name: file name below the video's folder.
+            size: (height, width) in pixels, (0, 0) if not known.
+            key: whether it is a key frame in training.
+        """
+        self.frame_blob += name.encode()
+        self.frame_starts.append(len(self.frame_blob))
+        self.sizes.extend(size)
+        self.key.append(key)
+        self.first_object.append(len(self.labels))
+
+    def add_object(self, found: FoundObject, source: Path, line: Line = None) -> None:
+        """Add an object to the current frame, clipped to it, or log why not.
+
+        Args:
+            found: the object.
+            source: the file that says it.
+            line: its line there, or what finds that.
+        """
+        height, width = self.sizes[-2:]
+        x1, y1, x2, y2 = found.box
+        if not (x2 - x1 >= LEAST_SIDE and y2 - y1 >= LEAST_SIDE):
+            self.log.add("box_without_area", source, _line(line), f"box {_box(found.box)}")
+            return
+        if height and width:
+            clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+            detail = f"box {_box(found.box)} in an image of {width}x{height}"
+            if min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < LEAST_SIDE:
+                self.log.add("box_outside_image", source, _line(line), detail)
+                return
+            if max(abs(a - b) for a, b in zip(clipped, found.box, strict=True)) > EDGE_TOLERANCE:
+                self.log.add("box_clipped", source, _line(line), detail)
+            x1, y1, x2, y2 = clipped
+        self.boxes.extend((x1, y1, x2, y2))
+        self.labels.append(found.label)
+        self.tracks.append(found.track)
+        self.flags.append(found.flags)
+        self.motion.append(found.motion)
+
+    def build(self) -> DataSet:
+        """The finished data set. The builder is spent."""
+        return DataSet(
+            classes=self.classes,
+            video_names=tuple(self.names),
+            video_folders=tuple(self.folders),
+            still=np.asarray(self.still, np.bool_),
+            first_frame=np.asarray([*self.first_frame, len(self.key)], np.int64),
+            frame_names=NameTable(
+                np.frombuffer(bytes(self.frame_blob), np.uint8), np.asarray(self.frame_starts, np.int64)
+            ),
+            frame_sizes=np.asarray(self.sizes, np.int32).reshape(-1, 2),
+            key=np.asarray(self.key, np.bool_),
+            first_object=np.asarray([*self.first_object, len(self.labels)], np.int64),
+            boxes=np.asarray(self.boxes, np.float32).reshape(-1, 4),
+            labels=np.asarray(self.labels, np.int16),
+            tracks=np.asarray(self.tracks, np.int32),
+            flags=np.frombuffer(bytes(self.flags), np.uint8),
+            motion=np.asarray(self.motion, np.float32),
+        )
+
+
+def _line(line: Line) -> int | None:
+    return line() if callable(line) else line
+
+
+def _box(box: tuple[float, float, float, float]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in box) + ")"

@@ -1,0 +1,27 @@
+"""Errors around data sets.
+
+    DataError
+    ├── DataIssuesError    a data set has fatal issues; training and evaluation refuse to start on it
+    ├── ImageError         an image is missing, or is not one
+    └── SpriteError        the sprites for a synthetic data set cannot be found or used
+
+The message is one sentence for the person at the command line.
+"""
+
+__all__ = ["DataError", "DataIssuesError", "ImageError", "SpriteError"]
+
+
+class DataError(Exception):
+    """Base of everything that can be wrong with a data set."""
+
+
+class DataIssuesError(DataError):
+    """A data set has fatal issues; the message names the first and counts them by kind."""
+
+
+class ImageError(DataError):
+    """An image file is missing, truncated, or not an image."""
+
+
+class SpriteError(DataError):
+    """A folder or font does not hold what the synthetic generator needs."""

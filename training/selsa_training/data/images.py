@@ -1,0 +1,73 @@
+"""Images from disk, whole or not at all."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from selsa_training.data.errors import ImageError
+
+__all__ = ["image_size", "read_image", "verify_image"]
+
+_QUARTER_TURNS = {5, 6, 7, 8}
+_ORIENTATION = 0x0112
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Decode an image: uint8 [h, w, 3], RGB, turned as its EXIF orientation says.
+
+    OpenCV's decoder, as in the published pipeline; other JPEG decoders differ by a grey level or so.
+
+    Raises:
+        ImageError: it is missing or cannot be decoded.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}") from error
+    # Empty input is an assertion failure in OpenCV instead of an empty result.
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise ImageError(f"{path}: not an image that can be decoded")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image).astype(np.uint8, copy=False)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) in pixels as `read_image` returns it, from the header alone.
+
+    Raises:
+        ImageError: it is missing or has no header of an image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: {_reason(error)}") from error
+    return (width, height) if turned else (height, width)
+
+
+def verify_image(path: Path) -> tuple[int, int]:
+    """Decode an image to its last pixel; (height, width) as `read_image` returns it.
+
+    OpenCV fills what a truncated JPEG lacks with grey and says nothing, so Pillow judges.
+
+    Raises:
+        ImageError: it is missing, truncated, or not an image.
+    """
+    size = image_size(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: {_reason(error)}") from error
+    if (found := read_image(path).shape[:2]) != size:
+        raise ImageError(f"{path}: decodes to {found[1]}x{found[0]}, its header says {size[1]}x{size[0]}")
+    return size
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

@@ -1,0 +1,103 @@
+"""What `selsa check-data` says about a split, for people and as JSON."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from selsa_training.data.check import check_images
+from selsa_training.data.errors import DataError
+from selsa_training.data.issues import IssueLog
+from selsa_training.data.open_data import DataSource, open_data
+from selsa_training.data.records import DataSet
+
+__all__ = ["DataReport", "check", "splits_of", "write_report"]
+
+Split = Literal["train", "val"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """A split as it was read, and what is wrong with it."""
+
+    split: Split
+    data: DataSet
+    log: IssueLog
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        per_class = np.bincount(self.data.labels, minlength=len(self.data.classes))
+        return {
+            "split": self.split,
+            "videos": self.data.video_count,
+            "frames": self.data.frame_count,
+            "key_frames": len(self.data.training_keys()),
+            "objects": self.data.object_count,
+            "objects_by_class": dict(zip(self.data.classes, per_class.tolist(), strict=True)),
+            "fatal": self.log.fatal,
+            "skipped": self.log.skipped,
+            "counts": dict(self.log.counts),
+            "issues": [
+                {"kind": i.kind, "fatal": i.fatal, "file": str(i.file), "line": i.line, "detail": i.detail}
+                for i in self.log
+            ],
+        }
+
+
+def splits_of(path: Path, asked: Sequence[str] | None) -> tuple[Split, ...]:
+    """The splits to check: those asked for, by default both; a single file is one split.
+
+    Raises:
+        DataError: a split is neither train nor val.
+    """
+    known: tuple[Split, ...] = get_args(Split)
+    if unknown := [name for name in asked or () if name not in known]:
+        raise DataError(f"--split {unknown[0]!r} is neither train nor val")
+    if path.suffix == ".json":
+        return ("train",)
+    return tuple(name for name in known if not asked or name in asked)
+
+
+def check(
+    source: DataSource,
+    split: Split,
+    log: IssueLog,
+    *,
+    decode: bool,
+    workers: int,
+    reading: Progress | None = None,
+    looking: Progress | None = None,
+) -> DataReport:
+    """Read a split and look at all its images; whatever is wrong is in the log.
+
+    Args:
+        source: the data.
+        split: which part.
+        log: takes the issues.
+        decode: decode images to their end.
+        workers: threads that look at images.
+        reading: progress of reading annotations.
+        looking: progress of looking at images.
+
+    Raises:
+        DataError: there is no data set at all.
+    """
+    data = open_data(source, split, log, progress=reading)
+    check_images(data, log, decode=decode, workers=workers, progress=looking)
+    return DataReport(split, data, log)
+
+
+def write_report(path: Path, data: Path, reports: Sequence[DataReport]) -> None:
+    """Write reports as JSON, complete or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = {"data": str(data), "splits": [report.as_dict() for report in reports]}
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,161 @@
+"""One clip: its frames and what is in them, a function of settings, sprites, split and number alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from selsa_training.data.records import DEGRADED, IGNORED, OCCLUDED
+from selsa_training.data.synthetic.background import draw_texture, drift
+from selsa_training.data.synthetic.degradation import CLEAR, Effects, draw_bursts, draw_effects
+from selsa_training.data.synthetic.drawing import Drawn, cover, draw_object
+from selsa_training.data.synthetic.paths import Path, draw_path
+from selsa_training.data.synthetic.settings import SyntheticSettings
+from selsa_training.data.synthetic.sprites import Sprite, SpriteSet
+
+__all__ = ["SPLITS", "Clip", "ClipFrame", "ClipObject", "render_clip"]
+
+SPLITS: Final = {"train": 0, "val": 1}
+_CLIP: Final = 3
+_DECK: Final = 4
+# The camera's room to drift, in pixels, and the spread of its noise.
+ROOM: Final = 48
+NOISE: Final = (2.0, 9.0)
+# Hidden by other objects to this share, an object is marked as occluded, or need not be found at all.
+HIDDEN: Final = 0.3
+LOST: Final = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class ClipObject:
+    """An object in one frame: `label`, `track`, `box` xyxy in pixels inside the frame, bits of `records`."""
+
+    label: int
+    track: int
+    box: tuple[float, float, float, float]
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFrame:
+    """A finished frame: uint8 [H, W, 3] RGB, its objects, and whether it is a degraded one."""
+
+    pixels: npt.NDArray[np.uint8]
+    objects: tuple[ClipObject, ...]
+    degraded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Actor:
+    """An object throughout a clip: its path, and the effects on it in each burst."""
+
+    label: int
+    sprite: Sprite
+    path: Path
+    mirrored: bool
+    effects: tuple[Effects, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Everything about a clip that was drawn by lot. Iterating renders its frames, one at a time."""
+
+    settings: SyntheticSettings
+    actors: tuple[_Actor, ...]
+    bursts: tuple[tuple[int, int], ...]
+    texture: npt.NDArray[np.float32]
+    cover: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+    gain: npt.NDArray[np.float32]
+    noise: npt.NDArray[np.float32]
+
+    def __iter__(self) -> Iterator[ClipFrame]:
+        for time in range(self.settings.length):
+            yield self._frame(time)
+
+    def _frame(self, time: int) -> ClipFrame:
+        height, width = self.settings.height, self.settings.width
+        top, left = self.offsets[time]
+        canvas = self.texture[top : top + height, left : left + width].copy()
+        burst = next((i for i, (a, b) in enumerate(self.bursts) if a <= time < b), None)
+        drawn: list[tuple[Drawn | None, Effects]] = []
+        for actor in self.actors:
+            effects = CLEAR if burst is None else actor.effects[burst]
+            path = actor.path
+            where = (float(path.x[time]), float(path.y[time]))
+            size, angle = float(path.size[time]), float(path.angle[time])
+            item = draw_object(canvas, actor.sprite, where, size, angle, effects, mirrored=actor.mirrored)
+            if item is not None and effects.occlusion:
+                cover(canvas, item.box, effects, self.cover)
+            drawn.append((item, effects))
+        return ClipFrame(self._expose(canvas, time), self._objects(drawn, burst), burst is not None)
+
+    def _expose(self, canvas: npt.NDArray[np.float32], time: int) -> npt.NDArray[np.uint8]:
+        """The camera's colours and noise."""
+        height, width = canvas.shape[:2]
+        # One field of noise, looked at from elsewhere in each frame: new noise would cost more than drawing.
+        top, left = (time * 37) % ROOM, (time * 23) % ROOM
+        canvas *= self.gain
+        canvas += self.noise[top : top + height, left : left + width]
+        return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+
+    def _objects(
+        self, drawn: list[tuple[Drawn | None, Effects]], burst: int | None
+    ) -> tuple[ClipObject, ...]:
+        found = []
+        for index, (item, effects) in enumerate(drawn):
+            if item is None:
+                continue
+            above = [other.mask for other, _ in drawn[index + 1 :] if other is not None]
+            hidden = float((np.any(above, axis=0) & item.mask).sum() / item.mask.sum()) if above else 0.0
+            flags = DEGRADED * (burst is not None) | IGNORED * (hidden > LOST)
+            flags |= OCCLUDED * (max(hidden, effects.occlusion) >= HIDDEN)
+            found.append(ClipObject(self.actors[index].label, index, item.box, flags))
+        return tuple(found)
+
+
+def render_clip(settings: SyntheticSettings, sprites: SpriteSet, split: str, number: int) -> Clip:
+    """Draw a clip by lot.
+
+    Args:
+        settings: of the data set.
+        sprites: of every class; a label is a class's place among them.
+        split: `train` or `val`.
+        number: of the clip in its split.
+    """
+    random = np.random.default_rng([_CLIP, settings.seed, SPLITS[split], number])
+    count = int(random.integers(settings.objects[0], settings.objects[1] + 1))
+    labels = _deal(settings, len(sprites.by_class), split, number)[:count]
+    bursts = draw_bursts(settings.length, settings.degradation, random)
+    members = list(sprites.by_class.values())
+    actors = []
+    for label in labels:
+        effects = tuple(draw_effects(settings.degradation, random) for _ in bursts)
+        sprite = members[label][int(random.integers(len(members[label])))]
+        path, mirrored = draw_path(settings, random), bool(random.integers(2))
+        actors.append(_Actor(label, sprite, path, mirrored, effects))
+    height, width = settings.height + ROOM, settings.width + ROOM
+    noise = random.normal(0, random.uniform(*NOISE), (height, width, 3)).astype(np.float32)
+    return Clip(
+        settings,
+        tuple(actors),
+        tuple(bursts),
+        draw_texture(height, width, random),
+        draw_texture(settings.height, settings.width, random, shapes=30),
+        drift(settings.length, ROOM, random),
+        (random.uniform(0.75, 1.1) * random.uniform(0.85, 1.15, 3)).astype(np.float32),
+        cv2.GaussianBlur(noise, (0, 0), 0.5) * np.float32(1.6),
+    )
+
+
+def _deal(settings: SyntheticSettings, classes: int, split: str, number: int) -> list[int]:
+    """Labels for a clip, all different, dealt from shuffled decks of all classes so that none is rare."""
+    most = min(settings.objects[1], classes)
+    clips_each = max(1, classes // most)
+    deck = np.random.default_rng([_DECK, settings.seed, SPLITS[split], number // clips_each])
+    order = deck.permutation(classes)
+    first = number % clips_each * most
+    return [int(label) for label in order[first : first + most]]

@@ -1,0 +1,127 @@
+"""The images that move: RGBA, one or several per class, ready to be drawn at any size."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from selsa_training.data.errors import SpriteError
+
+__all__ = ["Sprite", "SpriteSet", "as_sprite", "load_sprite_folder"]
+
+RGBA = npt.NDArray[np.uint8]
+Levels = tuple[npt.NDArray[np.float32], ...]
+
+# Long sides of the levels of a sprite; drawing shrinks the next larger one, by less than half.
+LEVELS: Final = (256, 128, 64, 32)
+VISIBLE: Final = 8
+FOLDER_TYPES: Final = (".png", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Sprite:
+    """One image at several sizes: float32 [h, w, 4], alpha 0 to 1 premultiplied to colours 0 to 255."""
+
+    levels: Levels
+
+    def level(self, size: float) -> npt.NDArray[np.float32]:
+        """The smallest level whose long side is at least `size` pixels, or the largest."""
+        fitting = [level for level in self.levels if max(level.shape[:2]) >= size]
+        return fitting[-1] if fitting else self.levels[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SpriteSet:
+    """Sprites of every class.
+
+    Attributes:
+        origin: where they are from, for the record.
+        sha256: of their pixels.
+        by_class: class name -> its sprites, at least one, in the order of the class list.
+    """
+
+    origin: str
+    sha256: str
+    by_class: dict[str, tuple[Sprite, ...]]
+
+    @classmethod
+    def of(cls, origin: str, images: Mapping[str, Sequence[RGBA]]) -> "SpriteSet":
+        """The set of some RGBA images.
+
+        Raises:
+            SpriteError: an image shows nothing.
+        """
+        digest = hashlib.sha256()
+        for name, members in images.items():
+            for image in members:
+                digest.update(f"{name} {image.shape}".encode() + image.tobytes())
+        by_class = {
+            name: tuple(as_sprite(image, f"{origin}: {name}") for image in members)
+            for name, members in images.items()
+        }
+        return cls(origin, digest.hexdigest(), by_class)
+
+
+def as_sprite(image: RGBA, name: str) -> Sprite:
+    """Crop uint8 [h, w, 4] to what can be seen of it, and make its levels.
+
+    Raises:
+        SpriteError: nothing can be seen; `name` says of what.
+    """
+    rows, columns = np.nonzero(image[..., 3] >= VISIBLE)
+    if not len(rows):
+        raise SpriteError(f"{name} shows nothing")
+    cropped = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
+    alpha = cropped[..., 3:] / 255
+    full = np.concatenate([cropped[..., :3] * alpha, alpha], axis=2)
+    levels = []
+    for side in LEVELS:
+        scale = side / max(full.shape[:2])
+        if scale > 1 and side != LEVELS[-1]:
+            continue
+        size = (max(2, round(full.shape[1] * scale)), max(2, round(full.shape[0] * scale)))
+        levels.append(cv2.resize(full, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False))
+    return Sprite(tuple(levels))
+
+
+def load_sprite_folder(folder: Path, classes: Sequence[str]) -> SpriteSet:
+    """Sprites from `CLASS.png`, `CLASS_anything.png` or `CLASS/*.png` (or .webp), RGBA, for every class.
+
+    Raises:
+        SpriteError: a class has none, or an image cannot be read or has no transparency.
+    """
+    if not folder.is_dir():
+        raise SpriteError(f"{folder} is not a folder")
+    found: dict[str, list[RGBA]] = {name: [] for name in classes}
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in FOLDER_TYPES):
+        name = _class_of(path.relative_to(folder), classes)
+        if name is not None:
+            found[name].append(_read(path))
+    missing = [name for name, images in found.items() if not images]
+    if missing:
+        raise SpriteError(f"{folder} has no image for {', '.join(missing)}; {missing[0]}.png would be one")
+    return SpriteSet.of(f"folder {folder.name}", found)
+
+
+def _class_of(path: Path, classes: Sequence[str]) -> str | None:
+    if len(path.parts) > 1:
+        return path.parts[0] if path.parts[0] in classes else None
+    # The longest, so that a class may begin like another.
+    fitting = [name for name in classes if path.stem == name or path.stem.startswith(f"{name}_")]
+    return max(fitting, key=len, default=None)
+
+
+def _read(path: Path) -> RGBA:
+    try:
+        with Image.open(path) as image:
+            if not image.has_transparency_data:
+                raise SpriteError(f"{path} has no transparency: its background would move with it")
+            return np.asarray(image.convert("RGBA"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise SpriteError(f"{path} cannot be read as an image: {error}") from error

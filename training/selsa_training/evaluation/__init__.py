@@ -1,0 +1,1 @@
+"""Average precision of detections, as ImageNet VID and as COCO define it."""
