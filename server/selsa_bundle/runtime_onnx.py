@@ -94,10 +94,10 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
     # A thread that waits for its share of an operator sleeps instead of spinning: decoding and other sessions
     # need the cores, and with both busy spinning halved the speed (24 against 11 ms a small frame).
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Frame sizes vary from video to video: without these two the arena and the memory plan keep the largest
-    # of every size ever seen.
+    # Frame sizes vary from video to video: with these two the memory plan and the arena keep the largest of
+    # every size ever seen. Without the arena a call takes as long, and its memory goes back at its end.
     settings.enable_mem_pattern = False
-    settings.enable_cpu_mem_arena = True
+    settings.enable_cpu_mem_arena = False
     try:
         return ort.InferenceSession(str(path), settings, providers=list(options.providers))
     except Exception as error:

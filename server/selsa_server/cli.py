@@ -1,38 +1,30 @@
-"""The server's subcommands. Importing this module is light: what is heavy is imported when it is used."""
+"""`selsa serve`. Importing this module is light: what is heavy is imported when it is used."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
+from pydantic import ValidationError
+
+from selsa_server.serve_options import with_server_options
+from selsa_server.settings import ServerSettings
 
 if TYPE_CHECKING:
     import socket
 
     from selsa_bundle.load import LoadedBundle
-    from selsa_server.settings import ServerSettings
 
 __all__ = ["serve"]
 
 EXIT_CANNOT_SERVE: Final = 3
 
 
-def serve(
-    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle to serve.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [8000].")] = None,
-    spool_dir: Annotated[Path | None, typer.Option(help="Folder for uploads while they are read.")] = None,
-    max_upload_bytes: Annotated[int | None, typer.Option(help="Largest upload [2 GiB].")] = None,
-    max_concurrent: Annotated[int | None, typer.Option(help="Videos detected on at once [1].")] = None,
-    max_queued: Annotated[int | None, typer.Option(help="Further requests that may wait [8].")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of an engine [one per core].")] = None,
-    batch: Annotated[int | None, typer.Option(help="Frames in one engine call at most [4].")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
-) -> None:
+@with_server_options
+def serve(**options: Any) -> None:
     """Serve a bundle over HTTP. Options are environment variables too: SELSA_BUNDLE, SELSA_PORT, ..."""
-    given = {key: value for key, value in locals().items() if value is not None}
-    settings = _settings(given)
-    loaded = _load(settings)
-    _run(loaded, settings)
+    settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
+    _run(_load_all(settings), settings)
 
 
 def _refuse(reason: str) -> typer.Exit:
@@ -40,11 +32,7 @@ def _refuse(reason: str) -> typer.Exit:
     return typer.Exit(EXIT_CANNOT_SERVE)
 
 
-def _settings(given: dict[str, Any]) -> "ServerSettings":
-    from pydantic import ValidationError
-
-    from selsa_server.settings import ServerSettings
-
+def _settings(given: dict[str, Any]) -> ServerSettings:
     try:
         settings = ServerSettings(**given)
     except ValidationError as error:
@@ -53,46 +41,80 @@ def _settings(given: dict[str, Any]) -> "ServerSettings":
         raise _refuse(f"{name} is {first.get('input')!r}: {first['msg']}") from error
     if not settings.spool_dir.is_dir():
         raise _refuse(f"spool_dir {settings.spool_dir} is no folder; make it or name another one")
+    if settings.api_keys_file is not None:
+        _check_keys(settings.api_keys_file)
     return settings
 
 
-def _load(settings: "ServerSettings") -> "LoadedBundle":
+def _check_keys(path: Path) -> None:
+    from selsa_server.api_keys import read_api_keys
+
+    try:
+        read_api_keys(path)
+    except (OSError, ValueError) as error:
+        raise _refuse(f"api_keys_file: {error}") from error
+
+
+def _load_all(settings: ServerSettings) -> "dict[str, LoadedBundle]":
+    """The bundles by the names they are served by, the default first."""
+    loaded: dict[str, LoadedBundle] = {}
+    for source in settings.bundle:
+        bundle = _load(source.path, settings)
+        name = source.name or bundle.manifest.name
+        if name in loaded:
+            raise _refuse(f"two bundles have the name {name}; give one of them another: --bundle NAME=FOLDER")
+        loaded[name] = bundle
+    return loaded
+
+
+def _load(folder: Path, settings: ServerSettings) -> "LoadedBundle":
+    import onnxruntime as ort
+
     from selsa_bundle.errors import BundleError
     from selsa_bundle.load import load_engines
     from selsa_bundle.runtime_onnx import RuntimeOptions
+    from selsa_server.providers import check_provider, choose_providers
 
+    providers = choose_providers(settings.provider, ort.get_available_providers())
     try:
-        return load_engines(settings.bundle, RuntimeOptions(threads=settings.threads))
+        loaded = load_engines(folder, RuntimeOptions(threads=settings.threads, providers=providers))
+        check_provider(providers, loaded.engines.info, allow_cpu=settings.allow_cpu)
     except BundleError as error:
         raise _refuse(" ".join(str(error).split())) from error
+    return loaded
 
 
-def _run(loaded: "LoadedBundle", settings: "ServerSettings") -> None:
-    import uvicorn
+def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
+    import structlog
 
-    from selsa_server.app import build_app
     from selsa_server.container import VideoLimits
     from selsa_server.log import configure_log
     from selsa_server.pipeline import DetectionPipeline, PipelineOptions
+    from selsa_server.serving import serve_until_drained
 
     configure_log(settings.log_level)
+    # Nothing of these is secret: of the keys they hold the file's name.
+    structlog.get_logger().info("settings", **settings.model_dump(mode="json"))
     limits = VideoLimits(
         max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
     )
     options = PipelineOptions(limits=limits, batch=settings.batch, prefetch=settings.prefetch)
+    first, *others = (
+        DetectionPipeline(bundle, replace(options, model=name)) for name, bundle in loaded.items()
+    )
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    app = build_app(
-        DetectionPipeline(loaded, options),
+    serve_until_drained(
+        first,
         settings,
-        on_ready=lambda: typer.echo(f"Serving {loaded.manifest.name} at {address}"),
+        listener,
+        on_ready=lambda: typer.echo(f"Serving {', '.join(loaded)} at {address}"),
+        others=dict(zip(list(loaded)[1:], others, strict=True)),
     )
-    config = uvicorn.Config(app, log_config=None, access_log=False, log_level="warning")
-    uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(settings: "ServerSettings") -> "socket.socket":
+def _listen(settings: ServerSettings) -> "socket.socket":
     import socket
 
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET

@@ -16,15 +16,16 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from selsa_server.errors import VideoError
-from selsa_server.extent import is_matroska, is_mp4
+from selsa_server.extent import is_matroska, is_mp4, missing_bytes
 from selsa_server.sample_tables import unlisted_samples
 
-__all__ = ["FORMATS", "NO_FRAMES", "VideoLimits", "open_video", "video_stream"]
+__all__ = ["CUT_IN_HEAD", "FORMATS", "NO_FRAMES", "VideoLimits", "open_video", "video_stream"]
 
-# Containers of one file. No hls, dash, concat, sdp, image sequences and pipes, subtitles or devices.
+# Containers of one file. No hls, dash, concat, sdp, image sequences and pipes, subtitles or devices. A lone
+# JPEG or PNG is none of them: `mjpeg` wants two pictures, `apng` its own chunk.
 FORMATS: Final = (
-    "asf,av1,avi,dv,flv,h264,hevc,ivf,m4v,matroska,webm,mjpeg_2000,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,"
-    "ogg,rm,vc1,wtv,yuv4mpegpipe"
+    "apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,mjpeg_2000,mov,mp4,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,obu,ogg,rm,vc1,wtv,yuv4mpegpipe"
 )
 STILL_BRANDS: Final = frozenset({"avif", "heic", "heix", "heif", "mif1", "miaf"})
 NOT_A_VIDEO: Final = (
@@ -33,6 +34,7 @@ NOT_A_VIDEO: Final = (
 
 # Beside the frames: four hours of sound have fewer packets than this.
 SOUND_SAMPLES: Final = 1_000_000
+CUT_IN_HEAD: Final = "The file is cut off in its head, before the first frame; send the whole file."
 NO_FRAMES: Final = "The video has not a single frame; record it again."
 
 
@@ -55,6 +57,44 @@ class VideoLimits:
         """What FFmpeg is told to refuse: more than `max_pixels`, since its frames have margins."""
         return 2 * self.max_pixels + (1 << 16)
 
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse frames over `max_pixels`.
+
+        Raises:
+            VideoError: they are.
+        """
+        if width * height > self.max_pixels:
+            raise VideoError(
+                "frame_too_large",
+                f"A frame has {width} x {height} pixels, {self.max_pixels} are allowed; "
+                "scale the video down.",
+            )
+
+    def check_count(self, frames: int) -> None:
+        """Refuse a video over `max_frames`.
+
+        Raises:
+            VideoError: it is.
+        """
+        if frames > self.max_frames:
+            raise VideoError(
+                "too_many_frames",
+                f"The video has more than the {self.max_frames} frames allowed; send it in parts.",
+            )
+
+    def check_duration(self, seconds: float) -> None:
+        """Refuse a video over `max_duration`.
+
+        Raises:
+            VideoError: it is.
+        """
+        if seconds > self.max_duration:
+            raise VideoError(
+                "video_too_long",
+                f"The video is {seconds:.0f} s long, {self.max_duration:.0f} s are allowed; "
+                "send it in parts.",
+            )
+
 
 @contextmanager
 def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
@@ -63,11 +103,8 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
     Raises:
         VideoError: it is in none of `FORMATS`, or an MP4 without its index.
     """
-    if is_mp4(path) and unlisted_samples(path) > limits.max_frames + SOUND_SAMPLES:
-        raise VideoError(
-            "too_many_frames",
-            f"The video has more than the {limits.max_frames} frames allowed; send it in parts.",
-        )
+    if is_mp4(path):
+        limits.check_count(unlisted_samples(path) - SOUND_SAMPLES)
     options = {
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",
@@ -88,14 +125,16 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
 
 
 def _unreadable(path: Path, error: Exception) -> VideoError:
-    if isinstance(error, av.EOFError) and is_matroska(path):
-        return VideoError("no_frames", NO_FRAMES)
     if is_mp4(path):
         return VideoError(
             "truncated",
             "The MP4 file has no readable index (moov): it was cut off before its end or is damaged. "
             "Send the whole file; without the index no frame can be found, not even with decode=tolerant.",
         )
+    if missing_bytes(path):
+        return VideoError("truncated", CUT_IN_HEAD)
+    if isinstance(error, av.EOFError) and is_matroska(path):
+        return VideoError("no_frames", NO_FRAMES)
     return VideoError("not_a_video", NOT_A_VIDEO)
 
 

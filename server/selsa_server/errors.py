@@ -4,6 +4,8 @@
     ├── RequestError        the request itself: empty, malformed, too large, of the wrong type
     ├── ParameterError      a parameter has a value that is not allowed
     ├── VideoError          the bytes are no video, or one that cannot be decoded or is over a limit
+    ├── JobError            a job that is not there, not that one, or finds no room
+    ├── UnauthorizedError   no API key, or a wrong one
     ├── OverloadError       no room right now; carries `retry_after`
     └── EngineFailureError  an engine failed; ours, not the caller's
 
@@ -18,9 +20,11 @@ __all__ = [
     "TITLES",
     "DetectError",
     "EngineFailureError",
+    "JobError",
     "OverloadError",
     "ParameterError",
     "RequestError",
+    "UnauthorizedError",
     "VideoError",
 ]
 
@@ -28,10 +32,13 @@ __all__ = [
 TITLES: Final[dict[str, tuple[int, str]]] = {
     "malformed_request": (400, "The request is malformed"),
     "empty_body": (400, "The request has no body"),
+    "unauthorized": (401, "The request has no valid API key"),
     "not_found": (404, "There is nothing at this address"),
+    "job_not_found": (404, "There is no such job"),
     "method_not_allowed": (405, "This address does not take this method"),
     "not_acceptable": (406, "None of the accepted media types can be given"),
     "request_timeout": (408, "The upload came too slowly"),
+    "job_cancelled": (410, "The job was cancelled"),
     "body_too_large": (413, "The upload is too large"),
     "video_too_long": (413, "The video is too long"),
     "too_many_frames": (413, "The video has too many frames"),
@@ -39,15 +46,20 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "unsupported_media_type": (415, "The content type is not a video's"),
     "not_a_video": (415, "The file is not a video"),
     "no_video_stream": (415, "The file has no video stream"),
+    "not_streamable": (415, "The file cannot be sent as a live stream"),
     "invalid_parameter": (422, "A parameter has a value that is not allowed"),
+    "idempotency_key_reused": (422, "The idempotency key belongs to another request"),
     "no_frames": (422, "The video has no frames"),
     "undecodable": (422, "The video cannot be decoded"),
     "truncated": (422, "The video is cut off"),
     "engine_failed": (500, "The detection engine failed"),
     "internal_error": (500, "The server failed"),
+    "jobs_unavailable": (503, "This server takes no jobs"),
     "not_ready": (503, "The server is not ready"),
     "server_busy": (503, "The server is busy"),
+    "draining": (503, "The server is ending"),
     "deadline_exceeded": (504, "The request took too long"),
+    "jobs_full": (507, "There is no room for the job"),
 }
 
 
@@ -124,6 +136,7 @@ class VideoError(DetectError):
             "frame_too_large",
             "not_a_video",
             "no_video_stream",
+            "not_streamable",
             "no_frames",
             "undecodable",
             "truncated",
@@ -131,13 +144,33 @@ class VideoError(DetectError):
     )
 
 
+class JobError(DetectError):
+    """A job that is not there (any more), is another one than meant, or finds no room."""
+
+    codes = frozenset(
+        {"job_not_found", "job_cancelled", "idempotency_key_reused", "jobs_full", "jobs_unavailable"}
+    )
+
+
+class UnauthorizedError(DetectError):
+    """No API key, or a wrong one; which of them is not said."""
+
+    codes = frozenset({"unauthorized"})
+
+    def __init__(self) -> None:
+        super().__init__(
+            "unauthorized",
+            "This server wants an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+        )
+
+
 class OverloadError(DetectError):
-    """No room right now."""
+    """No room right now, or no more work at all."""
 
-    codes = frozenset({"server_busy"})
+    codes = frozenset({"server_busy", "draining"})
 
-    def __init__(self, detail: str, retry_after: int) -> None:
-        super().__init__("server_busy", detail)
+    def __init__(self, detail: str, retry_after: int, *, code: str = "server_busy") -> None:
+        super().__init__(code, detail)
         self.retry_after = retry_after
 
 

@@ -6,30 +6,31 @@ ahead of the engines. Served and local detection are this class; it knows no web
 """
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 from selsa_bundle.engine import DetectionBatch
 from selsa_bundle.load import LoadedBundle
-from selsa_server.bank import FirstFrameBank, OnlineBank, SequenceBank, SpreadBank
+from selsa_server.bank import SequenceBank
 from selsa_server.container import VideoLimits
 from selsa_server.decode import CorruptFrame
 from selsa_server.errors import ParameterError, VideoError
 from selsa_server.inference import Inference
+from selsa_server.online import OnlineDetection
 from selsa_server.prefetch import Prefetch
 from selsa_server.prepared import FrameInHand, in_batches, prepare_frames
+from selsa_server.progress import Progress, Resume
 from selsa_server.records import DetectionFilter
-from selsa_server.schema import DetectParams, FrameRecord, ModelInfo, SummaryRecord, VideoRecord
+from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.selection import Selection, select_frames
 from selsa_server.stopwatch import Stopwatch
 from selsa_server.video_index import VideoIndex, index_video
+from selsa_server.video_record import video_record
 
 __all__ = ["DetectionPipeline", "PipelineOptions"]
 
-# The published demo passes ten copies of the first frame.
-FIRST_FRAME_COPIES = 10
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 
 
@@ -41,11 +42,13 @@ class PipelineOptions:
         limits: what a video may be at most.
         batch: frames of one video in one engine call at most.
         prefetch: frames that are decoded ahead at most.
+        model: the name that `DetectParams.model` may give; None: the bundle's own.
     """
 
     limits: VideoLimits = field(default_factory=VideoLimits)
     batch: int = 4
     prefetch: int = 8
+    model: str | None = None
 
 
 class DetectionPipeline:
@@ -59,8 +62,11 @@ class DetectionPipeline:
         """Refuse what the bundle does not have, before any work.
 
         Raises:
-            ParameterError: an unknown class, or more detections than the sequence engine gives.
+            ParameterError: another model, an unknown class, or more detections than the engine gives.
         """
+        model = self.options.model or self.bundle.manifest.name
+        if params.model not in (None, model):
+            raise ParameterError("model", f"There is no model {params.model!r} here.", model)
         names = self.bundle.manifest.classes
         for name in params.classes:
             if name not in names:
@@ -75,7 +81,14 @@ class DetectionPipeline:
             )
 
     def run(
-        self, path: Path, params: DetectParams, *, stopped: Callable[[], bool] = lambda: False
+        self,
+        path: Path,
+        params: DetectParams,
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+        progress: Progress | None = None,
+        resume: Resume | None = None,
+        index: VideoIndex | None = None,
     ) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
         """Detect on a video file.
 
@@ -85,6 +98,10 @@ class DetectionPipeline:
             stopped: asked before every engine call; once it is true, the records end there, without a
                 summary. A generator cannot be closed while it works, and the reference frames are run before
                 the first record.
+            progress: kept up to date with the frames selected and done.
+            resume: where an earlier run had come to; the frame records that it gave are left out, and in
+                `sequence` mode are not computed again.
+            index: what pass 1 learned of the file, if it was made already.
 
         Yields:
             One `VideoRecord`, a `FrameRecord` per selected frame in order, one `SummaryRecord`. Closing the
@@ -96,7 +113,8 @@ class DetectionPipeline:
             EngineFailureError: an engine failed.
         """
         self.check(params)
-        return _Run(self.bundle, self.options, path, params, stopped).records()
+        run = _Run(self.bundle, self.options, path, params, stopped, progress or Progress())
+        return run.records(resume or Resume(emitted=0, last=-1), index)
 
 
 class _Run:
@@ -109,8 +127,10 @@ class _Run:
         path: Path,
         params: DetectParams,
         stopped: Callable[[], bool],
+        progress: Progress,
     ) -> None:
         self.stopped = stopped
+        self.progress = progress
         self.bundle = bundle
         self.options = options
         self.path = path
@@ -121,25 +141,38 @@ class _Run:
         self.corrupt = 0
         self.emitted = 0
 
-    def records(self) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
+    def records(
+        self, resume: Resume, index: VideoIndex | None
+    ) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
         with self.clock("index"):
-            index = index_video(self.path, self.options.limits)
+            index = index or index_video(self.path, self.options.limits)
         selection = select_frames(index, self.params, self.bundle.manifest.reference_frames)
+        keys = selection.keys
+        self.progress.total = len(keys)
         if self.params.mode == "sequence":
             bank = self._sequence_bank(index, selection.references)
             if self.stopped():
                 return
-            yield self._video(index, bank.used)
-            yield from self._sequence(index, selection, bank)
+            yield video_record(self.bundle, index, self.params, bank.used)
+            keys = self._left(keys, resume)
+            yield from self._sequence(index, keys, bank)
         else:
-            yield self._video(index, ())
-            yield from self._online(index, selection)
+            yield video_record(self.bundle, index, self.params, ())
+            # The bank depends on every frame before, so all are run again.
+            yield from self._online(index, keys, resume.last)
         if self.stopped():
             return
         if self.emitted == 0:
             count = len(selection.keys)
             raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
         yield self._summary(index, selection)
+
+    def _left(self, keys: Sequence[int], resume: Resume) -> Sequence[int]:
+        """The key frames after those of an earlier run, which are counted."""
+        before = bisect_right(keys, resume.last)
+        self.emitted, self.corrupt = resume.emitted, before - resume.emitted
+        self.progress.done = before
+        return keys[before:]
 
     def _sequence_bank(self, index: VideoIndex, references: Sequence[int]) -> SequenceBank:
         bank = SequenceBank(self.bundle.engines.dimensions, references)
@@ -151,11 +184,11 @@ class _Run:
         return bank
 
     def _sequence(
-        self, index: VideoIndex, selection: Selection, bank: SequenceBank
+        self, index: VideoIndex, keys: Sequence[int], bank: SequenceBank
     ) -> Generator[FrameRecord, None, None]:
-        with self._frames(index, selection.keys) as frames:
+        with self._frames(index, keys) as frames:
             for batch, corrupt in self._batches(frames):
-                self.corrupt += corrupt
+                self._count_corrupt(corrupt)
                 if not batch:
                     continue
                 recalled = [bank.recall(frame.index) for frame in batch]
@@ -167,24 +200,22 @@ class _Run:
                 for position, frame in enumerate(batch):
                     yield self._record(frame, detections, position)
 
-    def _online(self, index: VideoIndex, selection: Selection) -> Generator[FrameRecord, None, None]:
-        bank = self._online_bank()
-        with self._frames(index, selection.keys) as frames:
+    def _online(
+        self, index: VideoIndex, keys: Sequence[int], after: int
+    ) -> Generator[FrameRecord, None, None]:
+        online = OnlineDetection(self.bundle, self.params, self.inference)
+        with self._frames(index, keys) as frames:
             for batch, corrupt in self._batches(frames):
-                self.corrupt += corrupt
-                # The frame engine may run ahead; a frame's detections see the bank as it was at that frame.
-                features = self.inference.frames([frame.prepared for frame in batch])
-                for frame, known in zip(batch, features, strict=True):
-                    bank.before(self.emitted, known)
-                    detections = self.inference.sequence([frame.prepared], [known], bank.bank)
-                    bank.after(self.emitted, known)
-                    yield self._record(frame, detections, 0)
+                self._count_corrupt(corrupt)
+                each = online.detect([frame.prepared for frame in batch])
+                for frame, detections in zip(batch, each, strict=True):
+                    record = self._record(frame, detections, 0)
+                    if frame.index > after:
+                        yield record
 
-    def _online_bank(self) -> OnlineBank:
-        asked, dims = self.params.reference_frames, self.bundle.engines.dimensions
-        if self.params.bank == "first":
-            return FirstFrameBank(dims, FIRST_FRAME_COPIES if asked is None else asked)
-        return SpreadBank(dims, self.bundle.manifest.reference_frames if asked is None else asked)
+    def _count_corrupt(self, count: int) -> None:
+        self.corrupt += count
+        self.progress.done += count
 
     def _batches(
         self, frames: Prefetch[FrameInHand | CorruptFrame]
@@ -205,30 +236,9 @@ class _Run:
 
     def _record(self, frame: FrameInHand, detections: DetectionBatch, position: int) -> FrameRecord:
         self.emitted += 1
+        self.progress.done += 1
         return FrameRecord(
             index=frame.index, pts=frame.pts, time=frame.time, detections=self.filter(detections, position)
-        )
-
-    def _video(self, index: VideoIndex, references: tuple[int, ...]) -> VideoRecord:
-        manifest, info = self.bundle.manifest, self.bundle.engines.info
-        return VideoRecord(
-            width=index.width,
-            height=index.height,
-            frame_count=len(index.pts),
-            duration=index.duration,
-            average_rate=None if index.average_rate is None else _ratio(index.average_rate),
-            time_base=_ratio(index.time_base),
-            codec=index.codec,
-            rotation=index.rotation,
-            model=ModelInfo(
-                name=manifest.name,
-                bundle=self.bundle.digest,
-                provider=info.provider,
-                precision=info.precision,
-                classes=manifest.classes,
-            ),
-            mode=self.params.mode,
-            reference_frames=references,
         )
 
     def _summary(self, index: VideoIndex, selection: Selection) -> SummaryRecord:
@@ -242,8 +252,3 @@ class _Run:
             seconds=self.clock.elapsed,
             timings=self.clock.parts,
         )
-
-
-def _ratio(value: Fraction) -> str:
-    """Always with a denominator: 25/1, not 25."""
-    return f"{value.numerator}/{value.denominator}"

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -16,10 +16,27 @@ class Prefetch(Generic[T]):
 
     A context manager: leaving it stops the thread after the item in hand, closes the source in that thread
     and waits for it. An exception of the source is raised to the consumer in its place.
+
+    Args:
+        source: made and closed elsewhere than where it runs.
+        depth: how far ahead.
+        droppable: whether an item may be left out, the oldest first, when the consumer is too slow; without
+            it, the source waits.
+
+    Attributes:
+        dropped: items that were left out.
     """
 
-    def __init__(self, source: Generator[T, None, None], depth: int) -> None:
+    def __init__(
+        self,
+        source: Generator[T, None, None],
+        depth: int,
+        *,
+        droppable: Callable[[T], bool] | None = None,
+    ) -> None:
         self._source = source
+        self._droppable = droppable
+        self.dropped = 0
         self._depth = max(1, depth)
         self._items: deque[T] = deque()
         self._change = threading.Condition()
@@ -41,23 +58,30 @@ class Prefetch(Generic[T]):
             self._change.notify_all()
         self._thread.join()
 
+    def __len__(self) -> int:
+        """Items that wait for the consumer."""
+        return len(self._items)
+
     def __iter__(self) -> Iterator[T]:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._items or self._done)
-                if not self._items:
-                    if self._error is not None:
-                        raise self._error
-                    return
-                item = self._items.popleft()
-                self._change.notify_all()
-            yield item
+        while item := self.take(1):
+            yield item[0]
+
+    def take(self, most: int) -> list[T]:
+        """What is there, `most` items at most and one at least; none after the end."""
+        with self._change:
+            self._change.wait_for(lambda: self._items or self._done)
+            if not self._items and self._error is not None:
+                raise self._error
+            items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            self._change.notify_all()
+            return items
 
     def _produce(self) -> None:
         error: BaseException | None = None
         try:
             for item in self._source:
                 with self._change:
+                    self._make_room()
                     self._change.wait_for(lambda: self._stop or len(self._items) < self._depth)
                     if self._stop:
                         break
@@ -69,3 +93,11 @@ class Prefetch(Generic[T]):
         with self._change:
             self._error, self._done = error, True
             self._change.notify_all()
+
+    def _make_room(self) -> None:
+        if self._droppable is None or len(self._items) < self._depth:
+            return
+        oldest = next((i for i, item in enumerate(self._items) if self._droppable(item)), None)
+        if oldest is not None:
+            del self._items[oldest]
+            self.dropped += 1

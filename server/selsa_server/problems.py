@@ -8,7 +8,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from selsa_server.errors import TITLES, DetectError, OverloadError, ParameterError, RequestError
+from selsa_server.errors import (
+    TITLES,
+    DetectError,
+    OverloadError,
+    ParameterError,
+    RequestError,
+    UnauthorizedError,
+)
 from selsa_server.schema import PROBLEM_JSON, DetectParams, Problem
 
 __all__ = ["add_problem_handlers", "problem_response", "problem_responses"]
@@ -19,7 +26,11 @@ MAX_SHOWN: Final = 100
 
 def problem_response(error: DetectError, request_id: str | None = None) -> Response:
     """The response for an error."""
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, OverloadError) else {}
+    headers: dict[str, str] = {}
+    if isinstance(error, OverloadError):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Bearer realm="selsa"'
     return Response(
         error.problem(request_id).model_dump_json(exclude_none=True),
         status_code=error.status,
@@ -58,13 +69,14 @@ def _request_id(request: Request) -> str | None:
 
 async def _on_detect_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DetectError)
+    request.scope.setdefault("state", {})["code"] = error.code
     structlog.get_logger().info("refused", code=error.code, detail=error.detail)
     return problem_response(error, _request_id(request))
 
 
 async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(_parameter_error(error.errors()[0]), _request_id(request))
+    return await _on_detect_error(request, _parameter_error(error.errors()[0]))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -79,7 +91,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         )
     else:
         found = RequestError("malformed_request", "The request cannot be read; see /docs for its form.")
-    response = problem_response(found, _request_id(request))
+    response = await _on_detect_error(request, found)
     response.headers.update(error.headers or {})
     return response
 

@@ -1,49 +1,105 @@
 """One run of the pipeline, driven from the event loop: each record is computed in a worker thread."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from selsa_server.admission import Admission
+from selsa_server.admission import Admission, Place
+from selsa_server.batching import BatchingEngines, CallDroppedError, CallerEngines
+from selsa_server.metrics import Metrics
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.selection import select_frames
+from selsa_server.video_index import VideoIndex, index_video
 
-__all__ = ["Records", "detecting", "unless_disconnected"]
+__all__ = ["DetectionService", "Records", "Result", "unless_disconnected"]
 
 T = TypeVar("T")
 Result = VideoRecord | FrameRecord | SummaryRecord
 
 
+@dataclass(slots=True)
+class _Account:
+    """When a request's detection began, and where its time went before the pipeline ran."""
+
+    begun: float = field(default_factory=time.perf_counter)
+    index: float = 0.0
+    turn: float = 0.0
+
+
 class Records:
     """The records of one video as an async iterator. One thread at a time works on it."""
 
-    def __init__(self, records: Generator[Result, None, None], threads: anyio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        records: Generator[Result, None, None],
+        threads: anyio.CapacityLimiter,
+        engines: CallerEngines,
+        account: _Account,
+    ) -> None:
         self._records = records
         self._threads = threads
+        self._engines = engines
+        self._account = account
+        self.summary: SummaryRecord | None = None
 
     def __aiter__(self) -> "Records":
         return self
 
     async def __anext__(self) -> Result:
         # Not abandoned on cancellation: the generator must not run while it is closed. It asks `is_cancelled`
-        # instead, before every engine call.
-        record = await anyio.to_thread.run_sync(next, self._records, None, limiter=self._threads)
+        # instead, before every engine call and while one waits.
+        try:
+            record = await anyio.to_thread.run_sync(next, self._records, None, limiter=self._threads)
+        except CallDroppedError:
+            record = None
         if record is None:
+            # Where it ended because the task is cancelled, this says so.
+            await anyio.lowlevel.checkpoint()
             raise StopAsyncIteration
+        if isinstance(record, SummaryRecord):
+            record = self.summary = self._with_waiting(record)
         return record
 
     async def aclose(self) -> None:
         """Stop the pipeline's work on this video."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._records.close, limiter=self._threads)
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds per part so far; all parts once the summary is there."""
+        if self.summary is not None:
+            return self.summary.timings
+        account = self._account
+        queue = sum(self._engines.waited.values())
+        return {"index": account.index, "turn": account.turn, "queue": queue}
+
+    def _with_waiting(self, summary: SummaryRecord) -> SummaryRecord:
+        """The engines' seconds without the waiting in their queue, which is a part of its own."""
+        waited = self._engines.waited
+        timings = {
+            part: round(max(0.0, seconds - waited.get(part, 0.0)), 6)
+            for part, seconds in summary.timings.items()
+        }
+        timings |= {
+            "index": round(self._account.index, 6),
+            "turn": round(self._account.turn, 6),
+            "queue": round(sum(waited.values()), 6),
+        }
+        seconds = round(time.perf_counter() - self._account.begun, 6)
+        return summary.model_copy(update={"timings": timings, "seconds": seconds})
 
 
 def is_cancelled() -> bool:
@@ -55,17 +111,60 @@ def is_cancelled() -> bool:
     return False
 
 
-@asynccontextmanager
-async def detecting(
-    pipeline: DetectionPipeline, path: Path, params: DetectParams, admission: Admission
-) -> AsyncIterator[Records]:
-    """Wait for a turn, then detect; leaving the context stops the work."""
-    async with admission.turn():
-        records = Records(pipeline.run(path, params, stopped=is_cancelled), admission.threads)
-        try:
-            yield records
-        finally:
-            await records.aclose()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionService:
+    """Detection for many requests at once.
+
+    Attributes:
+        pipeline: what detects, on the shared engines.
+        engines: the engines that all requests share.
+        admission: who may detect when.
+        metrics: what became of the frames is counted here.
+    """
+
+    pipeline: DetectionPipeline
+    engines: BatchingEngines
+    admission: Admission
+    metrics: Metrics
+
+    @asynccontextmanager
+    async def detecting(self, path: Path, params: DetectParams, place: Place) -> AsyncIterator[Records]:
+        """Learn how much work a video is, wait for a turn, then detect; leaving the context stops the work.
+
+        Raises:
+            ParameterError: no frame is selected.
+            VideoError: no video, or over a limit.
+            OverloadError: too much work waits already.
+        """
+        account = _Account()
+        index = await anyio.to_thread.run_sync(
+            index_video, path, self.pipeline.options.limits, limiter=self.admission.index_threads
+        )
+        account.index = time.perf_counter() - account.begun
+        self.admission.accept(place, self._work(index, params))
+        async with self.admission.turn(place):
+            account.turn = time.perf_counter() - account.begun - account.index
+            caller = self.engines.caller(is_cancelled)
+            bundle = replace(self.pipeline.bundle, engines=caller)
+            generator = DetectionPipeline(bundle, self.pipeline.options).run(
+                path, params, stopped=is_cancelled, progress=place.progress, index=index
+            )
+            records = Records(generator, self.admission.threads, caller, account)
+            try:
+                yield records
+            finally:
+                await records.aclose()
+                self._count(records, place)
+
+    def _work(self, index: VideoIndex, params: DetectParams) -> float:
+        """Video-seconds that the selected frames are."""
+        selection = select_frames(index, params, self.pipeline.bundle.manifest.reference_frames)
+        return index.duration * len(selection.keys) / len(index)
+
+    def _count(self, records: Records, place: Place) -> None:
+        progress = place.progress
+        corrupt = 0 if records.summary is None else records.summary.corrupt
+        self.metrics.frames(emitted=progress.done - corrupt, corrupt=corrupt, saved=progress.left)
 
 
 async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:

@@ -1,34 +1,45 @@
 """The two ways in which records leave: streamed as they are final, or one document at the end."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 import structlog
 from fastapi import Response
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from selsa_server.draining import Deadline
 from selsa_server.errors import DetectError
 from selsa_server.record_run import Records, Result, unless_disconnected
 from selsa_server.schema import NDJSON, ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.spool import temporary_file
 
-__all__ = ["DocumentResponse", "RecordsResponse", "write_document"]
+__all__ = ["DocumentResponse", "RecordsResponse", "server_timing", "write_document"]
 
 CHUNK_BYTES: Final = 1 << 18
 
 
-class _OwningResponse(Response):
-    """A response that owns what it was made of, and lets go of it when it was sent or its client is gone."""
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """Seconds per part as a `Server-Timing` header, which counts milliseconds."""
+    return ", ".join(f"{part};dur={1000 * value:.1f}" for part, value in seconds.items())
 
-    def __init__(self, owned: AsyncExitStack, media_type: str) -> None:
+
+class _OwningResponse(Response):
+    """A response that owns what it was made of, and lets go of it when it was sent or its client is gone.
+
+    A client that takes nothing for `send_timeout` seconds counts as gone.
+    """
+
+    def __init__(self, owned: AsyncExitStack, media_type: str, send_timeout: float) -> None:
         super().__init__(media_type=media_type)
         del self.headers["content-length"]
         self._owned = owned
+        self._send_timeout = send_timeout
+        self.state: dict[str, Any] = {}
 
     def body_chunks(self) -> AsyncIterator[bytes]:
         """The body, piece by piece."""
@@ -36,20 +47,26 @@ class _OwningResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
-        del scope
+        self.state = scope.setdefault("state", {})
+
+        async def send_in_time(message: Message) -> None:
+            with anyio.fail_after(self._send_timeout):
+                await send(message)
 
         async def send_all() -> None:
             head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            await send(head)
+            await send_in_time(head)
             async for chunk in self.body_chunks():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send_in_time({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send_in_time({"type": "http.response.body", "body": b"", "more_body": False})
 
         async with self._owned:
             try:
                 await unless_disconnected(receive, send_all)
             except ClientDisconnect:
-                structlog.get_logger().info("client went away")
+                self.state["code"] = "client_gone"
+            except TimeoutError:
+                self.state["code"] = "client_too_slow"
 
 
 class RecordsResponse(_OwningResponse):
@@ -58,26 +75,41 @@ class RecordsResponse(_OwningResponse):
     An error becomes the last record, since the status is sent.
     """
 
-    def __init__(self, owned: AsyncExitStack, head: Sequence[Result], rest: Records) -> None:
-        super().__init__(owned, NDJSON)
+    def __init__(
+        self,
+        owned: AsyncExitStack,
+        head: Sequence[Result],
+        rest: Records,
+        *,
+        deadline: Deadline,
+        send_timeout: float,
+    ) -> None:
+        super().__init__(owned, NDJSON, send_timeout)
         self._head = head
         self._rest = rest
+        self._deadline = deadline
         self._emitted = sum(isinstance(record, FrameRecord) for record in head)
 
     async def body_chunks(self) -> AsyncIterator[bytes]:
         """One line per record."""
         yield b"".join(_line(record) for record in self._head)
         try:
-            async for record in self._rest:
+            while (record := await self._deadline.within(self._next)) is not None:
                 self._emitted += isinstance(record, FrameRecord)
                 yield _line(record)
         except Exception as error:  # noqa: BLE001 - a stream that began must end with a record
             yield _line(self._last_words(error))
+        self.state["frames"] = self._emitted
+
+    async def _next(self) -> Result | None:
+        return await anext(self._rest, None)
 
     def _last_words(self, error: Exception) -> ErrorRecord:
         if isinstance(error, DetectError):
+            self.state["code"] = error.code
             structlog.get_logger().info("failed", code=error.code, detail=error.detail)
             return error.record(self._emitted)
+        self.state["code"] = "internal_error"
         structlog.get_logger().error("failed", exc_info=error)
         hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
         return hidden.record(self._emitted)
@@ -90,8 +122,8 @@ def _line(record: Result | ErrorRecord) -> bytes:
 class DocumentResponse(_OwningResponse):
     """The JSON document that `write_document` wrote."""
 
-    def __init__(self, owned: AsyncExitStack, path: Path) -> None:
-        super().__init__(owned, "application/json")
+    def __init__(self, owned: AsyncExitStack, path: Path, *, send_timeout: float) -> None:
+        super().__init__(owned, "application/json", send_timeout)
         self._path = path
         self.headers["content-length"] = str(path.stat().st_size)
 

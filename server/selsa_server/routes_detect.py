@@ -1,24 +1,28 @@
 """`POST /detect`: a video in, detections out."""
 
+import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from selsa_server.admission import Admission
-from selsa_server.errors import TITLES
+from selsa_server.draining import Deadline, Drain
+from selsa_server.errors import TITLES, JobError
+from selsa_server.models import Models
 from selsa_server.negotiation import choose_media_type
-from selsa_server.pipeline import DetectionPipeline
 from selsa_server.problems import problem_responses
-from selsa_server.record_run import Records, Result, detecting, unless_disconnected
-from selsa_server.responses import DocumentResponse, RecordsResponse, write_document
+from selsa_server.record_run import DetectionService, Records, Result, unless_disconnected
+from selsa_server.responses import DocumentResponse, RecordsResponse, server_timing, write_document
 from selsa_server.schema import NDJSON, DetectionDocument, DetectParams, ErrorRecord
 from selsa_server.spool import SpoolLimits, check_body, spool_body
 
-__all__ = ["detect_router"]
+__all__ = ["DetectLimits", "detect_router"]
 
 JSON: Final = "application/json"
+# Codes that other addresses answer with.
+ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes}
 BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
@@ -47,9 +51,22 @@ NDJSON_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-def detect_router(
-    pipeline: DetectionPipeline, admission: Admission, spool_dir: Path, limits: SpoolLimits
-) -> APIRouter:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectLimits:
+    """Bounds of one request.
+
+    Attributes:
+        spool: of its upload.
+        seconds: from its first byte to its last record; None: no bound.
+        send_timeout: seconds that its client may take nothing.
+    """
+
+    spool: SpoolLimits
+    seconds: float | None
+    send_timeout: float
+
+
+def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectLimits) -> APIRouter:
     """The routes of detection."""
     router = APIRouter(tags=["detection"])
 
@@ -64,36 +81,64 @@ def detect_router(
                 "model": DetectionDocument,
                 "content": {NDJSON: {"schema": NDJSON_SCHEMA}},
             },
-            **problem_responses(*(set(TITLES) - {"not_found", "method_not_allowed", "not_ready"})),
+            **problem_responses(*(set(TITLES) - ELSEWHERE)),
         },
     )
     async def detect(request: Request, params: Annotated[DetectParams, Query()]) -> Response:
         """Send the video's bytes; get its detections as JSON, or as NDJSON records as they become final."""
         media_type = choose_media_type(request.headers.get("accept"), (JSON, NDJSON))
-        check_body(request, limits)
-        pipeline.check(params)
+        check_body(request, limits.spool)
+        service = models.named(params.model)
+        service.pipeline.check(params)
+        deadline = Deadline(limits.seconds, drain)
         async with AsyncExitStack() as stack:
-            stack.enter_context(admission.place())
-            path = await stack.enter_async_context(spool_body(request, spool_dir, limits))
+            place = stack.enter_context(service.admission.place())
+            spooling = spool_body(request, spool_dir, limits.spool)
+            path = await deadline.within(lambda: stack.enter_async_context(spooling))
+            answer = _Answer(stack, service, deadline, limits.send_timeout)
 
             async def begin() -> Response:
-                records = await stack.enter_async_context(detecting(pipeline, path, params, admission))
+                records = await stack.enter_async_context(service.detecting(path, params, place))
                 if media_type == NDJSON:
-                    head = await _head(records)
-                    return RecordsResponse(stack.pop_all(), head, records)
-                document = await write_document(stack, spool_dir, records)
-                return DocumentResponse(stack.pop_all(), document)
+                    return await answer.stream(records)
+                return await answer.document(records, spool_dir, request)
 
-            return await unless_disconnected(request.receive, begin)
+            return await unless_disconnected(request.receive, lambda: deadline.within(begin))
 
     return router
 
 
-async def _head(records: Records) -> list[Result]:
-    """The video record and what follows it: with these there, the status is 200."""
-    head: list[Result] = []
-    async for record in records:
-        head.append(record)
-        if len(head) == 2:
-            break
-    return head
+class _Answer:
+    """From the records of a video to the response that owns them."""
+
+    def __init__(
+        self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, send_timeout: float
+    ) -> None:
+        self._stack = stack
+        self._service = service
+        self._deadline = deadline
+        self._send_timeout = send_timeout
+        self._begun = time.perf_counter()
+
+    async def stream(self, records: Records) -> Response:
+        """NDJSON, once the video record and what follows it are there: then the status is 200."""
+        head: list[Result] = []
+        async for record in records:
+            head.append(record)
+            if len(head) == 2:
+                break
+        self._service.metrics.first_record(time.perf_counter() - self._begun)
+        response = RecordsResponse(
+            self._stack.pop_all(), head, records, deadline=self._deadline, send_timeout=self._send_timeout
+        )
+        response.headers["Server-Timing"] = server_timing(records.timings)
+        return response
+
+    async def document(self, records: Records, folder: Path, request: Request) -> Response:
+        """One JSON document, written to a file first."""
+        path = await write_document(self._stack, folder, records)
+        if records.summary is not None:
+            request.state.frames = records.summary.emitted
+        response = DocumentResponse(self._stack.pop_all(), path, send_timeout=self._send_timeout)
+        response.headers["Server-Timing"] = server_timing(records.timings)
+        return response

@@ -2,11 +2,15 @@
 
 from typing import Literal
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST as PROMETHEUS
+from pydantic import BaseModel, Field
 
 from selsa_bundle.load import LoadedBundle
+from selsa_server.draining import Drain
 from selsa_server.errors import DetectError
+from selsa_server.metrics import Metrics
+from selsa_server.models import Models
 from selsa_server.problems import problem_responses
 from selsa_server.readiness import Readiness
 from selsa_server.schema import ModelInfo
@@ -23,6 +27,7 @@ class Alive(BaseModel):
 class ServedModel(ModelInfo):
     """The bundle that is served and where it runs."""
 
+    served_as: str = Field(description="what `model` must be to ask for it")
     architecture: str
     reference_frames: int
     long_side: int
@@ -31,7 +36,7 @@ class ServedModel(ModelInfo):
     created: str
 
 
-def health_router(bundle: LoadedBundle, readiness: Readiness) -> APIRouter:
+def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: Metrics) -> APIRouter:
     """The routes that say how the server is."""
     router = APIRouter(tags=["server"])
 
@@ -39,27 +44,49 @@ def health_router(bundle: LoadedBundle, readiness: Readiness) -> APIRouter:
     async def healthz() -> Alive:
         return Alive()
 
-    @router.get("/readyz", summary="Whether the engines run", responses=problem_responses("not_ready"))
+    @router.get(
+        "/readyz", summary="Whether the engines run", responses=problem_responses("not_ready", "draining")
+    )
     async def readyz() -> Alive:
+        drain.check()
         if not readiness.ready:
             raise DetectError("not_ready", readiness.reason)
         return Alive()
 
+    @router.get(
+        "/metrics",
+        summary="Counters for Prometheus",
+        response_class=Response,
+        responses={200: {"description": "Prometheus' text format", "content": {PROMETHEUS: {}}}},
+    )
+    async def show_metrics() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": PROMETHEUS})
+
     @router.get("/model", summary="Which model is served")
     async def model() -> ServedModel:
-        manifest, info = bundle.manifest, bundle.engines.info
-        return ServedModel(
-            name=manifest.name,
-            bundle=bundle.digest,
-            provider=info.provider,
-            precision=info.precision,
-            classes=manifest.classes,
-            architecture=manifest.provenance.architecture,
-            reference_frames=manifest.reference_frames,
-            long_side=manifest.preprocess.long_side,
-            short_side=manifest.preprocess.short_side,
-            max_detections=bundle.engines.dimensions.detections,
-            created=manifest.provenance.created,
-        )
+        name, bundle = next(iter(models.bundles.items()))
+        return _served(name, bundle)
+
+    @router.get("/models", summary="Which models are served; the first is the default")
+    async def all_models() -> list[ServedModel]:
+        return [_served(name, bundle) for name, bundle in models.bundles.items()]
 
     return router
+
+
+def _served(name: str, bundle: LoadedBundle) -> ServedModel:
+    manifest, info = bundle.manifest, bundle.engines.info
+    return ServedModel(
+        served_as=name,
+        name=manifest.name,
+        bundle=bundle.digest,
+        provider=info.provider,
+        precision=info.precision,
+        classes=manifest.classes,
+        architecture=manifest.provenance.architecture,
+        reference_frames=manifest.reference_frames,
+        long_side=manifest.preprocess.long_side,
+        short_side=manifest.preprocess.short_side,
+        max_detections=bundle.engines.dimensions.detections,
+        created=manifest.provenance.created,
+    )

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from selsa_server.errors import VideoError
 
-__all__ = ["unlisted_samples"]
+__all__ = ["samples_unlisted_in", "unlisted_samples"]
 
 MAX_BOXES: Final = 2_000_000
 PARENTS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
@@ -25,20 +25,29 @@ def unlisted_samples(path: Path) -> int:
     Raises:
         VideoError: more than `MAX_BOXES` boxes.
     """
+    with path.open("rb") as file:
+        return samples_unlisted_in(file, path.stat().st_size)
+
+
+def samples_unlisted_in(file: BinaryIO, size: int) -> int:
+    """The same of an open file, or of a part of one, of `size` bytes.
+
+    Raises:
+        VideoError: more than `MAX_BOXES` boxes.
+    """
     total = constant = 0
     one_tick_each = False
-    with path.open("rb") as file:
-        for kind, start in _boxes(file, path.stat().st_size):
-            if kind == b"trak":
-                total += 0 if one_tick_each else constant
-                constant, one_tick_each = 0, False
-            flags, first, second, third = _words(file, start)
-            if kind == b"stsz":
-                constant = second if first else 0
-            elif kind == b"stts":
-                one_tick_each = first == 1 and third == 1
-            elif kind == b"trun":
-                total += 0 if flags & PER_SAMPLE_FIELDS else first
+    for kind, start in _boxes(file, size):
+        if kind == b"trak":
+            total += 0 if one_tick_each else constant
+            constant, one_tick_each = 0, False
+        flags, first, second, third = _words(file, start)
+        if kind == b"stsz":
+            constant = second if first else 0
+        elif kind == b"stts":
+            one_tick_each = first == 1 and third == 1
+        elif kind == b"trun":
+            total += 0 if flags & PER_SAMPLE_FIELDS else first
     return total + (0 if one_tick_each else constant)
 
 

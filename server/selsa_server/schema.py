@@ -40,6 +40,9 @@ class DetectParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="which of the models served; default: the server's first"
+    )
     mode: Literal["sequence", "online"] = Field(
         default="sequence",
         description="sequence: references from the whole video (the paper's protocol); "
@@ -98,8 +101,8 @@ class VideoRecord(_Wire):
     type: Literal["video"] = "video"
     width: int = Field(description="pixels, as displayed (rotation applied)")
     height: int = Field(description="pixels, as displayed (rotation applied)")
-    frame_count: int = Field(description="frames in the source")
-    duration: float = Field(description="seconds")
+    frame_count: int | None = Field(description="frames in the source; null for a live stream")
+    duration: float | None = Field(description="seconds; null for a live stream")
     average_rate: str | None = Field(description="frames per second as a fraction, such as 30000/1001")
     time_base: str = Field(description="seconds per pts tick as a fraction")
     codec: str

@@ -2,14 +2,24 @@
 
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = ["LogLevel", "ServerSettings"]
+__all__ = ["BundleSource", "LogLevel", "ProviderName", "ServerSettings"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+ProviderName = Literal["auto", "cpu", "cuda", "tensorrt"]
+
+
+class BundleSource(BaseModel):
+    """A bundle to serve: its folder, and a name other than its own if one was given."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None
+    path: Path
 
 
 class ServerSettings(BaseSettings):
@@ -17,7 +27,12 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SELSA_", frozen=True, extra="forbid")
 
-    bundle: Path = Field(default=Path("bundle"), description="folder of the bundle to serve")
+    bundle: Annotated[tuple[BundleSource, ...], NoDecode] = Field(
+        default=(BundleSource(name=None, path=Path("bundle")),),
+        min_length=1,
+        description="folder of the bundle to serve, or NAME=FOLDER; several give several models, of which "
+        "the first is the default [bundle]",
+    )
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     spool_dir: Path = Field(
@@ -29,12 +44,81 @@ class ServerSettings(BaseSettings):
     max_duration: float = Field(default=4 * 3600, gt=0, description="longest video in seconds")
     max_frames: int = Field(default=1_000_000, gt=0, description="most frames of a video")
     max_pixels: int = Field(default=8192 * 4352, gt=0, description="most pixels of a frame")
-    max_concurrent: int = Field(default=1, ge=1, le=64, description="videos that are detected on at once")
-    max_queued: int = Field(default=8, ge=0, le=10_000, description="further requests that upload or wait")
-    retry_after: int = Field(default=5, ge=1, description="seconds a client is asked to wait when it is full")
+    max_concurrent: int = Field(default=8, ge=1, le=64, description="videos that are detected on at once")
+    max_queued: int = Field(default=32, ge=0, le=10_000, description="further requests that upload or wait")
+    max_queue_seconds: float = Field(
+        default=3600, gt=0, description="seconds of video that may wait, over all requests"
+    )
+    retry_after: int = Field(
+        default=5, ge=1, description="seconds a client is asked to wait before the server knows its own speed"
+    )
+    request_deadline: float | None = Field(
+        default=None, gt=0, description="seconds a request may take, upload included; default: no bound"
+    )
+    send_timeout: float = Field(
+        default=30, gt=0, description="seconds a client may take nothing of its answer"
+    )
+    drain_timeout: float = Field(
+        default=30, ge=0, description="seconds that running requests have to finish after SIGTERM"
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="file of API keys, one per line; default: no key is asked for"
+    )
+    provider: ProviderName = Field(
+        default="auto", description="what the engines run on; auto: the fastest that there is"
+    )
+    allow_cpu: bool = Field(
+        default=False, description="run on the CPU when the provider asked for cannot be had"
+    )
     threads: int = Field(
         default=0, ge=0, le=1024, description="threads of an engine; 0: one per physical core"
     )
     batch: int = Field(default=4, ge=1, le=256, description="frames of a video in one engine call at most")
+    max_batch: int = Field(
+        default=8, ge=1, le=256, description="frames of all videos in one engine call at most"
+    )
+    max_batch_wait: float = Field(
+        default=0.005, ge=0, le=1, description="seconds an engine call waits for frames of other videos"
+    )
+    engine_calls: int = Field(default=1, ge=1, le=16, description="engine calls that run at once")
     prefetch: int = Field(default=8, ge=1, le=256, description="frames decoded ahead at most")
+    jobs_dir: Path | None = Field(
+        default=None, description="folder of the jobs; default: selsa-jobs in the spool folder"
+    )
+    jobs_concurrent: int = Field(default=1, ge=1, le=64, description="jobs that are worked on at once")
+    jobs_max_queued: int = Field(default=100, ge=1, le=100_000, description="jobs that may wait")
+    jobs_max_bytes: int = Field(default=20 << 30, gt=0, description="bytes of all jobs' videos and results")
+    jobs_ttl: float = Field(default=24 * 3600, gt=0, description="seconds until an ended job is deleted")
+    max_streams: int = Field(default=4, ge=0, le=1024, description="live streams at once")
+    stream_timeout: float = Field(
+        default=30, gt=0, description="seconds a live stream's client may send nothing, or take no record"
+    )
+    max_message_bytes: int = Field(
+        default=4 << 20, ge=1024, le=16 << 20, description="bytes of a live stream's message"
+    )
     log_level: LogLevel = Field(default="info", description="least severe message that is logged")
+
+    @field_validator("bundle", mode="before")
+    @classmethod
+    def _read_bundles(cls, value: Any) -> Any:
+        """`FOLDER`, `NAME=FOLDER`, or several with commas between, as one text or as a list of them."""
+        texts = [value] if isinstance(value, str | Path) else list(value)
+        parts = [part for text in texts for part in (str(text).split(",") if _is_text(text) else [text])]
+        return [_source(part) if isinstance(part, str) else part for part in parts]
+
+    @field_validator("bundle")
+    @classmethod
+    def _names_differ(cls, bundles: tuple[BundleSource, ...]) -> tuple[BundleSource, ...]:
+        names = [each.name for each in bundles if each.name is not None]
+        if len(set(names)) < len(names):
+            raise ValueError("two bundles have one name")
+        return bundles
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | Path)
+
+
+def _source(text: str) -> BundleSource:
+    name, equals, path = text.strip().partition("=")
+    return BundleSource(name=name, path=Path(path)) if equals else BundleSource(name=None, path=Path(name))

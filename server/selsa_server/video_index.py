@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from selsa_server.container import NO_FRAMES, VideoLimits, open_video, video_stream
+from selsa_server.container import CUT_IN_HEAD, NO_FRAMES, VideoLimits, open_video, video_stream
 from selsa_server.errors import VideoError
 from selsa_server.extent import missing_bytes
 
@@ -85,6 +85,7 @@ class _Packets:
     keyframe: bytearray = field(default_factory=bytearray)
     without_pts: int = 0
     demuxed: int = 0
+    last_dts: int = -1
     last_duration: int = 0
     broken: bool = False
 
@@ -106,9 +107,9 @@ def index_video(path: Path, limits: VideoLimits) -> VideoIndex:
         VideoError: no video, no frames, or over a limit.
     """
     with open_video(path, limits) as container:
-        stream = video_stream(container, limits)
-        _check_size(stream.codec_context.width, stream.codec_context.height, limits)
-        _check_count(_declared_frames(container, stream), limits)
+        stream = _stream(path, container, limits)
+        limits.check_size(stream.codec_context.width, stream.codec_context.height)
+        limits.check_count(_declared_frames(container, stream))
         packets = _Packets()
         first = _read(container, stream, packets, limits)
         damage = _damage(path, container, stream, packets)
@@ -119,6 +120,16 @@ def index_video(path: Path, limits: VideoLimits) -> VideoIndex:
         return _assemble(stream, packets, first, f"{damage}; {ADVICE}." if damage else None, limits)
 
 
+def _stream(path: Path, container: InputContainer, limits: VideoLimits) -> VideoStream:
+    try:
+        return video_stream(container, limits)
+    except VideoError as error:
+        # An index that is cut off lists no stream, or one without its codec.
+        if missing_bytes(path):
+            raise VideoError("truncated", CUT_IN_HEAD) from error
+        raise
+
+
 def _read(
     container: InputContainer, stream: VideoStream, packets: _Packets, limits: VideoLimits
 ) -> VideoFrame | None:
@@ -126,15 +137,16 @@ def _read(
     first: VideoFrame | None = None
     for packet in _demux(container, stream, packets):
         packets.demuxed += 1
+        packets.last_dts = packets.last_dts if packet.dts is None else packet.dts
         if first is None and packets.demuxed <= FIRST_FRAME_PACKETS:
             first = _first_frame(stream, packet)
         if not packet.is_discard and shows_a_frame(stream, packet):
             packets.note(packet)
-            _check_count(len(packets.pts), limits)
+            limits.check_count(len(packets.pts))
     if first is None and packets.demuxed <= FIRST_FRAME_PACKETS:
         first = _first_frame(stream, None)
     if first is not None:
-        _check_size(first.width, first.height, limits)
+        limits.check_size(first.width, first.height)
     return first
 
 
@@ -176,28 +188,16 @@ def _damage(path: Path, container: InputContainer, stream: VideoStream, packets:
     missing = missing_bytes(path)
     if missing:
         return f"The file is cut off: its container says that there are {missing} bytes more"
-    declared = _declared_frames(container, stream) if "mp4" in container.format.name else 0
-    if packets.demuxed < declared:
-        return f"The file is cut off: its container lists {declared} frames, the file holds {packets.demuxed}"
+    declared, found = _declared_frames(container, stream), packets.demuxed
+    if container.format.name == "avi":
+        found = packets.last_dts + 1  # it counts frames; one that the recorder dropped has no packet
+    elif "mp4" not in container.format.name:
+        declared = 0  # a guess, or not mended when the recording ended early
+    if found < declared:
+        return f"The file is cut off or damaged: its container lists {declared} frames, it holds {found}"
     if packets.broken:
         return "The file is cut off or damaged: a packet is incomplete"
     return None
-
-
-def _check_size(width: int, height: int, limits: VideoLimits) -> None:
-    if width * height > limits.max_pixels:
-        raise VideoError(
-            "frame_too_large",
-            f"A frame has {width} x {height} pixels, {limits.max_pixels} are allowed; scale the video down.",
-        )
-
-
-def _check_count(count: int, limits: VideoLimits) -> None:
-    if count > limits.max_frames:
-        raise VideoError(
-            "too_many_frames",
-            f"The video has more than the {limits.max_frames} frames allowed; send it in parts.",
-        )
 
 
 def _assemble(
@@ -218,11 +218,7 @@ def _assemble(
         pts = np.rint(np.arange(len(pts)) * float(ticks)).astype(np.int64)
     tick_count = int(pts[-1]) - int(pts[0]) + max(0, packets.last_duration)
     duration = float(tick_count * time_base)
-    if duration > limits.max_duration:
-        raise VideoError(
-            "video_too_long",
-            f"The video is {duration:.0f} s long, {limits.max_duration:.0f} s are allowed; send it in parts.",
-        )
+    limits.check_duration(duration)
     rotation = 0 if first is None else clockwise_rotation(first)
     size: Any = stream.codec_context if first is None else first
     width, height = (size.height, size.width) if rotation in (90, 270) else (size.width, size.height)

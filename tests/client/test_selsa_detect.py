@@ -39,6 +39,7 @@ def test_records_go_to_stdout_and_nothing_to_a_stderr_that_is_no_terminal(stub, 
 
 def test_every_parameter_is_an_option_and_reaches_the_server(stub, clip):
     values = {
+        "model": "small",
         "mode": "online",
         "bank": "first",
         "score_threshold": "0.25",

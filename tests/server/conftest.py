@@ -31,7 +31,8 @@ def engines() -> FakeEngines:
 def settings(tmp_path: Path) -> ServerSettings:
     spool = tmp_path / "spool"
     spool.mkdir()
-    return ServerSettings(spool_dir=spool, max_upload_bytes=MAX_UPLOAD, upload_timeout=0.5)
+    jobs = tmp_path / "jobs"
+    return ServerSettings(spool_dir=spool, jobs_dir=jobs, max_upload_bytes=MAX_UPLOAD, upload_timeout=0.5)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import build_app
-from selsa_server.errors import TITLES
+from selsa_server.errors import TITLES, JobError
 from selsa_server.settings import ServerSettings
 
 
@@ -70,7 +70,8 @@ def test_openapi_describes_both_forms_of_the_answer(operation: dict[str, Any]) -
 
 def test_openapi_describes_every_problem(operation: dict[str, Any]) -> None:
     described = {int(status) for status in operation["responses"]} - {200}
-    assert described == {status for status, _ in TITLES.values()} - {404, 405}
+    elsewhere = {404, 405} | {TITLES[code][0] for code in JobError.codes} - {422, 503}
+    assert described == {status for status, _ in TITLES.values()} - elsewhere
     for status in described:
         content = operation["responses"][str(status)]["content"]
         assert list(content) == ["application/problem+json"]

@@ -1,0 +1,188 @@
+"""Jobs: videos that are detected on whether or not a client waits, one after the other.
+
+State is in SQLite and results are in files, so that a job outlives the process.
+"""
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import structlog
+from anyio.abc import TaskGroup
+
+from selsa_server.errors import DetectError, JobError
+from selsa_server.jobs_folder import JobsFolder
+from selsa_server.jobs_intake import JobIntake, JobsOptions
+from selsa_server.jobs_runner import JobRunner
+from selsa_server.jobs_store import JobRow, JobStore
+from selsa_server.pipeline import DetectionPipeline
+from selsa_server.progress import Progress
+
+__all__ = ["Jobs"]
+
+RETRY_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    cancelled: threading.Event
+    progress: Progress
+
+
+class Jobs:
+    """The jobs of one folder. Made by `JobsService`, which opens and closes what it is made of.
+
+    Attributes:
+        intake: takes uploads.
+        folder: where the files are.
+        frames_saved: frames of cancelled jobs that were not worked on.
+    """
+
+    def __init__(
+        self, pipeline: DetectionPipeline, folder: JobsFolder, store: JobStore, options: JobsOptions
+    ) -> None:
+        self.folder = folder
+        self._store = store
+        self.options = options
+        self.intake = JobIntake(folder, store, pipeline.bundle.digest, options, self._notify)
+        self._runner = JobRunner(
+            pipeline=pipeline,
+            store=store,
+            folder=folder,
+            max_bytes=options.max_bytes,
+            changed=lambda: anyio.from_thread.run_sync(self._notify),
+        )
+        self._threads = anyio.CapacityLimiter(options.concurrent)
+        self._change = anyio.Event()
+        self._running: dict[str, _Running] = {}
+        self.stopping = False
+        self.frames_saved = 0
+
+    def start(self, group: TaskGroup) -> None:
+        """Begin to work, and to delete what is over its time, in tasks of `group`."""
+        for _ in range(self.options.concurrent):
+            group.start_soon(self._work)
+        group.start_soon(self._expire)
+
+    def stop(self) -> None:
+        """Work ends within one batch; it goes on in the next process."""
+        self.stopping = True
+        self._notify()
+
+    async def get(self, job_id: str) -> JobRow:
+        """The job of that id.
+
+        Raises:
+            JobError: there is none.
+        """
+        row = await _in_thread(self._store.get, job_id)
+        if row is None:
+            raise JobError("job_not_found", "There is no such job; it may have expired or been deleted.")
+        return row
+
+    async def delete(self, job_id: str) -> None:
+        """Cancel a job that has not ended, and forget one that has; its files go either way.
+
+        Raises:
+            JobError: there is none.
+        """
+        if (await self.get(job_id)).has_ended:
+            await _in_thread(self._store.delete, job_id)
+        else:
+            await _in_thread(partial(self._store.end, job_id, "cancelled", size=0, keep_key=False))
+        running = self._running.get(job_id)
+        if running is None:
+            await _in_thread(self.folder.drop, job_id)
+        elif not running.cancelled.is_set():
+            running.cancelled.set()
+            self.frames_saved += running.progress.left
+        self._notify()
+
+    async def changes(self, job_id: str, after: int, patience: float) -> AsyncIterator[JobRow | None]:
+        """The job whenever its version is above `after`, until its end or the server's.
+
+        None after `patience` seconds without a change.
+        """
+        while not self.stopping:
+            change = self._change
+            row = await self.get(job_id)
+            if row.version > after:
+                after = row.version
+                yield row
+            if row.has_ended:
+                return
+            with anyio.move_on_after(patience) as waiting:
+                await change.wait()
+            if waiting.cancelled_caught:
+                yield None
+
+    async def _work(self) -> None:
+        while not self.stopping:
+            with _surviving("a job could not be taken up") as failed:
+                change = self._change
+                row = await _in_thread(self._store.claim)
+                if row is None:
+                    await change.wait()
+                else:
+                    await self._run(row)
+            if failed:
+                await anyio.sleep(RETRY_SECONDS)
+
+    async def _run(self, row: JobRow) -> None:
+        running = self._running[row.id] = _Running(threading.Event(), Progress())
+        try:
+            if (await self.get(row.id)).state != "running":  # cancelled between the claim and the line above
+                running.cancelled.set()
+            await anyio.to_thread.run_sync(
+                self._runner.run,
+                row,
+                lambda: self.stopping or running.cancelled.is_set(),
+                running.progress,
+                limiter=self._threads,
+            )
+        except Exception as error:  # noqa: BLE001 - the next job must have its turn
+            structlog.get_logger().error("job failed", job=row.id, exc_info=error)
+            problem = DetectError(
+                "internal_error", "The server failed on this job; its log says why."
+            ).problem()
+            failed = partial(self._store.end, row.id, "failed", size=0, problem=problem.model_dump_json())
+            await _in_thread(failed)
+        finally:
+            del self._running[row.id]
+            self._notify()
+
+    async def _expire(self) -> None:
+        while not self.stopping:
+            with _surviving("ended jobs could not be deleted"):
+                for row in await _in_thread(self._store.ended_before, time.time() - self.options.ttl):
+                    await _in_thread(self._store.delete, row.id)
+                    await _in_thread(self.folder.drop, row.id)
+            await anyio.sleep(min(60.0, self.options.ttl / 2))
+
+    def _notify(self) -> None:
+        self._change.set()
+        self._change = anyio.Event()
+
+
+@contextmanager
+def _surviving(what: str) -> Iterator[list[Exception]]:
+    """A full disk must end neither the server nor the jobs that come when there is room again."""
+    failed: list[Exception] = []
+    try:
+        yield failed
+    except Exception as error:  # noqa: BLE001 - see above
+        structlog.get_logger().error(what, exc_info=error)
+        failed.append(error)
+
+
+async def _in_thread(call: Callable[..., T], *args: object) -> T:
+    return await anyio.to_thread.run_sync(call, *args)

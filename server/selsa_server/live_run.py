@@ -1,0 +1,168 @@
+"""One live stream's way through the engines: frames as they come, records as they are final."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from selsa_bundle.load import LoadedBundle
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.container import NO_FRAMES
+from selsa_server.decode import CorruptFrame
+from selsa_server.errors import VideoError
+from selsa_server.inference import Inference
+from selsa_server.live_container import LiveCounts, LiveHead, LiveItem, LiveOptions, container_frames
+from selsa_server.live_images import image_frames
+from selsa_server.live_input import LiveFile, LiveInput
+from selsa_server.live_mp4 import Mp4Stream
+from selsa_server.online import OnlineDetection
+from selsa_server.pipeline import DetectionPipeline
+from selsa_server.prefetch import Prefetch
+from selsa_server.prepared import FrameInHand
+from selsa_server.records import DetectionFilter
+from selsa_server.schema import FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema_stream import StreamStart
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video_record import fraction_text, model_info
+
+__all__ = ["LiveRun"]
+
+PARTS = ("decode", "prepare", "frame_engine", "sequence_engine")
+LiveFeed = Prefetch[LiveHead | FrameInHand | CorruptFrame]
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """Detects on what comes in; `records` is to be called once, in a thread that may wait.
+
+    Attributes:
+        pipeline: the bundle and the sizes of batches are its.
+        start: what the client asked for.
+        source: what the client sends; aborted when the run ends, however it ends.
+        stopped: asked before every engine call; once it is true, the records end there.
+        saved: decoded frames that were not worked on when it was stopped.
+        dropped: frames that were left out because the engines were too slow.
+    """
+
+    pipeline: DetectionPipeline
+    start: StreamStart
+    source: LiveInput
+    stopped: Callable[[], bool]
+    saved: int = 0
+    dropped: int = 0
+
+    def records(self) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
+        """One video record, a frame record for every frame that is not left out, one summary.
+
+        Raises:
+            VideoError: no such container, over a limit, or a frame that does not decode.
+            EngineFailureError: an engine failed.
+        """
+        bundle, options = self.pipeline.bundle, self.pipeline.options
+        counts, clock = LiveCounts(), Stopwatch(PARTS)
+        items = _prepared(self._items(counts), bundle.manifest.preprocess, clock)
+        droppable = _is_frame if self.start.drop == "oldest" else None
+        run = _Detection(bundle, self.start, clock)
+        with Prefetch(items, options.prefetch, droppable=droppable) as feed:
+            try:
+                while not self.stopped() and (taken := feed.take(options.batch)):
+                    yield from run.detect(taken)
+            finally:
+                self.saved, self.dropped = len(feed), feed.dropped
+                # The thread that reads ahead may be waiting for a client that sends nothing.
+                self.source.abort()
+        if self.stopped():
+            return
+        if counts.seen == 0:
+            raise VideoError("no_frames", NO_FRAMES)
+        if run.emitted == 0:
+            raise VideoError("undecodable", "None of the stream's frames can be decoded.")
+        yield run.summary(counts, self.dropped)
+
+    def _items(self, counts: LiveCounts) -> Generator[LiveItem, None, None]:
+        limits = self.pipeline.options.limits
+        options = LiveOptions(
+            limits=limits, tolerant=self.start.decode == "tolerant", stride=self.start.stride
+        )
+        if self.start.container == "jpeg":
+            return image_frames(self.source, options, counts)
+        file = LiveFile(self.source)
+        if self.start.container == "mp4":
+            return container_frames(Mp4Stream(file, limits.max_frames), "mp4", options, counts)
+        return container_frames(file, self.start.container, options, counts)
+
+
+class _Detection:
+    """Frames in, records out; counts them."""
+
+    def __init__(self, bundle: LoadedBundle, start: StreamStart, clock: Stopwatch) -> None:
+        self._bundle = bundle
+        self._clock = clock
+        params = start.params()
+        self._online = OnlineDetection(bundle, params, Inference(bundle.engines, clock))
+        self._filter = DetectionFilter(params, bundle.manifest.classes)
+        self._corrupt = 0
+        self.emitted = 0
+
+    def detect(
+        self, items: list[LiveHead | FrameInHand | CorruptFrame]
+    ) -> Generator[VideoRecord | FrameRecord, None, None]:
+        for head in (item for item in items if isinstance(item, LiveHead)):
+            yield self._video(head)
+        self._corrupt += sum(isinstance(item, CorruptFrame) for item in items)
+        frames = [item for item in items if isinstance(item, FrameInHand)]
+        each = self._online.detect([frame.prepared for frame in frames])
+        for frame, detections in zip(frames, each, strict=True):
+            self.emitted += 1
+            yield FrameRecord(
+                index=frame.index, pts=frame.pts, time=frame.time, detections=self._filter(detections, 0)
+            )
+
+    def summary(self, counts: LiveCounts, dropped: int) -> SummaryRecord:
+        return SummaryRecord(
+            complete=self._corrupt == 0 and dropped == 0,
+            demuxed=counts.seen,
+            decoded=counts.seen - self._corrupt,
+            corrupt=self._corrupt,
+            skipped=counts.skipped + dropped,
+            emitted=self.emitted,
+            seconds=self._clock.elapsed,
+            timings=self._clock.parts,
+        )
+
+    def _video(self, head: LiveHead) -> VideoRecord:
+        return VideoRecord(
+            width=head.width,
+            height=head.height,
+            frame_count=None,
+            duration=None,
+            average_rate=None if head.average_rate is None else fraction_text(head.average_rate),
+            time_base=fraction_text(head.time_base),
+            codec=head.codec,
+            rotation=head.rotation,
+            model=model_info(self._bundle),
+            mode="online",
+            reference_frames=(),
+        )
+
+
+def _is_frame(item: LiveHead | FrameInHand | CorruptFrame) -> bool:
+    return isinstance(item, FrameInHand)
+
+
+def _prepared(
+    items: Generator[LiveItem, None, None], preprocess: Preprocess, clock: Stopwatch
+) -> Generator[LiveHead | FrameInHand | CorruptFrame, None, None]:
+    """Decoded frames made ready for the frame engine; the time to decode includes that to wait for bytes."""
+    try:
+        while True:
+            with clock("decode"):
+                item = next(items, None)
+            if item is None:
+                return
+            if isinstance(item, LiveHead | CorruptFrame):
+                yield item
+                continue
+            with clock("prepare"):
+                prepared = preprocess.prepare(item.pixels)
+            yield FrameInHand(index=item.index, pts=item.pts, time=item.time, prepared=prepared)
+    finally:
+        items.close()

@@ -1,0 +1,37 @@
+"""The wire format of jobs: what `/v1/jobs` gives. Results are the records of `schema`."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from selsa_server.schema import Problem
+
+__all__ = ["Job", "JobProgress", "JobState"]
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobProgress(BaseModel):
+    """Frames of a job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    done: int = Field(description="selected frames that have their record or do not decode")
+    total: int | None = Field(description="selected frames; null until the video was looked at")
+
+
+class Job(BaseModel):
+    """One job as it is now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    state: JobState
+    progress: JobProgress
+    created: datetime
+    started: datetime | None = Field(description="when the work began, or began again after a restart")
+    ended: datetime | None
+    estimated_end: datetime | None = Field(description="while running: at the speed so far")
+    expires: datetime | None = Field(description="when an ended job is deleted")
+    error: Problem | None = Field(description="why it failed")

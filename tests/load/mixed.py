@@ -1,0 +1,182 @@
+"""Mixed load: clients of all kinds at once for a while, and what is left of the server after it."""
+
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import httpx
+from clients import BEHAVIOURS, Client, WrongAnswerError
+from films import bad_films, good_films
+from served import ServerProcess
+
+__all__ = ["MixedLoad", "MixedReport", "run_mixed"]
+
+GROWTH_ALLOWED = 0.05
+SETTLED_AFTER = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedLoad:
+    """How long and how much; `warm_up` seconds in, all is let finish and memory is first taken."""
+
+    clients: int = 8
+    seconds: float
+    warm_up: float
+    seed: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class MixedReport:
+    """What came of it.
+
+    Attributes:
+        seconds: from the first request to the last answer.
+        outcomes: behaviour -> what came of it -> how often.
+        frames: of complete responses.
+        failures: answers that were not what they must be; empty when all is well.
+        resident: bytes after the warm-up and at the end, with nobody there; None where it cannot be read.
+        resident_busy: likewise with everybody there, medians over the last quarter: they depend on who is.
+        left_open: files that the server holds open and did not before.
+        left_in_spool: files that are still there.
+    """
+
+    seconds: float = 0.0
+    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
+    frames: int = 0
+    failures: list[str] = field(default_factory=list)
+    resident: tuple[float, float] | None = None
+    resident_busy: tuple[float, float] | None = None
+    left_open: list[str] = field(default_factory=list)
+    left_in_spool: list[str] = field(default_factory=list)
+
+    @property
+    def growth(self) -> float:
+        """Of resident memory, as a share."""
+        return 0.0 if self.resident is None else self.resident[1] / self.resident[0] - 1
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.failures or self.left_open or self.left_in_spool or self.growth > GROWTH_ALLOWED)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {**asdict(self), "growth": self.growth, "passed": self.passed}
+
+
+def run_mixed(
+    server: ServerProcess,
+    load: MixedLoad,
+    spool: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> MixedReport:
+    """Put load on a server, then look at what it holds on to.
+
+    Args:
+        server: where; without its pid neither memory nor open files are looked at.
+        load: how much.
+        spool: its folder for uploads, if it can be looked into.
+        say: told now and then what goes on.
+    """
+    report = MixedReport()
+    with tempfile.TemporaryDirectory() as folder:
+        good = good_films(Path(folder))
+    bad = bad_films(good)
+    before = server.open_files() if server.pid else []
+    clients = [
+        Client(server.address, random.Random(load.seed + number), good, bad) for number in range(load.clients)
+    ]
+    begun = time.monotonic()
+    idle, busy = [], []
+    for until in (load.warm_up, load.seconds):
+        busy.append(_put_load(server, clients, begun + until, report, say))
+        _look_for_leftovers(server, spool, before, report)
+        idle.append(server.resident() if server.pid else 0)
+    report.seconds = time.monotonic() - begun
+    if server.pid:
+        report.resident, report.resident_busy = (idle[0], idle[1]), (busy[0], busy[1])
+    report.frames = sum(client.frames for client in clients)
+    return report
+
+
+def _put_load(
+    server: ServerProcess,
+    clients: list[Client],
+    until: float,
+    report: MixedReport,
+    say: Callable[[str], None],
+) -> float:
+    """All clients at once until then; the median of resident bytes over the last part of it."""
+    stop, lock = threading.Event(), threading.Lock()
+    with ThreadPoolExecutor(len(clients) + 1) as pool:
+        watch = pool.submit(_watch, server, stop, report, say)
+        work = [pool.submit(_use, client, until, report, lock) for client in clients]
+        try:
+            for each in work:
+                each.result()
+        finally:
+            stop.set()
+        samples = watch.result()
+    return statistics.median(samples[-len(samples) // 4 :]) if samples else 0.0
+
+
+def _use(client: Client, until: float, report: MixedReport, lock: threading.Lock) -> None:
+    """One client's life: one request after another."""
+    behaviours, weights = list(BEHAVIOURS), list(BEHAVIOURS.values())
+    with client.connections():
+        while time.monotonic() < until:
+            (behaviour,) = client.chance.choices(behaviours, weights)
+            name = behaviour.__name__
+            try:
+                outcome = behaviour(client)
+            except (WrongAnswerError, httpx.HTTPError, OSError, ValueError, KeyError) as error:
+                outcome = "failed"
+                with lock:
+                    report.failures.append(f"{name}: {type(error).__name__}: {error}"[:400])
+            with lock:
+                tally = report.outcomes.setdefault(name, {})
+                tally[outcome] = tally.get(outcome, 0) + 1
+
+
+def _watch(
+    server: ServerProcess, stop: threading.Event, report: MixedReport, say: Callable[[str], None]
+) -> list[int]:
+    """Resident bytes every half second; a word every half minute."""
+    samples: list[int] = []
+    begun, said = time.monotonic(), 0
+    while not stop.wait(0.5):
+        if server.pid:
+            samples.append(server.resident())
+        if (time.monotonic() - begun) // 30 > said:
+            said += 1
+            memory = f", {samples[-1] / 1e6:.0f} MB" if samples else ""
+            requests = sum(sum(tally.values()) for tally in list(report.outcomes.values()))
+            say(f"{30 * said} s: {requests} requests, {len(report.failures)} failures{memory}")
+    return samples
+
+
+def _look_for_leftovers(
+    server: ServerProcess, spool: Path | None, before: list[str], report: MixedReport
+) -> None:
+    """Clients that left may be noticed late; what is there after a while is there to stay."""
+    deadline = time.monotonic() + SETTLED_AFTER
+    while True:
+        now = server.open_files() if server.pid else []
+        report.left_open = sorted((_kinds(now) - _kinds(before)).elements())
+        files = [] if spool is None else [path for path in spool.iterdir() if path.is_file()]
+        report.left_in_spool = sorted(path.name for path in files)
+        if time.monotonic() > deadline or not (report.left_open or report.left_in_spool):
+            return
+        time.sleep(0.25)
+
+
+def _kinds(opened: list[str]) -> "Counter[str]":
+    """Files by name; sockets and pipes by number, for they have no name."""
+    return Counter(name if name.startswith("/") else name.split(":")[0] for name in opened)

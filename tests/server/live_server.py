@@ -1,0 +1,45 @@
+"""A real server on a loopback port, for clients that must be real too."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fakes import fake_pipeline
+
+from selsa_bundle.fake_engine import FakeEngines
+from selsa_server.app import Lifecycle, build_app
+from selsa_server.draining import Drain
+from selsa_server.serving import server_config
+from selsa_server.settings import ServerSettings
+
+__all__ = ["live_server", "wait_until"]
+
+
+@contextmanager
+def live_server(
+    engines: FakeEngines, settings: ServerSettings, *, batch: int = 1, drain: Drain | None = None
+) -> Iterator[str]:
+    """The address, without its scheme, of a server on fake engines; it ends early once `drain` begins."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    lifecycle = Lifecycle(drain=drain or Drain(5))
+    app = build_app(fake_pipeline(engines, batch=batch), settings, lifecycle)
+    server = uvicorn.Server(server_config(app))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        wait_until(lambda: server.started and engines.frames_run > 0)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 8) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
