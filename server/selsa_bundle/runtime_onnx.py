@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,7 @@ class OnnxEngines:
         self._sequence = _session(sequence, options)
         _check_contract("frame", frame, self._frame, dimensions)
         _check_contract("sequence", sequence, self._sequence, dimensions)
+        self._trim, self._trim_sequence = _ArenaTrim(), _ArenaTrim()
         self._info = EngineInfo(provider=self._frame.get_providers()[0], precision="fp32")
 
     @property
@@ -65,7 +66,7 @@ class OnnxEngines:
 
     def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
         """Run the frame engine; see the protocol."""
-        out = _run(self._frame, {"frames": frames, "image_size": image_size})
+        out = _run(self._frame, {"frames": frames, "image_size": image_size}, self._trim(frames.shape[1:3]))
         return FrameBatch(boxes=out[0], valid=out[1], queries=out[2], memory=out[3])
 
     def run_sequence(
@@ -82,8 +83,34 @@ class OnnxEngines:
             "bank": bank.memory,
             "bank_valid": bank.valid,
         }
-        out = _run(self._sequence, feeds)
+        out = _run(self._sequence, feeds, self._trim_sequence(bank.valid.shape))
         return DetectionBatch(boxes=out[0], scores=out[1], labels=out[2], count=out[3])
+
+
+class _ArenaTrim:
+    """When an engine's arena gives back what it does not use.
+
+    An arena keeps the most that any call ever needed, in pieces that fit the sizes of the calls. After calls
+    of more than one size, every `EVERY`-th call gives all of it back; the next one pays for new memory.
+    """
+
+    EVERY: ClassVar = 64
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._sizes: set[tuple[int, ...]] = set()
+        self._trimming = ort.RunOptions()
+        self._trimming.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+    def __call__(self, size: tuple[int, ...]) -> ort.RunOptions | None:
+        """Options for a call of that size. Threads may race here: a trim more or less is no harm."""
+        self._calls += 1
+        self._sizes.add(size)
+        if self._calls < self.EVERY:
+            return None
+        due = len(self._sizes) > 1
+        self._calls, self._sizes = 0, set()
+        return self._trimming if due else None
 
 
 def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
@@ -91,22 +118,21 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
-    # A thread that waits for its share of an operator sleeps instead of spinning: decoding and other sessions
-    # need the cores, and with both busy spinning halved the speed (24 against 11 ms a small frame).
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Frame sizes vary from video to video: with these two the memory plan and the arena keep the largest of
-    # every size ever seen. Without the arena a call takes as long, and its memory goes back at its end.
+    # Frame sizes vary from video to video, and a memory plan is kept for every size ever seen. The arena
+    # stays: without it R-50's frame engine took 1.1 to 1.6 times as long, its sequence engine 2 to 3 times.
+    # What it keeps is given back from time to time; see `_ArenaTrim`.
     settings.enable_mem_pattern = False
-    settings.enable_cpu_mem_arena = False
     try:
         return ort.InferenceSession(str(path), settings, providers=list(options.providers))
     except Exception as error:
         raise EngineError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
 
 
-def _run(session: ort.InferenceSession, feeds: Mapping[str, npt.NDArray[Any]]) -> Sequence[Any]:
+def _run(
+    session: ort.InferenceSession, feeds: Mapping[str, npt.NDArray[Any]], options: ort.RunOptions | None
+) -> Sequence[Any]:
     try:
-        result: Sequence[Any] = session.run(None, dict(feeds))
+        result: Sequence[Any] = session.run(None, dict(feeds), options)
     except Exception as error:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
         raise EngineError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error

@@ -23,6 +23,9 @@ EXIT_CANNOT_SERVE: Final = 3
 @with_server_options
 def serve(**options: Any) -> None:
     """Serve a bundle over HTTP. Options are environment variables too: SELSA_BUNDLE, SELSA_PORT, ..."""
+    from selsa_server.malloc import return_freed_memory
+
+    return_freed_memory()
     settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
     _run(_load_all(settings), settings)
 
