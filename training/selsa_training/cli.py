@@ -3,18 +3,17 @@
 Results go to stdout, talk to stderr. Torch is imported inside the commands, so that `selsa --help` is quick.
 """
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from selsa_training.command_line import expected_errors, say
+
 __all__ = ["import_published", "init", "pull"]
 
-EXPECTED_ERROR: Final = 3
 # As a bundle's manifest allows it.
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -32,7 +31,7 @@ def import_published(
     overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
 ) -> None:
     """Turn a SELSA checkpoint of mmtracking into one of ours. Nothing in the file is run."""
-    with _expected_errors():
+    with expected_errors():
         _import(file, output, name, overwrite=overwrite)
         typer.echo(output)
 
@@ -53,13 +52,13 @@ def pull(
     from selsa_training.pull import default_cache
     from selsa_training.pull import pull as pull_file
 
-    with _expected_errors():
+    with expected_errors():
         if output is not None:
             from selsa_training.checkpoint import check_target
 
             check_target(output, overwrite=overwrite)
         with download_bar(name) as progress:
-            path = pull_file(name, default_cache(os.environ), progress=progress, say=_say)
+            path = pull_file(name, default_cache(os.environ), progress=progress, say=say)
         if output is None:
             typer.echo(path)
             return
@@ -84,7 +83,7 @@ def init(
     from selsa_training.config import CONFIGS
     from selsa_training.untrained import untrained_tensors
 
-    with _expected_errors():
+    with expected_errors():
         if config not in CONFIGS:
             raise CheckpointError(f"no configuration is called {config!r}; there are {', '.join(CONFIGS)}")
         check_target(output, overwrite=overwrite)
@@ -92,7 +91,7 @@ def init(
         save_checkpoint(
             output, CONFIGS[config], tensors, f"untrained weights, seed {seed}", overwrite=overwrite
         )
-        _say("these weights were never trained: what the model detects is meaningless")
+        say("these weights were never trained: what the model detects is meaningless")
         typer.echo(output)
 
 
@@ -111,20 +110,4 @@ def _import(file: Path, output: Path, name: str | None, *, overwrite: bool) -> N
     if name is not None:
         config = config.model_copy(update={"name": name})
     save_checkpoint(output, config, tensors, origin, overwrite=overwrite)
-    _say(f"{config.name}: {config.backbone}, {len(config.classes)} classes, {len(tensors)} tensors")
-
-
-@contextlib.contextmanager
-def _expected_errors() -> Iterator[None]:
-    """One line on stderr and exit status 3 for whatever is not our bug."""
-    from selsa_training.checkpoint_errors import CheckpointError
-
-    try:
-        yield
-    except CheckpointError as error:
-        _say(f"error: {' '.join(str(error).split())}")
-        raise typer.Exit(EXPECTED_ERROR) from error
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    say(f"{config.name}: {config.backbone}, {len(config.classes)} classes, {len(tensors)} tensors")

@@ -4,23 +4,18 @@ Results go to stdout, talk to stderr. NumPy, OpenCV and the readers are imported
 `selsa --help` is quick.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from selsa_training.command_line import EXPECTED_ERROR, expected_errors, progress_bars, say
 
+if TYPE_CHECKING:
     from selsa_training.data.report import DataReport
     from selsa_training.data.synthetic.sprites import SpriteSet
 
-__all__ = ["check_data", "synthesize"]
-
-EXPECTED_ERROR: Final = 3
+__all__ = ["check_data", "chosen_sprites", "synthesize"]
 
 
 def synthesize(
@@ -59,7 +54,7 @@ def synthesize(
     from selsa_training.data.synthetic.settings import SyntheticSettings
     from selsa_training.data.synthetic.write import write_synthetic
 
-    with _expected_errors():
+    with expected_errors():
         try:
             settings = SyntheticSettings(
                 seed=seed,
@@ -72,16 +67,16 @@ def synthesize(
             )
         except ValueError as error:
             raise DataError(str(error)) from error
-        chosen = _sprites(sprites, font, shapes=shapes)
-        _say(f"sprites: {chosen.origin}, sha256 {chosen.sha256[:16]}")
+        chosen = chosen_sprites(sprites, font, shapes=shapes)
+        say(f"sprites: {chosen.origin}, sha256 {chosen.sha256[:16]}")
         start = time.perf_counter()
-        with _bars("clips") as (progress,):
+        with progress_bars("clips") as (progress,):
             written = write_synthetic(
                 output, settings, chosen, workers=workers, overwrite=overwrite, progress=progress
             )
         seconds = time.perf_counter() - start
-        _say(f"{written.clips} clips, {written.frames} frames, {written.objects} objects")
-        _say(f"{seconds:.1f} s, {written.frames / seconds:.0f} frames a second")
+        say(f"{written.clips} clips, {written.frames} frames, {written.objects} objects")
+        say(f"{seconds:.1f} s, {written.frames / seconds:.0f} frames a second")
         typer.echo(output)
 
 
@@ -122,9 +117,9 @@ def check_data(
 
     source = DataSource(path=path, images=images_folder, with_det=det)
     reports = []
-    with _expected_errors():
+    with expected_errors():
         for name in splits_of(path, split):
-            with _bars(f"{name}: annotations", f"{name}: images") as (reading, looking):
+            with progress_bars(f"{name}: annotations", f"{name}: images") as (reading, looking):
                 log = IssueLog(keep=max(show, 1000 if json else 0))
                 report = check(
                     source, name, log, decode=images, workers=workers, reading=reading, looking=looking
@@ -138,7 +133,7 @@ def check_data(
                 raise DataError(f"{json} cannot be written: {error.strerror}") from error
     failing = sum(report.log.fatal + strict * report.log.skipped for report in reports)
     if failing:
-        _say(f"error: {failing} issues in {path} that training does not start on")
+        say(f"error: {failing} issues in {path} that training does not start on")
         raise typer.Exit(EXPECTED_ERROR)
 
 
@@ -157,7 +152,12 @@ def _print(report: "DataReport", show: int) -> None:
     typer.echo(f"  {log.fatal} fatal, {log.skipped} skipped" + (f": {log.summary()}" if log.counts else ""))
 
 
-def _sprites(folder: Path | None, font: Path | None, *, shapes: bool) -> "SpriteSet":
+def chosen_sprites(folder: Path | None, font: Path | None, *, shapes: bool) -> "SpriteSet":
+    """The sprites that options name; emoji, or shapes where no font is installed, if they name none.
+
+    Raises:
+        SpriteError: more than one is named, or what is named cannot be used.
+    """
     from selsa_bundle.classes import IMAGENET_VID
     from selsa_training.data.errors import SpriteError
     from selsa_training.data.synthetic.drawn import draw_shapes
@@ -171,40 +171,6 @@ def _sprites(folder: Path | None, font: Path | None, *, shapes: bool) -> "Sprite
     found = None if shapes else font or find_emoji_font()
     if found is None:
         if not shapes:
-            _say("no colour-emoji font found (Debian: fonts-noto-color-emoji): drawing simple shapes")
+            say("no colour-emoji font found (Debian: fonts-noto-color-emoji): drawing simple shapes")
         return draw_shapes(IMAGENET_VID)
     return load_emoji(found)
-
-
-@contextlib.contextmanager
-def _bars(*titles: str) -> Iterator[list[Callable[[int, int], None]]]:
-    """Progress bars on stderr, for people only: nothing is drawn where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks = [bar.add_task(title, total=None, visible=False) for title in titles]
-        yield [partial(_advance, bar, task) for task in tasks]
-
-
-def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total, visible=True)
-
-
-@contextlib.contextmanager
-def _expected_errors() -> Iterator[None]:
-    """One line on stderr and exit status 3 for whatever is not our bug."""
-    from selsa_bundle.new_folder import TargetTakenError
-    from selsa_training.data.errors import DataError
-
-    try:
-        yield
-    except (DataError, TargetTakenError) as error:
-        _say(f"error: {' '.join(str(error).split())}")
-        raise typer.Exit(EXPECTED_ERROR) from error
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

@@ -17,7 +17,7 @@ __all__ = [
     "ProposalConfig",
 ]
 
-BackboneName = Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d"]
+BackboneName = Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d", "resnet_slim"]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, le=1e4)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -57,6 +57,8 @@ class HeadConfig(_Config):
     heads: PositiveInt = 16
     stages: PositiveInt = 2
     box_std: tuple[float, float, float, float] = (0.2, 0.2, 0.2, 0.2)
+    # Without it the model is a single-frame Faster R-CNN: what SELSA is compared with.
+    aggregation: bool = True
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> "HeadConfig":
@@ -101,6 +103,17 @@ CONFIGS: Final[dict[str, ModelConfig]] = {
             backbone="resnet18",
             neck_channels=128,
             rpn_channels=128,
+            head=HeadConfig(width=256, heads=4),
+        ),
+        # The packaged default: faster than video on two CPU cores.
+        ModelConfig(
+            name="tiny",
+            backbone="resnet_slim",
+            neck_channels=128,
+            rpn_channels=128,
+            preprocess=Preprocess(long_side=320, short_side=192),
+            anchors=AnchorConfig(scales=(2.0, 3.0, 4.5, 7.0)),
+            proposals=ProposalConfig(candidates=600, proposals=64),
             head=HeadConfig(width=256, heads=4),
         ),
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from selsa_bundle.file_lock import exclusive
 from selsa_training.checkpoint_errors import CheckpointFileError, ChecksumMismatchError, DownloadError
 from selsa_training.download import DownloadPolicy, ProgressCallback, download
-from selsa_training.file_lock import exclusive
 
 __all__ = ["PUBLISHED", "PublishedFile", "default_cache", "fetch", "pull"]
 

@@ -70,7 +70,7 @@ def recognise(shapes: Mapping[str, Shape], *, what: str) -> ModelConfig:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise TensorsError(f"{what} is not a SELSA checkpoint: {where}: {first['msg']}") from error
-    return config.model_copy(update={"name": _name(config)})
+    return _known(config) or config.model_copy(update={"name": f"{config.backbone}-dc5"})
 
 
 def _vote(shapes: Mapping[str, Shape], places: Iterable[tuple[str, int]], what: str) -> int:
@@ -108,8 +108,8 @@ def _backbone(shapes: Mapping[str, Shape]) -> BackboneName:
     return min(RESNETS, key=difference)
 
 
-def _name(config: ModelConfig) -> str:
-    for name, known in CONFIGS.items():
-        if known == config.model_copy(update={"name": name}):
-            return name
-    return f"{config.backbone}-dc5"
+def _known(config: ModelConfig) -> ModelConfig | None:
+    """The configuration of `CONFIGS` with these tensors: what they do not show, such as sizes, is its own."""
+    shapes = expected_shapes(config)
+    fits = (known for known in CONFIGS.values() if known.classes == config.classes)
+    return next((known for known in fits if expected_shapes(known) == shapes), None)

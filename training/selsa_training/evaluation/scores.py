@@ -13,7 +13,7 @@ from selsa_training.evaluation.coco import CocoScores, evaluate_coco
 from selsa_training.evaluation.detections import Detections
 from selsa_training.evaluation.vid import VidScores, evaluate_vid, object_groups
 
-__all__ = ["Scores", "class_table", "evaluate", "mode_table", "write_scores"]
+__all__ = ["Scores", "class_table", "evaluate", "mode_table", "number", "scores_document", "write_scores"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def mode_table(modes: Mapping[str, Scores]) -> str:
     lines = [header]
     for name, scores in modes.items():
         values = [*(scores.vid.ap50[group] for group in groups), scores.coco.ap50, scores.coco.ap]
-        lines.append(f"{name:24}" + "".join(f"{_number(value):>10}" for value in values))
+        lines.append(f"{name:24}" + "".join(f"{number(value):>10}" for value in values))
     return "\n".join(lines)
 
 
@@ -71,7 +71,7 @@ def class_table(scores: Scores) -> str:
     lines = [f"{'class':24}" + "".join(f"{name:>10}" for name in groups)]
     for name in scores.vid.by_class[groups[0]]:
         values = (scores.vid.by_class[group][name] for group in groups)
-        lines.append(f"{name:24}" + "".join(f"{_number(value):>10}" for value in values))
+        lines.append(f"{name:24}" + "".join(f"{number(value):>10}" for value in values))
     return "\n".join(lines)
 
 
@@ -86,17 +86,25 @@ def write_scores(path: Path, modes: Mapping[str, Scores], about: Mapping[str, An
     Raises:
         OSError: the file cannot be written.
     """
-    content = {**about, "modes": {name: scores.as_dict() for name, scores in modes.items()}}
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    part.write_bytes(scores_document(modes, about))
     part.replace(path)
 
 
-def _number(value: float) -> str:
+def scores_document(modes: Mapping[str, Scores], about: Mapping[str, Any]) -> bytes:
+    """What `write_scores` writes; NaN becomes null, in `about` too."""
+    content = _without_nan({**about, "modes": {name: scores.as_dict() for name, scores in modes.items()}})
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def number(value: float) -> str:
+    """A score in a table; `-` where there was nothing to find."""
     return "-" if math.isnan(value) else f"{value:.1f}"
 
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -3,10 +3,13 @@
 Shape suffixes: B key frames, P proposals of a key frame, R rows of the reference bank, C feature width.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from selsa_training.model.attention import multi_head_attention
+from selsa_training.model.attention import differentiable_attention, multi_head_attention
 
 __all__ = ["AggregationHead", "AggregationStage", "SequenceAttention"]
 
@@ -42,17 +45,30 @@ class SequenceAttention(nn.Module):
         batch = features_BPC.shape[0]
         key = torch.cat([bank_2RC[0].expand(batch, -1, -1), own_B2PC[:, 0]], dim=1)
         value = torch.cat([bank_2RC[1].expand(batch, -1, -1), own_B2PC[:, 1]], dim=1)
-        query = self.query(features_BPC)
-        return self.out(multi_head_attention(query, key, value, mask_B1PL, self.heads))  # type: ignore[no-any-return]
+        return self.gather(features_BPC, key, value, mask_B1PL)
+
+    def gather(self, features_BPC: Tensor, key_BLC: Tensor, value_BLC: Tensor, mask_B1PL: Tensor) -> Tensor:
+        """What each proposal gathers from L rows: [B, P, C]."""
+        attend = differentiable_attention if self.training else multi_head_attention
+        gathered: Tensor = self.out(
+            attend(self.query(features_BPC), key_BLC, value_BLC, mask_B1PL, self.heads)
+        )
+        return gathered
 
 
 class AggregationStage(nn.Module):
-    """One shared layer of the box head and the attention that follows it."""
+    """One shared layer of the box head and the attention that follows it, if any."""
 
-    def __init__(self, in_features: int, width: int, heads: int) -> None:
+    def __init__(self, in_features: int, width: int, heads: int, *, aggregation: bool) -> None:
         super().__init__()
         self.fc = nn.Linear(in_features, width)
-        self.attention = SequenceAttention(width, heads)
+        self.attention = SequenceAttention(width, heads) if aggregation else None
+
+    def memory(self, features_BPC: Tensor) -> Tensor:
+        """Key and value of every proposal [B, 2, P, C]; zeros where nothing attends to them."""
+        if self.attention is None:
+            return torch.zeros_like(features_BPC)[:, None].expand(-1, 2, -1, -1)
+        return self.attention.memory(features_BPC)
 
 
 class AggregationHead(nn.Module):
@@ -64,10 +80,13 @@ class AggregationHead(nn.Module):
 
     stages: "nn.ModuleList"
 
-    def __init__(self, in_features: int, width: int, heads: int, stages: int) -> None:
+    def __init__(
+        self, in_features: int, width: int, heads: int, stages: int, *, aggregation: bool = True
+    ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            AggregationStage(in_features if i == 0 else width, width, heads) for i in range(stages)
+            AggregationStage(in_features if i == 0 else width, width, heads, aggregation=aggregation)
+            for i in range(stages)
         )
 
     def memorise(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +105,7 @@ class AggregationHead(nn.Module):
             assert isinstance(stage, AggregationStage)
             x = stage.fc(x)
             before_relu.append(x)
-            memory.append(stage.attention.memory(x))
+            memory.append(stage.memory(x))
             x = x.relu()
         return before_relu[0], torch.stack(memory, dim=1)
 
@@ -116,5 +135,45 @@ class AggregationHead(nn.Module):
             assert isinstance(stage, AggregationStage)
             if index > 0:
                 x = stage.fc(x)
-            x = (x + stage.attention(x, memory[:, index], bank[index], mask)).relu()
+            if stage.attention is not None:
+                x = x + stage.attention(x, memory[:, index], bank[index], mask)
+            x = x.relu()
         return x
+
+    def learn(self, key_features: Tensor, rows: Tensor | None, rows_valid: Tensor) -> Tensor:
+        """Both sides at once, where every sample of a batch has its own reference rows.
+
+        Args:
+            key_features: [B, K, cells, channels], RoI features of the key frames' boxes, cell by cell.
+            rows: [B, L, cells, channels], RoI features of the boxes that are attended to; None: the key
+                frames' own, which are then computed once.
+            rows_valid: bool [B, L].
+
+        Returns:
+            [B, K, C], aggregated features after the last ReLU.
+        """
+        rows_valid = rows_valid | ~rows_valid.any(dim=1, keepdim=True)
+        mask = rows_valid[:, None, None, :].expand(-1, -1, key_features.shape[1], -1)
+        cells = key_features.shape[2]
+        x, y = key_features, key_features if rows is None else rows
+        for index, stage in enumerate(self.stages):
+            assert isinstance(stage, AggregationStage)
+            layer = partial(_cell_by_cell, stage.fc, cells) if index == 0 else stage.fc
+            shared = index == 0 and rows is None
+            x = layer(x)
+            if stage.attention is not None:
+                y = x if shared else layer(y)
+                key, value = stage.attention.key(y), stage.attention.value(y)
+                x = x + stage.attention.gather(x, key, value, mask)
+                y = y.relu()
+            x = x.relu()
+        return x
+
+
+def _cell_by_cell(layer: nn.Linear, cells: int, features: Tensor) -> Tensor:
+    """A layer whose weights are channel-major on features [B, N, cells, channels].
+
+    Reordering the weights moves a fraction of what reordering the features would.
+    """
+    weight = layer.weight.reshape(layer.out_features, -1, cells).transpose(1, 2).flatten(1)
+    return functional.linear(features.flatten(2), weight, layer.bias)

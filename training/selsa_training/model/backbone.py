@@ -6,6 +6,7 @@ import timm
 from torch import Tensor, nn
 
 from selsa_training.config import BackboneName
+from selsa_training.tensor_shapes import RESNETS
 
 __all__ = ["STRIDE", "Backbone"]
 
@@ -18,8 +19,16 @@ class Backbone(nn.Module):
 
     def __init__(self, name: BackboneName) -> None:
         super().__init__()
+        plan = RESNETS[name]
+        slim = {"layers": plan.blocks, "channels": plan.planes, "stem_type": "deep"} if plan.deep_stem else {}
         net = timm.create_model(
-            name, pretrained=False, features_only=True, out_indices=(4,), output_stride=STRIDE
+            plan.timm_name,
+            pretrained=False,
+            features_only=True,
+            out_indices=(4,),
+            output_stride=STRIDE,
+            stem_width=plan.deep_stem or 64,
+            **slim,
         )
         _dilate_as_published(net["layer4"])
         self.channels: int = net.feature_info.channels()[-1]

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_LOG_RATIO", "clip_boxes", "decode_boxes"]
+__all__ = ["MAX_LOG_RATIO", "clip_boxes", "decode_boxes", "encode_boxes", "pairwise_iou"]
 
 # mmdet's DeltaXYWHBBoxCoder, wh_ratio_clip = 16 / 1000: a side grows or shrinks by at most this factor.
 MAX_LOG_RATIO: Final = abs(math.log(16 / 1000))
@@ -42,3 +42,29 @@ def clip_boxes(boxes: Tensor, image_size: Tensor) -> Tensor:
     width_height = image_size.flip(1).to(boxes.dtype)
     limit = torch.cat([width_height, width_height], dim=1)[:, None, :]
     return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def encode_boxes(anchors: Tensor, boxes: Tensor, std: tuple[float, float, float, float]) -> Tensor:
+    """The deltas that `decode_boxes` turns back into `boxes`.
+
+    Args:
+        anchors: [..., 4] xyxy, of positive area.
+        boxes: [..., 4] xyxy, of positive area.
+        std: the deltas' standard deviations.
+
+    Returns:
+        [..., 4] (dx, dy, dw, dh) in units of `std`. Source: mmdet 2.28 `bbox2delta`.
+    """
+    size, new_size = anchors[..., 2:] - anchors[..., :2], boxes[..., 2:] - boxes[..., :2]
+    shift = (boxes[..., :2] + boxes[..., 2:] - anchors[..., :2] - anchors[..., 2:]) * 0.5
+    return torch.cat([shift / size, (new_size / size).log()], dim=-1) / anchors.new_tensor(std)
+
+
+def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU [B, N, M] of boxes [B, N, 4] and [B, M, 4], xyxy; 0 where either has no area."""
+    low = torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
+    high = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    area_a, area_b = ((x[..., 2:] - x[..., :2]).clamp(min=0).prod(-1) for x in (a, b))
+    union = area_a[:, :, None] + area_b[:, None, :] - shared
+    return shared / union.clamp(min=1e-6)

@@ -164,7 +164,13 @@ def build_detector(config: ModelConfig) -> SelsaDetector:
         rpn=RegionProposalNetwork(config.neck_channels, config.rpn_channels, config.anchors.count),
         proposals=ProposalSelection(config.anchors, config.proposals, STRIDE),
         roi_features=RoiFeatures(head.roi_size, head.sampling_ratio, STRIDE),
-        head=AggregationHead(config.neck_channels * head.roi_size**2, head.width, head.heads, head.stages),
+        head=AggregationHead(
+            config.neck_channels * head.roi_size**2,
+            head.width,
+            head.heads,
+            head.stages,
+            aggregation=head.aggregation,
+        ),
         predictor=BoxPredictor(head.width, len(config.classes)),
         detections=DetectionSelection(config.detections, head.box_std),
     )

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from selsa_training.model.roi_align_matrices import MAX_CELLS, roi_align_matrices
+
 __all__ = ["RoiFeatures"]
 
 
@@ -35,3 +37,12 @@ class RoiFeatures(nn.Module):
         )
         features_BPF: Tensor = pooled.reshape(batch, count, -1)
         return features_BPF
+
+    def learn(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """The same in the order that training wants, cell by cell: [B, P, size * size, channels]."""
+        if features.device.type == "cpu" and features.shape[2:].numel() <= MAX_CELLS:
+            return roi_align_matrices(
+                features, boxes, size=self.size, sampling_ratio=self.sampling_ratio, scale=self.scale
+            )
+        pooled: Tensor = self(features, boxes)
+        return pooled.reshape(*boxes.shape[:2], features.shape[1], -1).transpose(2, 3)

@@ -1,0 +1,86 @@
+"""Key frames of one video over a reference bank, as the server forms it; see `selsa_bundle.bank`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from selsa_bundle.bank import BankSlots, SpreadBank
+from selsa_bundle.engine import Engines, ReferenceBank
+from selsa_training.evaluation.detections import FrameDetections
+from selsa_training.evaluation.known_frames import KnownFrames
+from selsa_training.evaluation.variants import Variant
+
+__all__ = ["KeyFrames", "key_frames"]
+
+
+class KeyFrames(Protocol):
+    """Detects on the frames of one video, which come in order."""
+
+    def detect(self, frames: KnownFrames) -> Iterator[FrameDetections]:
+        """Detections of the next B frames, one after the other.
+
+        Raises:
+            EngineError: the runtime failed.
+        """
+        ...
+
+
+def key_frames(
+    engines: Engines, variant: Variant, references: Sequence[int], known: Mapping[int, KnownFrames]
+) -> KeyFrames:
+    """The beginning of a video.
+
+    Args:
+        engines: the two engines.
+        variant: which references.
+        references: the positions of those that are known by now, ascending, duplicates kept.
+        known: position -> that frame, for each of them.
+    """
+    if variant.online:
+        return _Online(engines, variant)
+    slots = BankSlots(engines.dimensions, len(references))
+    for slot, position in enumerate(references):
+        slots.fill(slot, known[position].best_proposals(variant.proposals).features)
+    return _OneBank(engines, variant, slots.bank)
+
+
+class _OneBank:
+    """One bank for all frames: they go through the sequence engine as they come."""
+
+    def __init__(self, engines: Engines, variant: Variant, bank: ReferenceBank) -> None:
+        self._engines = engines
+        self._variant = variant
+        self._bank = bank
+
+    def detect(self, frames: KnownFrames) -> Iterator[FrameDetections]:
+        return _detections(self._engines, frames.best_proposals(self._variant.proposals), self._bank)
+
+
+class _Online:
+    """A bank of the frames seen so far: frames go together until it changes."""
+
+    def __init__(self, engines: Engines, variant: Variant) -> None:
+        self._engines = engines
+        self._variant = variant
+        self._bank = SpreadBank(engines.dimensions, variant.references)
+        self._position = 0
+
+    def detect(self, frames: KnownFrames) -> Iterator[FrameDetections]:
+        frames = frames.best_proposals(self._variant.proposals)
+        first = 0
+        for place in range(len(frames)):
+            if self._bank.may_change_after(self._position) or place + 1 == len(frames):
+                yield from _detections(self._engines, frames[first : place + 1], self._bank.bank)
+                first = place + 1
+            self._bank.after(self._position, frames.features[place : place + 1])
+            self._position += 1
+
+
+def _detections(engines: Engines, frames: KnownFrames, bank: ReferenceBank) -> Iterator[FrameDetections]:
+    batch = engines.run_sequence(frames.features, frames.image_size, frames.scale_factor, bank)
+    for row, count in enumerate(batch.count.tolist()):
+        # Copied: what is kept of a frame should not keep the padding of its whole batch.
+        yield (
+            batch.boxes[row, :count].copy(),
+            batch.scores[row, :count].copy(),
+            batch.labels[row, :count].copy(),
+        )

@@ -1,0 +1,93 @@
+"""What one run compares, and what came out of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from selsa_training.data.motion import with_known_motion
+from selsa_training.data.records import DataSet
+from selsa_training.evaluation.curves import Curve, CurveName, curve_variants
+from selsa_training.evaluation.detections import Detections
+from selsa_training.evaluation.scores import Scores, evaluate
+from selsa_training.evaluation.variants import Mode, Variant, variant_of
+from selsa_training.evaluation.vid import VidScores, evaluate_vid, object_groups
+
+__all__ = ["Comparison", "Outcome", "compare", "score"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Modes side by side, and curves, all from the same frame features.
+
+    Attributes:
+        modes: mode -> what is run.
+        curves: curve -> value on its axis -> what is run there.
+    """
+
+    modes: Mapping[Mode, Variant]
+    curves: Mapping[CurveName, Mapping[int, Variant]]
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Everything to run, each once: a curve passes through a mode."""
+        points = (variant for curve in self.curves.values() for variant in curve.values())
+        return list(dict.fromkeys((*self.modes.values(), *points)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Scores of every mode and of every point of every curve."""
+
+    modes: Mapping[str, Scores]
+    curves: Mapping[CurveName, Curve]
+
+
+def compare(
+    modes: Sequence[Mode], curves: Sequence[CurveName], *, references: int, proposals: int
+) -> Comparison:
+    """A comparison.
+
+    Args:
+        modes: which modes.
+        curves: which curves.
+        references: reference frames of the modes, and of the curve over proposals.
+        proposals: P of the engines.
+    """
+    return Comparison(
+        modes={mode: variant_of(mode, references) for mode in modes},
+        curves={curve: curve_variants(curve, references, proposals) for curve in curves},
+    )
+
+
+def score(
+    data: DataSet,
+    comparison: Comparison,
+    found: Mapping[Variant, Detections],
+    *,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Outcome:
+    """Score what was found: modes every way there is, curves as ImageNet VID only.
+
+    Args:
+        data: with the objects.
+        comparison: what was run.
+        found: what each of its variants found.
+        progress: called with (variants scored, all of them).
+    """
+    data = with_known_motion(data)
+    groups = object_groups(data)
+    by_mode: dict[Variant, Scores] = {}
+    known: dict[Variant, VidScores] = {}
+    for done, variant in enumerate(comparison.variants):
+        # A point of a curve is often a mode too: not scored twice.
+        if variant in comparison.modes.values():
+            by_mode[variant] = evaluate(data, found[variant])
+            known[variant] = by_mode[variant].vid
+        else:
+            known[variant] = evaluate_vid(data, found[variant], groups=groups)
+        progress(done + 1, len(comparison.variants))
+    modes: dict[str, Scores] = {mode: by_mode[variant] for mode, variant in comparison.modes.items()}
+    curves = {
+        name: {value: known[variant] for value, variant in points.items()}
+        for name, points in comparison.curves.items()
+    }
+    return Outcome(modes=modes, curves=curves)

@@ -1,0 +1,88 @@
+"""What the frame engine knows of frames, with what the sequence engine needs to know of their sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from selsa_bundle.engine import Engines, FrameBatch
+from selsa_bundle.preprocess import PreparedFrame
+
+__all__ = ["KnownFrames", "run_frames"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFrames:
+    """B frames that the frame engine has seen.
+
+    Attributes:
+        features: what it made of them.
+        image_size: int64 [B, 2], (height, width) of the resized frames without padding.
+        scale_factor: float32 [B, 2], resized size / source size along (x, y).
+    """
+
+    features: FrameBatch
+    image_size: npt.NDArray[np.int64]
+    scale_factor: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """B, the number of frames."""
+        return len(self.image_size)
+
+    def __getitem__(self, frames: slice) -> "KnownFrames":
+        """The same of some of the frames, without copying."""
+        return KnownFrames(
+            features=self.features[frames],
+            image_size=self.image_size[frames],
+            scale_factor=self.scale_factor[frames],
+        )
+
+    def best_proposals(self, most: int | None) -> "KnownFrames":
+        """The same with at most so many valid proposals per frame; they are sorted by objectness.
+
+        A proposal that is not valid is attended to by none and becomes no detection, so this equals a frame
+        engine that gives fewer.
+        """
+        if most is None:
+            return self
+        valid = self.features.valid.copy()
+        valid[:, most:] = False
+        return replace(
+            self,
+            features=FrameBatch(
+                boxes=self.features.boxes,
+                valid=valid,
+                queries=self.features.queries,
+                memory=self.features.memory,
+            ),
+        )
+
+    @staticmethod
+    def concatenate(parts: "Sequence[KnownFrames]") -> "KnownFrames":
+        """The frames of several, in order."""
+        return KnownFrames(
+            features=FrameBatch.concatenate([part.features for part in parts]),
+            image_size=np.concatenate([part.image_size for part in parts]),
+            scale_factor=np.concatenate([part.scale_factor for part in parts]),
+        )
+
+
+def run_frames(engines: Engines, frames: Sequence[PreparedFrame]) -> list[KnownFrames]:
+    """The frame engine, one call per padded size; one frame each, in order.
+
+    Raises:
+        EngineError: the runtime failed.
+    """
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for position, frame in enumerate(frames):
+        by_size.setdefault(frame.pixels.shape, []).append(position)
+    known: dict[int, KnownFrames] = {}
+    for positions in by_size.values():
+        together = [frames[p] for p in positions]
+        size = np.array([frame.image_size for frame in together], np.int64)
+        features = engines.run_frames(np.stack([frame.pixels for frame in together]), size)
+        scale = np.array([frame.scale_factor for frame in together], np.float32)
+        batch = KnownFrames(features=features, image_size=size, scale_factor=scale)
+        known |= {p: batch[i : i + 1] for i, p in enumerate(positions)}
+    return [known[p] for p in range(len(frames))]

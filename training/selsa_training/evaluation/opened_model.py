@@ -1,0 +1,154 @@
+"""What is evaluated: a checkpoint in torch, or a bundle on its runtime, behind one protocol."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from selsa_bundle.engine import Engines
+from selsa_bundle.manifest import MANIFEST_NAME as BUNDLE_MARKER
+from selsa_bundle.preprocess import Preprocess
+from selsa_training.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
+from selsa_training.checkpoint import Checkpoint, load_checkpoint
+from selsa_training.checkpoint_detector import detector_of
+from selsa_training.evaluation.errors import UnusableModelError
+from selsa_training.model.torch_engines import TorchEngines
+
+__all__ = ["Device", "ModelOptions", "OpenedModel", "open_model"]
+
+Device = Literal["cpu", "cuda"]
+# Where `selsa train` puts the checkpoint of a run.
+IN_A_RUN = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """How a model runs.
+
+    Attributes:
+        device: a bundle runs on the CPU only.
+        threads: of one operator; 0: as many as the runtime likes.
+        proposals: proposals per frame instead of the configuration's; checkpoints only.
+        provider: what runs a bundle's engines; None: ONNX Runtime on the CPU.
+        precision: what they compute in; None: fp32.
+    """
+
+    device: Device = "cpu"
+    threads: int = 0
+    proposals: int | None = None
+    provider: str | None = None
+    precision: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedModel:
+    """A model that is ready to run.
+
+    Attributes:
+        classes: names of its labels.
+        preprocess: from an image to what its frame engine takes.
+        reference_frames: how many it is meant to be run with.
+        engines: its two engines.
+        bundle: the folder, if it is a bundle.
+        about: what it is, for a report.
+    """
+
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    reference_frames: int
+    engines: Engines
+    bundle: Path | None
+    about: dict[str, Any]
+
+
+def open_model(path: Path, options: ModelOptions) -> OpenedModel:
+    """Open a bundle, a checkpoint, or the folder of a training run with a checkpoint in it.
+
+    Raises:
+        UnusableModelError: it is none of them, or cannot run as asked.
+        CheckpointError: the checkpoint is damaged.
+        BundleError: the bundle is damaged, or its runtime cannot load it.
+    """
+    if (path / BUNDLE_MARKER).is_file():
+        return _open_bundle(path, options)
+    for folder in (path, path / IN_A_RUN):
+        if (folder / CHECKPOINT_MARKER).is_file():
+            return _open_checkpoint(folder, options)
+    raise UnusableModelError(
+        f"{path} is none of: a bundle (with {BUNDLE_MARKER}), a checkpoint (with {CHECKPOINT_MARKER}), "
+        f"a training run (with {IN_A_RUN}/{CHECKPOINT_MARKER})"
+    )
+
+
+def _open_checkpoint(folder: Path, options: ModelOptions) -> OpenedModel:
+    if options.provider is not None or options.precision is not None:
+        raise UnusableModelError("--provider and --precision are for bundles; a checkpoint runs in torch")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UnusableModelError("--device cuda: torch finds no CUDA device here; allowed is cpu")
+    checkpoint = load_checkpoint(folder)
+    if options.proposals is not None:
+        checkpoint = _with_proposals(checkpoint, options.proposals)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config = checkpoint.config
+    device = torch.device(options.device)
+    engines = TorchEngines(detector_of(checkpoint).to(device), device)
+    about = {
+        "kind": "checkpoint",
+        "name": config.name,
+        "sha256": checkpoint.sha256,
+        "origin": checkpoint.origin,
+        "provider": engines.info.provider,
+    }
+    return OpenedModel(
+        classes=config.classes,
+        preprocess=config.preprocess,
+        reference_frames=config.reference_frames,
+        engines=engines,
+        bundle=None,
+        about=about,
+    )
+
+
+def _with_proposals(checkpoint: Checkpoint, count: int) -> Checkpoint:
+    """The same weights; only how many boxes are kept differs."""
+    config = checkpoint.config
+    if not 0 < count <= config.proposals.candidates:
+        most = config.proposals.candidates
+        raise UnusableModelError(f"--proposals is {count}; allowed are 1 to {most}, the boxes it ranks")
+    proposals = config.proposals.model_copy(update={"proposals": count})
+    return replace(checkpoint, config=config.model_copy(update={"proposals": proposals}))
+
+
+def _open_bundle(folder: Path, options: ModelOptions) -> OpenedModel:
+    if options.device != "cpu":
+        raise UnusableModelError(f"--device {options.device}: a bundle runs on the cpu; a checkpoint may not")
+    if options.proposals is not None:
+        raise UnusableModelError("--proposals: a bundle's number is fixed; evaluate its checkpoint")
+    try:
+        from selsa_bundle.choice import options_named
+        from selsa_bundle.load import load_engines
+    except ImportError as error:
+        raise UnusableModelError(f"a bundle needs {error.name}: pip install 'selsa[export]'") from error
+    asked = options_named(options.provider or "cpu", options.precision or "fp32", threads=options.threads)
+    loaded = load_engines(folder, asked)
+    manifest, info = loaded.manifest, loaded.engines.info
+    about = {
+        "kind": "bundle",
+        "name": manifest.name,
+        # The report becomes part of the bundle: it names the bundle as it is without one.
+        "digest_without_evaluation": manifest.model_copy(update={"evaluation": None}).digest(),
+        "engines": {name: file.sha256 for name, file in manifest.engines[loaded.variant].items()},
+        "checkpoint_sha256": manifest.provenance.checkpoint_sha256,
+        "provider": info.provider,
+        "precision": info.precision,
+    }
+    return OpenedModel(
+        classes=manifest.classes,
+        preprocess=manifest.preprocess,
+        reference_frames=manifest.reference_frames,
+        engines=loaded.engines,
+        bundle=folder,
+        about=about,
+    )

@@ -1,0 +1,38 @@
+"""Ways to detect on the same frame features: the modes side by side, and points of a curve."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from selsa_bundle.references import spread_references
+
+__all__ = ["MODES", "Mode", "Variant", "variant_of"]
+
+Mode = Literal["sequence", "online", "single"]
+MODES: Final[tuple[Mode, ...]] = ("sequence", "online", "single")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """What a key frame's proposals attend to, besides each other.
+
+    Attributes:
+        references: reference frames; 0: none, the frame on its own.
+        online: references are spread over the frames seen so far instead of over the whole video.
+        proposals: proposals per frame, the best so many; None: all that the engine gives.
+    """
+
+    references: int
+    online: bool = False
+    proposals: int | None = None
+
+    def reference_frames(self, frame_count: int) -> Sequence[int]:
+        """Positions in a video that are known before the first key frame, ascending, duplicates kept."""
+        return spread_references(frame_count, self.references) if frame_count and not self.online else ()
+
+
+def variant_of(mode: Mode, references: int) -> Variant:
+    """The variant that a mode is, with so many reference frames where it has any."""
+    if mode == "single":
+        return Variant(references=0)
+    return Variant(references=references, online=mode == "online")

@@ -1,0 +1,67 @@
+"""The model in torch behind the engine protocol, so that whatever runs engines can run the model itself."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from selsa_bundle.contract import Dimensions
+from selsa_bundle.engine import DetectionBatch, EngineInfo, FrameBatch, ReferenceBank
+from selsa_training.model.detector import FrameFeatures, SelsaDetector
+from selsa_training.model.dimensions import dimensions_of
+
+__all__ = ["TorchEngines"]
+
+Float = npt.NDArray[np.float32]
+Int = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+
+
+class TorchEngines:
+    """The two stages of a detector in evaluation mode. See `selsa_bundle.engine.Engines`.
+
+    Args:
+        detector: the model, on `device`.
+        device: where it computes; what goes in and comes out is in the CPU's memory.
+    """
+
+    def __init__(self, detector: SelsaDetector, device: torch.device | None = None) -> None:
+        self._detector = detector
+        self._device = device or torch.device("cpu")
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The fixed dimensions P, C, S and D."""
+        return dimensions_of(self._detector.config)
+
+    @property
+    def info(self) -> EngineInfo:
+        """Provider `torch VERSION DEVICE`."""
+        return EngineInfo(provider=f"torch {torch.__version__} {self._device.type}", precision="fp32")
+
+    @torch.inference_mode()
+    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
+        """Run the frame stage; see the protocol."""
+        size = self._in(image_size)
+        images = self._detector.normalise(self._in(frames), size)
+        boxes, valid, queries, memory = (x.cpu().numpy() for x in self._detector.frame_stage(images, size))
+        return FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory)
+
+    @torch.inference_mode()
+    def run_sequence(
+        self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
+    ) -> DetectionBatch:
+        """Run the sequence stage; see the protocol."""
+        known: tuple[Array, ...] = (batch.boxes, batch.valid, batch.queries, batch.memory)
+        others: tuple[Array, ...] = (image_size, scale_factor, bank.memory, bank.valid)
+        frame, rest = FrameFeatures(*map(self._in, known)), map(self._in, others)
+        found = self._detector.sequence_stage(frame, *rest)
+        boxes, scores, labels, count = (x.cpu().numpy() for x in found)
+        return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)
+
+    def close(self) -> None:
+        """Nothing: the model belongs to whoever made it."""
+
+    def _in(self, array: Array) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)

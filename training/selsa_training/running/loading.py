@@ -1,0 +1,83 @@
+"""Data loading for a run: workers that read ahead, in an order that is stated and not drawn."""
+
+from collections.abc import Iterator
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from selsa_training.data.batches import BatchOrder
+from selsa_training.data.crops import CropBatch, ObjectCrops
+from selsa_training.data.records import DataSet
+from selsa_training.data.samples import SampleBatch, TrainingSamples, collate
+from selsa_training.data.sampling import ReferenceSampling
+from selsa_training.recipe import Recipe
+from selsa_training.running.processes import Processes
+
+__all__ = ["SampleSource", "crop_batches"]
+
+
+class SampleSource:
+    """Batches of a run's samples from any step on."""
+
+    def __init__(self, data: DataSet, recipe: Recipe, processes: Processes, *, workers: int) -> None:
+        sampling = ReferenceSampling(
+            method=recipe.sampling.references, count=recipe.sampling.count, window=recipe.sampling.window
+        )
+        samples = TrainingSamples(
+            data,
+            preprocess=recipe.model.preprocess,
+            sampling=sampling,
+            seed=recipe.seed,
+            flip=recipe.sampling.flip,
+        )
+        self.order = BatchOrder(
+            count=len(samples),
+            batch=recipe.batch,
+            rank=processes.rank,
+            world=processes.world,
+            seed=recipe.seed,
+        )
+        self._loader = DataLoader(
+            samples,
+            batch_sampler=self.order,
+            collate_fn=collate,
+            num_workers=workers,
+            pin_memory=processes.device.type == "cuda",
+            worker_init_fn=_one_thread,
+        )
+
+    def batches(self, step: int) -> Iterator[tuple[int, SampleBatch]]:
+        """(step, batch) from `step` of the training on, epoch after epoch, without end."""
+        while True:
+            epoch, first = divmod(step, self.order.steps)
+            self.order.start(epoch, first)
+            for batch in self._loader:
+                yield step, batch
+                step += 1
+
+    def seeds(self, step: int) -> torch.Tensor:
+        """int64 [B]: a number per sample of a step, the same whichever process has the sample."""
+        together = self.order.batch * self.order.world
+        first = step * together + self.order.rank * self.order.batch
+        return (self.order.seed << 32) + torch.arange(first, first + self.order.batch)
+
+
+def crop_batches(
+    data: DataSet, recipe: Recipe, processes: Processes, *, workers: int
+) -> DataLoader[CropBatch]:
+    """The batches of the whole pretraining; about two objects are in a frame."""
+    crops = ObjectCrops(
+        data,
+        size=recipe.pretraining.crop,
+        frames=max(1, recipe.pretraining.batch // 2),
+        batches=recipe.pretraining.steps,
+        seed=recipe.seed,
+        rank=processes.rank,
+    )
+    return DataLoader(crops, batch_size=None, num_workers=workers, worker_init_fn=_one_thread)
+
+
+def _one_thread(worker: int) -> None:
+    del worker
+    cv2.setNumThreads(1)

@@ -1,0 +1,24 @@
+"""Mixed precision: in what the network computes, and how gradients are kept from vanishing."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+__all__ = ["Amp", "autocast_for", "loss_scale_for"]
+
+Amp = Literal["off", "bf16", "fp16"]
+
+
+def autocast_for(amp: Amp, device: torch.device) -> Callable[[], AbstractContextManager[None]]:
+    """What makes the context that the network runs in."""
+    if amp == "off":
+        return nullcontext
+    dtype = torch.bfloat16 if amp == "bf16" else torch.float16
+    return lambda: torch.autocast(device.type, dtype=dtype)
+
+
+def loss_scale_for(amp: Amp, scale: float) -> float:
+    """What the loss is multiplied by: bfloat16 has float32's range and needs nothing."""
+    return scale if amp == "fp16" else 1.0

@@ -1,0 +1,85 @@
+"""The processes of a run: one, or as many as `torchrun` started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from selsa_training.training_errors import RunError
+
+__all__ = ["Processes", "joined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among the others.
+
+    Attributes:
+        rank: 0 to world - 1; 0 writes.
+        world: how many there are.
+        device: where this one computes.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes and talks."""
+        return self.rank == 0
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over all processes; in place where there are several."""
+        if self.world > 1:
+            distributed.all_reduce(tensor)
+            tensor /= self.world
+        return tensor
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Join the others that `torchrun` started; alone without it.
+
+    Args:
+        device: `cpu`, `cuda` (the one of this process's local rank), `cuda:N`, or `auto`.
+
+    Raises:
+        RunError: there is no such device.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    place = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    if world == 1:
+        yield Processes(0, 1, place)
+        return
+    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), world, place)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _device(name: str, local_rank: int) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RunError(f"--device {name!r} is none; allowed are auto, cpu, cuda and cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise RunError(f"--device {name!r} is not supported; allowed are auto, cpu, cuda and cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RunError(
+            f"--device {name!r}: this machine has no CUDA device that torch {torch.__version__} sees"
+        )
+    return torch.device("cuda", local_rank) if name == "cuda" else device

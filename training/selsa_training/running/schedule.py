@@ -1,0 +1,26 @@
+"""The learning rate as a function of the step."""
+
+import math
+
+from selsa_training.recipe import ScheduleRecipe
+
+__all__ = ["rate_factor", "total_steps"]
+
+
+def total_steps(schedule: ScheduleRecipe, epoch_steps: int) -> int:
+    """Steps of the whole training, where an epoch has `epoch_steps`."""
+    return schedule.steps or schedule.epochs * epoch_steps
+
+
+def rate_factor(schedule: ScheduleRecipe, step: int, epoch_steps: int) -> float:
+    """What the learning rate of a step (counted from 0) is multiplied by.
+
+    Warm-up multiplies whatever the schedule says. Source: mmcv 1.7 `StepLrUpdaterHook`, `warmup="linear"`.
+    """
+    if schedule.shape == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * step / total_steps(schedule, epoch_steps)))
+    else:
+        factor = 0.1 ** sum(step // epoch_steps >= drop for drop in schedule.drops)
+    if step < schedule.warm_up:
+        factor *= 1 - (1 - step / schedule.warm_up) * (1 - schedule.warm_up_from)
+    return factor
