@@ -8,27 +8,38 @@ from typing import Final
 
 from selsa_bundle.contract import EngineName
 from selsa_bundle.engine import Engines
-from selsa_bundle.manifest import MANIFEST_NAME, EngineFile, Manifest, Provenance, StoredFile
+from selsa_bundle.manifest import (
+    MANIFEST_NAME,
+    EngineFile,
+    GateFile,
+    Manifest,
+    Provenance,
+    StoredFile,
+    Variant,
+)
 from selsa_bundle.new_folder import new_folder
 from selsa_bundle.runtime_onnx import OnnxEngines, RuntimeOptions
 from selsa_export.errors import ParityError
-from selsa_export.onnx_graphs import dimensions_of, write_graph
-from selsa_export.parity import ParityReport, measure_parity
+from selsa_export.gate_frames import write_gate_file
+from selsa_export.native_bundle import write_natives
+from selsa_export.native_stages import NativePrecision
+from selsa_export.onnx_graphs import write_graph
+from selsa_export.parity import ParityReference
 from selsa_export.parity_frames import Frame
+from selsa_export.parity_report import ParityReport
+from selsa_export.precision_bundle import add_precisions
+from selsa_export.precision_plan import PrecisionPlan
+from selsa_export.precision_summary import summary_of
 from selsa_training.checkpoint import Checkpoint
-from selsa_training.model.detector import SelsaDetector, build_detector
+from selsa_training.checkpoint_detector import detector_of
+from selsa_training.model.dimensions import dimensions_of
+from selsa_training.model.torch_engines import TorchEngines
 
-__all__ = ["detector_of", "export_bundle"]
+__all__ = ["export_bundle"]
 
+Graphs = dict[Variant, dict[EngineName, EngineFile]]
 ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
 WRITERS: Final = ("selsa", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime")
-
-
-def detector_of(checkpoint: Checkpoint) -> SelsaDetector:
-    """The checkpoint's model in evaluation mode, on the CPU, not to be trained."""
-    detector = build_detector(checkpoint.config)
-    detector.load_state_dict(checkpoint.tensors, strict=True)
-    return detector.eval().requires_grad_(requires_grad=False)
 
 
 def export_bundle(
@@ -38,6 +49,8 @@ def export_bundle(
     described: str,
     *,
     overwrite: bool = False,
+    natives: Sequence[NativePrecision] = (),
+    precisions: PrecisionPlan | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:
     """Write the bundle of a checkpoint; it appears complete and proven, or not at all.
@@ -48,6 +61,8 @@ def export_bundle(
         frames: uint8 [h, w, 3] RGB, two at least; the engines are compared with torch on them.
         described: where the frames are from, for the report.
         overwrite: replace an older bundle at `folder`.
+        natives: precisions of the graphs for TensorRT.
+        precisions: which are made and measured besides fp32.
         say: told of every step.
 
     Raises:
@@ -66,13 +81,21 @@ def export_bundle(
             engine_files[name] = EngineFile(**StoredFile.of(path).model_dump(), tensors=contract)
         say(f"comparing with torch on {len(frames)} frames: {described}")
         prepared = [preprocess.prepare(frame) for frame in frames]
-        report = measure_parity(detector, _engines(part, checkpoint), prepared, described)
+        reference = ParityReference.of(detector, prepared)
+        report = reference.report(_engines(part, checkpoint), described)
         if failures := report.failures():
             raise ParityError("the engines differ from the model: " + "; ".join(failures))
+        native_files, native_parity = write_natives(detector, part, natives, reference, say)
+        report = report.model_copy(update={"native": native_parity})
         parity = part / "parity.json"
         parity.write_bytes(report.model_dump_json(indent=2).encode() + b"\n")
-        manifest = _manifest(checkpoint, engine_files, StoredFile.of(parity))
+        gate = write_gate_file(part, TorchEngines(detector), preprocess, report.compared_with)
+        engines: Graphs = {"fp32": engine_files, **native_files}
+        manifest = _manifest(checkpoint, engines, StoredFile.of(parity), gate)
         (part / MANIFEST_NAME).write_bytes(manifest.to_json())
+        if precisions is not None:
+            for line in summary_of(add_precisions(part, precisions, say)):
+                say(line)
     return report
 
 
@@ -82,7 +105,7 @@ def _engines(folder: Path, checkpoint: Checkpoint) -> Engines:
     )
 
 
-def _manifest(checkpoint: Checkpoint, engines: dict[EngineName, EngineFile], parity: StoredFile) -> Manifest:
+def _manifest(checkpoint: Checkpoint, engines: Graphs, parity: StoredFile, gate: GateFile) -> Manifest:
     config = checkpoint.config
     return Manifest(
         name=config.name,
@@ -90,8 +113,9 @@ def _manifest(checkpoint: Checkpoint, engines: dict[EngineName, EngineFile], par
         preprocess=config.preprocess,
         dimensions=dimensions_of(config),
         reference_frames=config.reference_frames,
-        engines={"fp32": engines},
+        engines=engines,
         parity=parity,
+        gate=gate,
         provenance=Provenance(
             architecture=f"{config.backbone} DC5, {config.head.stages} aggregation stages",
             checkpoint_sha256=checkpoint.sha256,

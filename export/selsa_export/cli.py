@@ -1,9 +1,21 @@
 """`selsa export`. Torch is imported inside the command, so that `selsa --help` is quick."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from selsa_export.cli_precision import (
+    CalibrateOption,
+    DataOption,
+    LimitOption,
+    PrecisionOption,
+    SplitOption,
+    plan_of,
+)
+
+if TYPE_CHECKING:
+    from selsa_export.precision_plan import PrecisionPlan
 
 __all__ = ["export"]
 
@@ -23,6 +35,18 @@ def export(
             show_default=False,
         ),
     ] = None,
+    native: Annotated[
+        str,
+        typer.Option(
+            help="Also write graphs that TensorRT engines can be built from: fp32, fp16 or both with a comma "
+            "between, or none, which makes the bundle smaller."
+        ),
+    ] = "fp32,fp16",
+    precision: PrecisionOption = "fp32",
+    calibrate: CalibrateOption = None,
+    data: DataOption = None,
+    split: SplitOption = "val",
+    limit: LimitOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older bundle.")] = False,  # noqa: FBT002  typer makes a flag of it
 ) -> None:
     """Export a checkpoint as a bundle: two ONNX engines, compared with torch, and a manifest."""
@@ -31,11 +55,14 @@ def export(
     from selsa_bundle.new_folder import TargetTakenError, check_target
     from selsa_export.errors import ExportError
     from selsa_training.checkpoint_errors import CheckpointError
+    from selsa_training.data.errors import DataError
 
+    expected = (BundleError, ExportError, CheckpointError, DataError, TargetTakenError)
     try:
         check_target(output, marker=MANIFEST_NAME, overwrite=overwrite)
-        _export(checkpoint, output, frames, overwrite=overwrite)
-    except (BundleError, ExportError, CheckpointError, TargetTakenError) as error:
+        plan = plan_of(precision, calibrate, data, split, limit)
+        _export(checkpoint, output, frames, native, plan, overwrite=overwrite)
+    except expected as error:
         _say(f"error: {error}")
         raise typer.Exit(EXPECTED_ERROR) from error
     except OSError as error:
@@ -44,16 +71,35 @@ def export(
     typer.echo(output)
 
 
-def _export(folder: Path, output: Path, frames: Path | None, *, overwrite: bool) -> None:
+def _export(
+    folder: Path,
+    output: Path,
+    frames: Path | None,
+    native: str,
+    plan: "PrecisionPlan | None",
+    *,
+    overwrite: bool,
+) -> None:
     from selsa_export.bundle import export_bundle
+    from selsa_export.native_bundle import native_precisions
     from selsa_export.parity_frames import procedural_frames, read_frames
     from selsa_training.checkpoint import load_checkpoint
 
+    natives = native_precisions(native)
     # Read first: a wrong path should not cost the minutes of an export.
     clip = procedural_frames() if frames is None else read_frames(frames)
     described = "procedural clip" if frames is None else frames.name
     _say(f"reading {folder}")
-    report = export_bundle(load_checkpoint(folder), output, clip, described, overwrite=overwrite, say=_say)
+    report = export_bundle(
+        load_checkpoint(folder),
+        output,
+        clip,
+        described,
+        overwrite=overwrite,
+        natives=natives,
+        precisions=plan,
+        say=_say,
+    )
     _say(
         f"{report.detections - report.detections_unmatched} of {report.detections} detections matched, "
         f"scores within {report.detection_score:.1e}, corners within {report.detection_corner:.1e} px"

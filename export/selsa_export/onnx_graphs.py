@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
+from selsa_export.native_operators import NATIVE_OPSET, NATIVE_TRANSLATIONS
+from selsa_export.native_stages import NativeFrameStage, NativePrecision, NativeSequenceStage
 from selsa_export.operators import OPSETS, TRANSLATIONS
-from selsa_training.config import ModelConfig
 from selsa_training.model.detector import FrameStage, SelsaDetector, SequenceStage
+from selsa_training.model.dimensions import dimensions_of
 
-__all__ = ["dimensions_of", "write_graph"]
+__all__ = ["write_graph", "write_native_graph"]
 
 # Sizes the graphs are traced with: all different and none of them 1, so that no dynamic dimension is taken
 # for a constant or for another.
@@ -25,35 +27,44 @@ TRACE_SIZE = (96, 160)
 TRACE_REFERENCES = 3
 
 
-def dimensions_of(config: ModelConfig) -> Dimensions:
-    """The fixed dimensions of a configuration's engines."""
-    return Dimensions(
-        proposals=config.proposals.proposals,
-        width=config.head.width,
-        stages=config.head.stages,
-        detections=config.detections.detections,
-    )
-
-
 def write_graph(engine: EngineName, detector: SelsaDetector, path: Path) -> EngineContract:
     """Write one engine of `detector` (in evaluation mode, on the CPU) to `path` as ONNX.
 
     Returns:
         The tensor contract that the graph was written to.
     """
-    dims = dimensions_of(detector.config)
-    contract = contract_for(engine, dims)
     stage: nn.Module = FrameStage(detector) if engine == "frame" else SequenceStage(detector)
+    return _write(engine, stage, dimensions_of(detector.config), path, OPSETS[engine], TRANSLATIONS)
+
+
+def write_native_graph(
+    engine: EngineName, detector: SelsaDetector, path: Path, precision: NativePrecision = "fp32"
+) -> EngineContract:
+    """The same out of operators that every TensorRT has; inputs and outputs are float32 in any precision."""
+    native = NativeFrameStage if engine == "frame" else NativeSequenceStage
+    stage: nn.Module = native(detector, precision)
+    return _write(engine, stage, dimensions_of(detector.config), path, NATIVE_OPSET, NATIVE_TRANSLATIONS)
+
+
+def _write(
+    engine: EngineName,
+    stage: nn.Module,
+    dims: Dimensions,
+    path: Path,
+    opset: int,
+    translations: dict[Callable[..., Any], Callable[..., Any]],
+) -> EngineContract:
+    contract = contract_for(engine, dims)
     with _quiet():
         program = torch.onnx.export(
-            stage,
+            stage.eval(),
             _example(engine, dims),
             dynamo=True,
-            opset_version=OPSETS[engine],
+            opset_version=opset,
             input_names=[spec.name for spec in contract.inputs],
             output_names=[spec.name for spec in contract.outputs],
             dynamic_shapes=_dynamic_shapes(contract),
-            custom_translation_table=TRANSLATIONS,
+            custom_translation_table=translations,
             optimize=True,
             verbose=False,
         )

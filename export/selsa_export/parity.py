@@ -11,91 +11,74 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from selsa_bundle.agreement import Agreement, box_iou, compare_detections, match_boxes
 from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_export.torch_engines import TorchEngines
+from selsa_export.parity_report import EngineParity, ParityReport, Tolerance
 from selsa_training.model.detector import SelsaDetector
+from selsa_training.model.torch_engines import TorchEngines
 
-__all__ = ["ParityReport", "Tolerance", "measure_parity"]
+__all__ = ["ParityReference", "measure_parity"]
 
 Float = npt.NDArray[np.float32]
 Boxes = tuple[Float, Float, npt.NDArray[np.int64]]
-
-
-class Tolerance(BaseModel):
-    """What rounding explains for fp32 on a CPU; a wrong implementation is far beyond each of them.
-
-    Measured on the published code run twice with other settings: scores differ by at most 5.1e-5, corners by
-    0.004 px at 1920x1080; the mildest wrong implementation tried differs by 1.9e-2 and 2.3 px.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    score: float = 1e-3
-    corner: float = 0.1
-    feature: float = 1e-3
-    unmatched: float = 0.01
-
-
-class ParityReport(BaseModel):
-    """`parity.json` of a bundle."""
-
-    model_config = ConfigDict(frozen=True)
-
-    frames: str
-    frame_count: int
-    sizes: tuple[tuple[int, int], ...]
-    compared_with: str
-    tolerance: Tolerance
-    proposals: int
-    proposals_unmatched: int
-    proposal_corner: float
-    queries: float
-    memory: float
-    detections: int
-    detections_unmatched: int
-    detections_extra: int
-    detection_score: float
-    detection_corner: float
-    detection_threshold: float
-    batched: Literal["equal", "within tolerance", "outside tolerance"]
-
-    def failures(self) -> list[str]:
-        """What lies outside the tolerance, one sentence each; empty if nothing does."""
-        t = self.tolerance
-        # Two boxes of almost equal score may change places at the cut: one a frame is no difference.
-        allowed_proposals = t.unmatched * self.proposals + self.frame_count
-        allowed_detections = t.unmatched * self.detections
-        checks = (
-            (self.proposals == 0, "no frame has a proposal, so nothing was compared"),
-            (
-                self.proposals_unmatched > allowed_proposals,
-                f"{self.proposals_unmatched} of {self.proposals} proposals have no partner",
-            ),
-            (self.queries > t.feature, f"queries differ by {self.queries:.2e} (relative L2)"),
-            (self.memory > t.feature, f"memory differs by {self.memory:.2e} (relative L2)"),
-            (
-                self.detections_unmatched > allowed_detections,
-                f"of {self.detections} detections {self.detections_unmatched} are missing",
-            ),
-            (
-                self.detections_extra > allowed_detections,
-                f"{self.detections_extra} detections are extra",
-            ),
-            (self.detection_score > t.score, f"scores differ by up to {self.detection_score:.2e}"),
-            (self.detection_corner > t.corner, f"corners differ by up to {self.detection_corner:.3f} px"),
-            (self.batched == "outside tolerance", "a batch of frames gives other detections than each alone"),
-        )
-        return [sentence for failed, sentence in checks if failed]
 
 
 @dataclass(frozen=True, slots=True)
 class _Outputs:
     frames: list[FrameBatch]
     detections: list[DetectionBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReference:
+    """What the model says of a clip in torch, to be compared with any number of engines.
+
+    Attributes:
+        frames: the clip; every frame is a key frame and a reference frame.
+        wanted: the model's outputs.
+    """
+
+    frames: Sequence[PreparedFrame]
+    wanted: _Outputs
+
+    @classmethod
+    def of(cls, detector: SelsaDetector, frames: Sequence[PreparedFrame]) -> "ParityReference":
+        """Run the model, in evaluation mode on the CPU."""
+        return cls(frames, _run(TorchEngines(detector), frames))
+
+    def measure(self, engines: Engines, tolerance: Tolerance) -> EngineParity:
+        """Run the engines on the same frames and compare everything they say."""
+        wanted, found = self.wanted, _run(engines, self.frames)
+        proposals = [_compare_proposals(w, f) for w, f in zip(wanted.frames, found.frames, strict=True)]
+        threshold = 0.01
+        agreement = _compare(wanted.detections, found.detections, threshold)
+        return EngineParity(
+            frame_count=len(self.frames),
+            tolerance=tolerance,
+            proposals=sum(p.total for p in proposals),
+            proposals_unmatched=sum(p.unmatched for p in proposals),
+            proposal_corner=max(p.corner for p in proposals),
+            queries=max(p.queries for p in proposals),
+            memory=max(p.memory for p in proposals),
+            detections=agreement.compared,
+            detections_unmatched=agreement.unmatched,
+            detections_extra=agreement.extra,
+            detection_score=agreement.score,
+            detection_corner=agreement.corner,
+            detection_threshold=threshold,
+            batched=_batched(engines, self.frames, found),
+        )
+
+    def report(self, engines: Engines, described: str) -> ParityReport:
+        """The report of the engines that every runtime takes; `described` says where the frames are from."""
+        return ParityReport(
+            **self.measure(engines, Tolerance()).model_dump(),
+            frames=described,
+            sizes=tuple(sorted({(f.pixels.shape[0], f.pixels.shape[1]) for f in self.frames})),
+            compared_with=f"torch {torch.__version__}",
+        )
 
 
 def measure_parity(
@@ -109,30 +92,7 @@ def measure_parity(
         frames: the clip; every frame is a key frame and a reference frame.
         described: where the frames are from, for the report.
     """
-    wanted = _run(TorchEngines(detector), frames)
-    found = _run(engines, frames)
-    proposals = [_compare_proposals(w, f) for w, f in zip(wanted.frames, found.frames, strict=True)]
-    threshold = 0.01
-    agreement = _compare(wanted.detections, found.detections, threshold)
-    return ParityReport(
-        frames=described,
-        frame_count=len(frames),
-        sizes=tuple(sorted({(f.pixels.shape[0], f.pixels.shape[1]) for f in frames})),
-        compared_with=f"torch {torch.__version__}",
-        tolerance=Tolerance(),
-        proposals=sum(p.total for p in proposals),
-        proposals_unmatched=sum(p.unmatched for p in proposals),
-        proposal_corner=max(p.corner for p in proposals),
-        queries=max(p.queries for p in proposals),
-        memory=max(p.memory for p in proposals),
-        detections=agreement.compared,
-        detections_unmatched=agreement.unmatched,
-        detections_extra=agreement.extra,
-        detection_score=agreement.score,
-        detection_corner=agreement.corner,
-        detection_threshold=threshold,
-        batched=_batched(engines, frames, found),
-    )
+    return ParityReference.of(detector, frames).report(engines, described)
 
 
 def _compare(

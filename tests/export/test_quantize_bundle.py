@@ -1,0 +1,218 @@
+"""A bundle in several precisions: measured, told apart by checksums, and judged by its own report."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from selsa_bundle.choice import EngineOptions
+from selsa_bundle.default_bundle import default_bundle, sample_video
+from selsa_bundle.errors import ChecksumError, ChoiceError, ManifestError
+from selsa_bundle.host import Host
+from selsa_bundle.load import load_engines, prove_engines, verify_bundle
+from selsa_bundle.manifest import Manifest, StoredFile
+from selsa_bundle.precision_report import Bounds, PrecisionReport, read_precisions
+from selsa_export.cli import export
+from selsa_export.cli_quantize import quantize
+from selsa_export.errors import CalibrationError, PrecisionError
+from selsa_export.parity_frames import read_frames
+from selsa_export.precision_copy import quantize_bundle
+from selsa_export.precision_frames import PrecisionFrames, procedural_clips, read_clips
+from selsa_export.precision_measure import compare_with, detections_of
+from selsa_export.precision_plan import PrecisionPlan, check_precisions
+
+HAS_VNNI = Host.here().cannot("cpu", "int8") is None
+needs_vnni = pytest.mark.skipif(not HAS_VNNI, reason="no int8 instructions on this processor")
+
+
+@pytest.fixture(scope="module")
+def few() -> PrecisionFrames:
+    frames = read_frames(sample_video(), 6)
+    return PrecisionFrames(
+        calibration=tuple(frames[1::2]), judged=(tuple(frames[::2]),), described="sample.mp4"
+    )
+
+
+@pytest.fixture(scope="module")
+def quantized(few: PrecisionFrames, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quantized") / "bundle"
+    # Bounds that always hold: nothing goes back to fp32, so this takes seconds.
+    plan = PrecisionPlan(
+        precisions=("fp32", "int8"), frames=few, bounds=Bounds(matched=0.5, score_p95=0.5), threads=1
+    )
+    quantize_bundle(default_bundle(), folder, plan)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(quantized: Path) -> PrecisionReport:
+    return read_precisions(quantized / "precisions.json")
+
+
+def test_the_old_bundle_is_as_it_was_and_the_new_one_is_whole(quantized: Path) -> None:
+    old, new = Manifest.read(default_bundle()), verify_bundle(quantized)[0]
+    assert set(new.engines) == {*old.engines, "int8"}
+    assert new.engines["fp32"] == old.engines["fp32"]
+    assert new.engines["int8"]["sequence"] == old.engines["fp32"]["sequence"]
+    assert new.engines["int8"]["frame"].bytes < 0.35 * old.engines["fp32"]["frame"].bytes
+
+
+def test_the_report_has_every_way_that_this_machine_can_run(report: PrecisionReport) -> None:
+    ways = {(each.provider, each.precision) for each in report.measured}
+    assert ("cpu", "fp32") in ways
+    missing = {tuple(reversed(name.split(" on "))) for name in report.left_out}
+    assert ways | missing >= {("cpu", "int8"), ("openvino", "int8"), ("openvino", "fp32")}
+    base = report.of("cpu", "fp32")
+    assert base is not None and base.times_as_fast == 1
+    assert base.agreement.matched == base.agreement.compared > 0
+    assert base.agreement.score_quantiles["1"] == 0
+
+
+def test_the_report_says_what_each_block_costs_and_does(report: PrecisionReport) -> None:
+    assert sum(layer.cost for layer in report.layers) == pytest.approx(1, abs=1e-3)
+    assert all(layer.damage > 0 for layer in report.layers)
+    assert not any(layer.kept_fp32 for layer in report.layers)
+
+
+@needs_vnni
+def test_int8_runs_is_told_and_passes_its_own_tolerance_but_not_that_of_fp32(quantized: Path) -> None:
+    bundle = load_engines(quantized, EngineOptions(provider="cpu", precision="int8"))
+    assert (bundle.engines.info.precision, bundle.variant, bundle.why) == ("int8", "int8", "as asked for")
+    difference = prove_engines(bundle)
+    gate = bundle.manifest.gate
+    assert difference is not None and gate is not None
+    assert difference.failures(gate.tolerances["int8"], 2) == []
+    assert difference.failures(gate.tolerances["fp32"], 2)
+
+
+@needs_vnni
+def test_both_runtimes_compute_the_same_int8_graph(quantized: Path, few: PrecisionFrames) -> None:
+    if Host.here().lacks("openvino") is not None:
+        pytest.skip("openvino is not installed")
+    found = []
+    for provider in ("cpu", "openvino"):
+        bundle = load_engines(quantized, EngineOptions(provider=provider, precision="int8"))
+        clips = [[bundle.manifest.preprocess.prepare(frame) for frame in few.judged[0]]]
+        found.append(detections_of(bundle.engines, clips))
+        bundle.engines.close()
+    agreement = compare_with(*found)
+    assert agreement.compared > 0
+    assert agreement.share > 0.8
+
+
+@pytest.fixture
+def copy(quantized: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(quantized, tmp_path / "bundle"))
+
+
+def test_an_edited_int8_engine_is_refused_and_fp32_does_not_care(copy: Path) -> None:
+    path = copy / "frame.int8.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert prove_engines(load_engines(copy)) is not None
+    with pytest.raises(ChecksumError, match=r"frame\.int8\.onnx has sha256"):
+        verify_bundle(copy)
+    if HAS_VNNI:
+        with pytest.raises(ChecksumError, match=r"frame\.int8\.onnx has sha256"):
+            load_engines(copy, EngineOptions(provider="cpu", precision="int8"))
+
+
+def test_a_report_that_was_edited_decides_nothing(copy: Path) -> None:
+    content = json.loads((copy / "precisions.json").read_bytes())
+    content["measured"][0]["times_as_fast"] = 99
+    (copy / "precisions.json").write_text(json.dumps(content))
+    with pytest.raises(ChecksumError, match=r"precisions\.json"):
+        load_engines(copy)
+
+
+def test_a_report_with_a_value_that_is_not_allowed_is_named(copy: Path) -> None:
+    content = json.loads((copy / "precisions.json").read_bytes())
+    content["measured"][0]["provider"] = "abacus"
+    (copy / "precisions.json").write_text(json.dumps(content))
+    manifest = Manifest.read(copy)
+    changed = manifest.model_copy(update={"precisions": StoredFile.of(copy / "precisions.json")})
+    (copy / "manifest.json").write_bytes(changed.to_json())
+    with pytest.raises(ManifestError, match=r"precisions\.json: measured\.0\.provider"):
+        load_engines(copy)
+
+
+def test_a_precision_that_the_bundle_lacks_is_refused() -> None:
+    with pytest.raises(ChoiceError, match=r"this bundle has no int8 engines \(it has fp32\)"):
+        load_engines(default_bundle(), EngineOptions(provider="cpu", precision="int8"))
+
+
+def test_bounds_that_do_not_hold_are_told_and_never_chosen_unasked(report: PrecisionReport) -> None:
+    found = report.of("cpu", "int8")
+    if found is None:
+        pytest.skip("int8 was not measured on this processor")
+    agreement = found.agreement.model_copy(update={"matched": found.agreement.compared // 2})
+    strict = replace_agreement(found, agreement).failures(Bounds())
+    assert "of fp32 detections matched, 97.0% wanted" in strict[0]
+    nothing = replace_agreement(found, found.agreement.model_copy(update={"compared": 0, "matched": 0}))
+    assert nothing.failures(Bounds())[0] == "no fp32 detection scores 0.3 or more"
+
+
+def replace_agreement(found, agreement):
+    return found.model_copy(update={"agreement": agreement})
+
+
+def video(path: Path, frames: int, blue: int = 0) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for i in range(frames):
+        writer.write(np.full((48, 64, 3), (blue, 6 * i, 6 * i), np.uint8))
+    writer.release()
+    return path
+
+
+def test_no_frame_both_calibrates_and_judges(tmp_path: Path) -> None:
+    found = read_clips([video(tmp_path / "a.avi", 9), video(tmp_path / "b.avi", 40, blue=200)])
+    assert [len(clip) for clip in found.judged] == [5, 12]
+    assert len(found.calibration) == 4 + 12
+    judged = {frame.tobytes() for clip in found.judged for frame in clip}
+    assert judged.isdisjoint(frame.tobytes() for frame in found.calibration)
+    assert found.described == "a.avi, b.avi"
+
+
+@pytest.mark.parametrize(("frames", "said"), [(0, "no frame can be read"), (1, "one frame only")])
+def test_a_calibration_video_without_frames_is_named(tmp_path: Path, frames: int, said: str) -> None:
+    path = video(tmp_path / "short.avi", frames)
+    path.touch()
+    with pytest.raises(CalibrationError, match=rf"short\.avi: {said}"):
+        read_clips([path])
+    with pytest.raises(CalibrationError, match="there is no such file"):
+        read_clips([tmp_path / "none.mp4"])
+
+
+def test_an_unknown_precision_is_named_with_what_is_allowed() -> None:
+    with pytest.raises(PrecisionError, match="'int4'; allowed are fp32, bf16, int8"):
+        check_precisions("fp32,int4")
+    assert check_precisions("int8, fp32") == ("fp32", "int8")
+
+
+def test_a_plan_without_videos_has_drawn_frames() -> None:
+    frames = procedural_clips()
+    assert len(frames.calibration) == len(frames.judged[0]) == 3
+    assert replace(frames, described="x").described == "x"
+
+
+@pytest.mark.parametrize("command", ["export", "quantize"])
+def test_the_commands_say_what_is_missing_and_write_nothing(tmp_path: Path, command: str) -> None:
+    app = typer.Typer()
+    app.command()({"export": export, "quantize": quantize}[command])
+    target = str(tmp_path / "out")
+    for options, said in (
+        (["--precision", "int8"], "--precision int8 needs --calibrate VIDEO"),
+        (["--precision", "int4"], "'int4'; allowed are"),
+        (["--precision", "int8", "--calibrate", str(tmp_path / "no.mp4")], "no such file"),
+    ):
+        done = CliRunner().invoke(app, [str(default_bundle()), "-o", target, *options])
+        assert done.exit_code == 3, done.output
+        assert f"error: {said}" in done.stderr or said in done.stderr
+        assert list(tmp_path.iterdir()) == []
