@@ -31,6 +31,7 @@ class Agreement:
         score: largest difference of matched scores.
         corner: largest difference of a matched corner coordinate, in pixels.
         iou: smallest IoU of a matched pair.
+        score_differences: of every matched pair.
     """
 
     compared: int = 0
@@ -39,6 +40,7 @@ class Agreement:
     score: float = 0.0
     corner: float = 0.0
     iou: float = 1.0
+    score_differences: list[float] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
 
 
@@ -103,7 +105,8 @@ def compare_detections(
             agreement.details.append(f"no partner: label {labels[i]} score {scores[i]:.4f} box {boxes[i]}")
             continue
         agreement.iou = min(agreement.iou, float(iou[i, j]))
-        agreement.score = max(agreement.score, abs(float(scores[i]) - float(other_scores[j])))
+        agreement.score_differences.append(abs(float(scores[i]) - float(other_scores[j])))
+        agreement.score = max(agreement.score, agreement.score_differences[-1])
         agreement.corner = max(agreement.corner, float(np.abs(boxes[i] - other_boxes[j]).max()))
     taken = set(partner.values())
     agreement.extra += sum(int(j) not in taken for j in np.flatnonzero(other_scores >= threshold))

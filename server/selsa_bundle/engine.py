@@ -3,7 +3,7 @@
 Shape legend: B frames, P proposals, C feature width, S stages, R rows of the bank, D detections.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selsa_bundle.contract import Dimensions
+from selsa_bundle.tolerance import Precision
 
 __all__ = ["DetectionBatch", "EngineInfo", "Engines", "FrameBatch", "ReferenceBank"]
 
@@ -68,10 +69,13 @@ class ReferenceBank:
     Attributes:
         memory: float32 [S, 2, R, C].
         valid: bool [R].
+        state: gives an object that is another one whenever memory or valid has changed, so that a runtime
+            may keep a copy of its own until then; None: nobody tells, so it must copy them for each call.
     """
 
     memory: Float
     valid: Bool
+    state: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ class EngineInfo:
     """What really runs: the provider that executes the graphs and their precision."""
 
     provider: str
-    precision: str
+    precision: Precision
 
 
 class Engines(Protocol):
@@ -141,4 +145,8 @@ class Engines(Protocol):
         Raises:
             EngineError: the runtime failed.
         """
+        ...
+
+    def close(self) -> None:
+        """Give back the memory that the engines hold. No call may run or follow; again is harmless."""
         ...

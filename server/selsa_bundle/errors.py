@@ -4,10 +4,22 @@ BundleError
 ├── ManifestError    manifest.json is missing, unreadable or says something that is not allowed
 ├── ChecksumError    a file of the bundle is missing or is not the one the manifest describes
 ├── ContractError    an engine's inputs or outputs are not those of the tensor contract
+├── ChoiceError      the provider or precision asked for is not to be had here, or not in this bundle
 └── EngineError      an engine could not be created or failed while running
+    ├── DeviceMemoryError  the device has no memory for what was asked of it, not even in smaller pieces
+    └── GateError    an engine runs, and does not compute what this bundle's engines must
 """
 
-__all__ = ["BundleError", "ChecksumError", "ContractError", "EngineError", "ManifestError"]
+__all__ = [
+    "BundleError",
+    "ChecksumError",
+    "ChoiceError",
+    "ContractError",
+    "DeviceMemoryError",
+    "EngineError",
+    "GateError",
+    "ManifestError",
+]
 
 
 class BundleError(Exception):
@@ -28,3 +40,15 @@ class ContractError(BundleError):
 
 class EngineError(BundleError):
     """The runtime could not create an engine, or an engine failed on valid input."""
+
+
+class DeviceMemoryError(EngineError):
+    """The device has no memory for what was asked of it; the server answers 507."""
+
+
+class ChoiceError(BundleError):
+    """The provider or precision asked for is not to be had on this machine, or not in this bundle."""
+
+
+class GateError(EngineError):
+    """An engine's outputs on the bundle's test frames lie outside the stated tolerance."""

@@ -22,6 +22,7 @@ class FakeEngines:
 
     The detection's box is the whole frame, its score the mean of the red channel / 255, its label 0. The
     bank's valid rows are counted in `references_seen`. `fail_at` makes the n-th frame call (from 0) raise.
+    `closed` counts calls of `close`; after the first one, the engines only raise.
     """
 
     def __init__(self, *, seconds_per_frame: float = 0.0, fail_at: int | None = None) -> None:
@@ -32,6 +33,7 @@ class FakeEngines:
         self.frame_calls = 0
         self.frames_run = 0
         self.references_seen: list[int] = []
+        self.closed = 0
 
     @property
     def dimensions(self) -> Dimensions:
@@ -45,6 +47,7 @@ class FakeEngines:
 
     def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
         """One valid proposal, the whole frame; its query is the mean colour."""
+        self._check_open()
         with self._lock:
             call = self.frame_calls
             self.frame_calls += 1
@@ -71,6 +74,7 @@ class FakeEngines:
     ) -> DetectionBatch:
         """The proposal as one detection in source pixels."""
         del image_size
+        self._check_open()
         with self._lock:
             self.references_seen.append(int(bank.valid.sum()))
         depth = self._dimensions.detections
@@ -85,3 +89,12 @@ class FakeEngines:
             labels=np.zeros((count, depth), np.int64),
             count=np.ones(count, np.int64),
         )
+
+    def close(self) -> None:
+        """From now on every call raises."""
+        with self._lock:
+            self.closed += 1
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise EngineError("the fake engines were closed")

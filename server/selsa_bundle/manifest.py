@@ -1,47 +1,53 @@
 """`manifest.json`: what a bundle holds, checked before anything of it is used."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
-from selsa_bundle.errors import ChecksumError, ManifestError
+from selsa_bundle.errors import ManifestError
 from selsa_bundle.preprocess import Preprocess
+from selsa_bundle.stored_file import Sha256, StoredFile, sha256_of
+from selsa_bundle.tolerance import GateTolerance, Precision
 
-__all__ = ["MANIFEST_NAME", "EngineFile", "Manifest", "Provenance", "StoredFile", "sha256_of"]
+__all__ = [
+    "MANIFEST_NAME",
+    "EngineFile",
+    "GateFile",
+    "Manifest",
+    "Provenance",
+    "StoredFile",
+    "Variant",
+    "sha256_of",
+]
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20
 
-# A plain file name inside the bundle's folder: no separator, no parent, nothing hidden.
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f,]{1,100}$")]
-Precision = Literal["fp32"]
-
-
-class StoredFile(BaseModel):
-    """A file of the bundle: its name, size in bytes and sha256."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: FileName
-    bytes: int = Field(gt=0)
-    sha256: Sha256
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """The description of a file that is there."""
-        return cls(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path))
+# Graphs of one model: `fp32` for ONNX Runtime and OpenVINO, `int8` the same quantised for CPUs, `native` of
+# operators that every TensorRT has. What a graph is computed in is the runtime's business where it is not
+# written into the graph: bfloat16 takes the fp32 graphs.
+Variant = Literal["fp32", "int8", "native", "native-fp16", "native-int8"]
 
 
 class EngineFile(StoredFile):
     """One engine: its file and its tensors."""
 
     tensors: EngineContract
+
+
+class GateFile(StoredFile):
+    """A few frames with the outputs they must have, and how far a runtime may be from them; see `gate`."""
+
+    origin: str = Field(max_length=200, description="what computed the outputs")
+    tolerances: dict[Precision, GateTolerance] = Field(
+        description="by what a runtime computes in; where one is missing, the usual one holds"
+    )
 
 
 class Provenance(BaseModel):
@@ -68,8 +74,11 @@ class Manifest(BaseModel):
     preprocess: Preprocess
     dimensions: Dimensions
     reference_frames: int = Field(ge=0, le=64, description="reference frames of the published protocol")
-    engines: dict[Precision, dict[EngineName, EngineFile]]
+    engines: dict[Variant, dict[EngineName, EngineFile]]
     parity: StoredFile = Field(description="report of the engines' agreement with torch")
+    gate: GateFile | None = Field(default=None, description="what a runtime must compute to be used")
+    precisions: StoredFile | None = Field(default=None, description="report of the precisions, measured")
+    evaluation: StoredFile | None = Field(default=None, description="report of `selsa evaluate`")
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -77,13 +86,13 @@ class Manifest(BaseModel):
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: a name occurs twice")
         if "fp32" not in self.engines:
-            raise ValueError("engines: precision fp32 is missing")
-        for precision, pair in self.engines.items():
+            raise ValueError("engines: variant fp32 is missing")
+        for variant, pair in self.engines.items():
             for name in ("frame", "sequence"):
                 if name not in pair:
-                    raise ValueError(f"engines.{precision}: the {name} engine is missing")
+                    raise ValueError(f"engines.{variant}: the {name} engine is missing")
                 if pair[name].tensors != contract_for(name, self.dimensions):
-                    raise ValueError(f"engines.{precision}.{name}.tensors: not the tensor contract")
+                    raise ValueError(f"engines.{variant}.{name}.tensors: not the tensor contract")
         return self
 
     @classmethod
@@ -106,25 +115,34 @@ class Manifest(BaseModel):
             raise ManifestError(f"{path}: {where}: {first['msg']}") from error
 
     def to_json(self) -> bytes:
-        """The bytes of `manifest.json`."""
-        return self.model_dump_json(indent=2).encode() + b"\n"
+        """The bytes of `manifest.json`; a report that is not there is not mentioned."""
+        return self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
 
-    def verify_files(self, folder: Path, precision: Precision = "fp32") -> None:
+    def digest(self) -> str:
+        """`sha256:` + hex sha256 of `to_json()`; it covers the files through their checksums."""
+        return f"sha256:{hashlib.sha256(self.to_json()).hexdigest()}"
+
+    def verify_files(self, folder: Path, variants: Collection[Variant] | None = None) -> None:
         """Compare size and sha256 of the files in `folder` with this manifest.
+
+        Args:
+            folder: the bundle's.
+            variants: whose graphs to look at; None: all. Reports and the gate always are.
 
         Raises:
             ChecksumError: a file is missing or differs.
         """
-        for stored in (*self.engines[precision].values(), self.parity):
-            path = folder / stored.file
-            if not path.is_file():
-                raise ChecksumError(f"{path} is missing; export the bundle again")
-            size = path.stat().st_size
-            if size != stored.bytes:
-                raise ChecksumError(f"{path} has {size} bytes, its manifest says {stored.bytes}")
-            found = sha256_of(path)
-            if found != stored.sha256:
-                raise ChecksumError(f"{path} has sha256 {found}, its manifest says {stored.sha256}")
+        graphs = [
+            graph
+            for variant, pair in self.engines.items()
+            if variants is None or variant in variants
+            for graph in pair.values()
+        ]
+        others = [each for each in (self.parity, self.gate, self.precisions, self.evaluation) if each]
+        # Variants share files: what is described alike is read once.
+        described = {(each.file, each.bytes, each.sha256): each for each in (*graphs, *others)}
+        for stored in described.values():
+            stored.verify(folder)
 
 
 def read_manifest_bytes(folder: Path) -> bytes:
@@ -143,9 +161,3 @@ def read_manifest_bytes(folder: Path) -> bytes:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise ManifestError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes")
     return raw
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

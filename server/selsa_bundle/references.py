@@ -34,13 +34,17 @@ class OnlineReferences:
     stride: int = 1
     kept: list[int] = field(default_factory=list)
 
+    def may_change_at(self, position: int) -> bool:
+        """Whether offering the frame at `position` may change what is kept; if not, it surely does not."""
+        return self.capacity > 0 and position % self.stride == 0
+
     def offer(self, position: int) -> tuple[bool, list[int]]:
         """Offer the frame at `position` (0, 1, 2, ... in order).
 
         Returns:
             Whether the frame is to be kept, and the positions that leave the bank because of it.
         """
-        if self.capacity < 1 or position % self.stride:
+        if not self.may_change_at(position):
             return False, []
         self.kept.append(position)
         if len(self.kept) <= self.capacity:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,14 @@ import onnxruntime as ort
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, TensorSpec, contract_for
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import ContractError, EngineError
+from selsa_bundle.runtime_onnx_device import ResidentBanks, run_bound
+from selsa_bundle.tolerance import Precision
 
-__all__ = ["OnnxEngines", "RuntimeOptions"]
+__all__ = ["CPU", "CUDA", "TENSORRT", "OnnxEngines", "RuntimeOptions"]
+
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+TENSORRT: Final = "TensorrtExecutionProvider"
 
 ORT_DTYPES = {
     "tensor(uint8)": "uint8",
@@ -30,10 +36,15 @@ class RuntimeOptions:
     Attributes:
         threads: threads of one operator; 0 lets the runtime take one per physical core.
         providers: execution providers, first choice first.
+        precision: what is written into the graphs.
+        device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines
+            run on a GPU, else nowhere.
     """
 
     threads: int = 0
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    providers: tuple[str, ...] = (CPU,)
+    precision: Precision = "fp32"
+    device: str | None = None
 
 
 class OnnxEngines:
@@ -47,12 +58,16 @@ class OnnxEngines:
             ContractError: an engine's tensors are not those of the contract.
         """
         self._dimensions = dimensions
-        self._frame = _session(frame, options)
-        self._sequence = _session(sequence, options)
-        _check_contract("frame", frame, self._frame, dimensions)
-        _check_contract("sequence", sequence, self._sequence, dimensions)
+        frame_session, sequence_session = _session(frame, options), _session(sequence, options)
+        _check_contract("frame", frame, frame_session, dimensions)
+        _check_contract("sequence", sequence, sequence_session, dimensions)
+        self._frame: ort.InferenceSession | None = frame_session
+        self._sequence: ort.InferenceSession | None = sequence_session
         self._trim, self._trim_sequence = _ArenaTrim(), _ArenaTrim()
-        self._info = EngineInfo(provider=self._frame.get_providers()[0], precision="fp32")
+        on_gpu = frame_session.get_providers()[0] in (CUDA, TENSORRT)
+        device = options.device or ("cuda" if on_gpu else None)
+        self._banks = None if device is None else ResidentBanks(device)
+        self._info = EngineInfo(provider=frame_session.get_providers()[0], precision=options.precision)
 
     @property
     def dimensions(self) -> Dimensions:
@@ -66,25 +81,36 @@ class OnnxEngines:
 
     def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
         """Run the frame engine; see the protocol."""
-        out = _run(self._frame, {"frames": frames, "image_size": image_size}, self._trim(frames.shape[1:3]))
+        feeds: dict[str, npt.NDArray[Any]] = {"frames": frames, "image_size": image_size}
+        resident: dict[str, Any] | None = None if self._banks is None else {}
+        out = _run(self._frame, feeds, self._trim(frames.shape[1:3]), resident)
         return FrameBatch(boxes=out[0], valid=out[1], queries=out[2], memory=out[3])
 
     def run_sequence(
         self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
     ) -> DetectionBatch:
         """Run the sequence engine; see the protocol."""
-        feeds = {
+        feeds: dict[str, npt.NDArray[Any]] = {
             "boxes": batch.boxes,
             "valid": batch.valid,
             "queries": batch.queries,
             "memory": batch.memory,
             "image_size": image_size,
             "scale_factor": scale_factor,
-            "bank": bank.memory,
-            "bank_valid": bank.valid,
         }
-        out = _run(self._sequence, feeds, self._trim_sequence(bank.valid.shape))
+        resident = None
+        if self._banks is None:
+            feeds |= {"bank": bank.memory, "bank_valid": bank.valid}
+        else:
+            resident = self._banks.values(bank)
+        out = _run(self._sequence, feeds, self._trim_sequence(bank.valid.shape), resident)
         return DetectionBatch(boxes=out[0], scores=out[1], labels=out[2], count=out[3])
+
+    def close(self) -> None:
+        """Let go of both sessions, which frees their memory."""
+        self._frame = self._sequence = None
+        if self._banks is not None:
+            self._banks.clear()
 
 
 class _ArenaTrim:
@@ -129,9 +155,17 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
 
 
 def _run(
-    session: ort.InferenceSession, feeds: Mapping[str, npt.NDArray[Any]], options: ort.RunOptions | None
+    session: ort.InferenceSession | None,
+    feeds: Mapping[str, npt.NDArray[Any]],
+    options: ort.RunOptions | None,
+    resident: Mapping[str, Any] | None,
 ) -> Sequence[Any]:
+    """Arrays in, arrays out; bound to a device where `resident` has what lies there, if only nothing."""
+    if session is None:
+        raise EngineError("The engines were closed.")
     try:
+        if resident is not None:
+            return run_bound(session, feeds, resident, options)
         result: Sequence[Any] = session.run(None, dict(feeds), options)
     except Exception as error:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
