@@ -1,7 +1,9 @@
 """API keys: who may ask anything of the server, when a file of keys was given."""
 
+import base64
 import hmac
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,8 @@ __all__ = ["ApiKeys", "read_api_keys"]
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 POLICY_VIOLATION: Final = 1008
+# A browser cannot give a WebSocket other headers than its subprotocols, so a key may come as one of them.
+KEY_PROTOCOL: Final = "selsa-key."
 
 
 def read_api_keys(path: Path) -> tuple[bytes, ...]:
@@ -32,15 +36,18 @@ def read_api_keys(path: Path) -> tuple[bytes, ...]:
 
 
 class ApiKeys:
-    """ASGI middleware: nothing but the two probes without a key."""
+    """ASGI middleware: nothing but the two probes, and the paths that were named, without a key."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[bytes]) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: Sequence[bytes], open_paths: AbstractSet[str] = frozenset()
+    ) -> None:
         self._app = app
         self._keys = tuple(keys)
+        self._open = OPEN | open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or WebSocket."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN or self._knows(_given(scope)):
+        if scope["type"] == "lifespan" or scope["path"] in self._open or self._knows(_given(scope)):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "unauthorized"})
@@ -60,4 +67,15 @@ def _given(scope: Scope) -> bytes:
     headers = Headers(scope=scope)
     scheme, _, token = headers.get("authorization", "").partition(" ")
     key = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-    return key.strip().encode("latin-1")
+    given = key.strip().encode("latin-1")
+    return given or (_of_protocols(scope["subprotocols"]) if scope["type"] == "websocket" else b"")
+
+
+def _of_protocols(offered: Sequence[str]) -> bytes:
+    """The key that is offered as `selsa-key.` and its bytes in URL-safe base64 without padding."""
+    texts = (name.removeprefix(KEY_PROTOCOL) for name in offered if name.startswith(KEY_PROTOCOL))
+    text = next(texts, "")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:  # not base64, which no key is then
+        return b""

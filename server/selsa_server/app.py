@@ -1,8 +1,9 @@
 """The composition root of the HTTP side: from a pipeline and settings to an application."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from types import MappingProxyType
 
@@ -11,25 +12,30 @@ import anyio.to_thread
 import structlog
 from fastapi import FastAPI
 
-from selsa_bundle.errors import EngineError
+from selsa_bundle.errors import EngineError, GateError
 from selsa_server.admission import Admission, AdmissionLimits
 from selsa_server.api_keys import ApiKeys, read_api_keys
-from selsa_server.batching import BatchingEngines, BatchingOptions
+from selsa_server.bundle_folder import BundleFolder
+from selsa_server.bundle_loading import load_bundle
 from selsa_server.draining import Drain
 from selsa_server.jobs_service import JobsService, build_jobs
 from selsa_server.metrics import Metrics
+from selsa_server.model_loading import ModelLoading
 from selsa_server.models import Models
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.problems import add_problem_handlers
 from selsa_server.readiness import Readiness, run_one_frame
-from selsa_server.record_run import DetectionService
 from selsa_server.request_context import RequestContext
 from selsa_server.routes_detect import DetectLimits, detect_router
 from selsa_server.routes_health import health_router
 from selsa_server.routes_jobs import jobs_router
+from selsa_server.routes_models import models_router
+from selsa_server.routes_page import page_router, read_page
 from selsa_server.routes_stream import Streams, build_streams, stream_router
+from selsa_server.services import LoadBundle, Services
 from selsa_server.settings import ServerSettings
 from selsa_server.spool import SpoolLimits
+from selsa_server.tracing import Tracing, build_tracing
 
 __all__ = ["Lifecycle", "build_app"]
 
@@ -55,48 +61,54 @@ def build_app(
     lifecycle: Lifecycle | None = None,
     *,
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
+    load: LoadBundle = load_bundle,
 ) -> FastAPI:
     """The application that serves `pipeline`, and `others` by name.
 
     Args:
-        pipeline: what detects; its engines are shared by all requests, jobs and streams.
+        pipeline: what detects; its engines are shared by all requests, jobs and streams, then closed.
         settings: bounds of uploads and of concurrency, and the spool folder.
         lifecycle: what is called when, and how it is told to end.
-        others: more models, which `POST /detect?model=` can name; jobs and streams have the first one only.
+        others: more models, which requests, jobs and streams can name.
+        load: how a bundle is loaded that comes while the server runs.
 
     Raises:
         OSError: the file of API keys cannot be read.
         ValueError: it holds no key.
+        ImportError: `otlp_endpoint` is set and the tracing extra is not installed.
     """
+    page = read_page()
     lifecycle = lifecycle or Lifecycle(drain=Drain(settings.drain_timeout))
     metrics, readiness = Metrics(), Readiness()
     admission = _admission(settings, lifecycle.drain, metrics)
+    services = Services(settings, pipeline.options, admission, metrics, load)
     default = pipeline.options.model or pipeline.bundle.manifest.name
-    models = Models(
-        {
-            name: _service(each, settings, admission, metrics)
-            for name, each in {default: pipeline, **others}.items()
-        }
-    )
-    service = models.default
-    jobs = build_jobs(service.pipeline, settings)
-    streams = build_streams(service.pipeline, settings)
+    parts = _parts({default: pipeline, **others}, services, settings, lifecycle.drain)
     app = FastAPI(
         title="selsa",
         version=version("selsa"),
         summary="SELSA video object detection: a video goes in, per-frame detections come out.",
-        lifespan=_lifespan(models, jobs, streams, readiness, lifecycle),
+        lifespan=_lifespan(parts, readiness, lifecycle),
     )
     add_problem_handlers(app)
     if settings.api_keys_file is not None:
-        app.add_middleware(ApiKeys, keys=read_api_keys(settings.api_keys_file))
+        keys = read_api_keys(settings.api_keys_file)
+        app.add_middleware(ApiKeys, keys=keys, open_paths=page.addresses)
     app.add_middleware(RequestContext, metrics=metrics)
-    spool = SpoolLimits(max_bytes=settings.max_upload_bytes, timeout=settings.upload_timeout)
+    if settings.otlp_endpoint is not None:
+        app.add_middleware(Tracing, provider=build_tracing(settings.otlp_endpoint))
+    spool = SpoolLimits(
+        max_bytes=settings.max_upload_bytes,
+        timeout=settings.upload_timeout,
+        video=pipeline.options.limits,
+    )
     limits = DetectLimits(spool=spool, seconds=settings.request_deadline, send_timeout=settings.send_timeout)
-    app.include_router(detect_router(models, lifecycle.drain, settings.spool_dir, limits))
-    app.include_router(jobs_router(service.pipeline, jobs, spool))
-    app.include_router(stream_router(streams))
-    app.include_router(health_router(models, readiness, lifecycle.drain, metrics))
+    app.include_router(detect_router(parts.models, lifecycle.drain, settings.spool_dir, limits))
+    app.include_router(jobs_router(parts.models, parts.jobs, spool))
+    app.include_router(stream_router(parts.streams))
+    app.include_router(models_router(parts.loading, settings.upload_timeout))
+    app.include_router(health_router(parts.models, readiness, lifecycle.drain, metrics))
+    app.include_router(page_router(page))
     return app
 
 
@@ -116,33 +128,47 @@ def _admission(settings: ServerSettings, drain: Drain, metrics: Metrics) -> Admi
     return admission
 
 
-def _service(
-    pipeline: DetectionPipeline, settings: ServerSettings, admission: Admission, metrics: Metrics
-) -> DetectionService:
-    options = BatchingOptions(
-        max_batch=settings.max_batch,
-        max_wait=settings.max_batch_wait,
-        calls_at_once=settings.engine_calls,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What begins and ends with the application."""
+
+    models: Models
+    loading: ModelLoading
+    jobs: JobsService
+    streams: Streams
+    admission: Admission
+
+
+def _parts(
+    pipelines: Mapping[str, DetectionPipeline], services: Services, settings: ServerSettings, drain: Drain
+) -> _Parts:
+    metrics = services.metrics
+    models = Models(
+        {name: services.around(each) for name, each in pipelines.items()},
+        came=lambda model: metrics.describe(model.name, model.bundle, served=True),
+        gone=lambda model: metrics.describe(model.name, model.bundle, served=False),
     )
-    engines = BatchingEngines(pipeline.bundle.engines, options, metrics.engine_call)
-    metrics.describe(pipeline.bundle)
-    shared = DetectionPipeline(replace(pipeline.bundle, engines=engines), pipeline.options)
-    return DetectionService(pipeline=shared, engines=engines, admission=admission, metrics=metrics)
+    folder = None if settings.bundle_dir is None else BundleFolder(settings.bundle_dir)
+    loading = ModelLoading(models, folder, services.load, drain, settings.max_models)
+    metrics.watch_models(lambda: Counter(loading.states.values()))
+    return _Parts(
+        models=models,
+        loading=loading,
+        jobs=build_jobs(models, settings, metrics),
+        streams=build_streams(models, settings, metrics),
+        admission=services.admission,
+    )
 
 
 def _lifespan(
-    models: Models,
-    jobs: JobsService,
-    streams: Streams,
-    readiness: Readiness,
-    lifecycle: Lifecycle,
+    parts: _Parts, readiness: Readiness, lifecycle: Lifecycle
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     def begun() -> None:
-        jobs.stop()
-        streams.stop()
+        parts.jobs.stop()
+        parts.streams.stop()
 
     def idle() -> bool:
-        return models.default.admission.inside == 0 and streams.open == 0
+        return parts.admission.inside == 0 and parts.streams.open == 0
 
     async def drain() -> None:
         await lifecycle.drain.watch(begun=begun, idle=idle, done=lifecycle.on_drained)
@@ -151,24 +177,29 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         try:
-            async with jobs.running(), anyio.create_task_group() as group:
-                group.start_soon(_warm_up, models, readiness, lifecycle.on_ready)
+            async with parts.jobs.running(), parts.loading.running(), anyio.create_task_group() as group:
+                group.start_soon(_warm_up, parts.models, readiness, lifecycle.on_ready)
                 group.start_soon(drain)
                 yield
                 group.cancel_scope.cancel()
         finally:
-            await anyio.to_thread.run_sync(models.close)
+            await anyio.to_thread.run_sync(parts.models.close)
 
     return lifespan
 
 
 async def _warm_up(models: Models, readiness: Readiness, on_ready: Callable[[], None]) -> None:
     try:
-        for bundle in models.bundles.values():
-            await anyio.to_thread.run_sync(run_one_frame, bundle)
+        for model in list(models.ready.values()):
+            await anyio.to_thread.run_sync(run_one_frame, model.bundle)
     except EngineError as error:
         structlog.get_logger().error("the engines failed on their first frame", error=str(error))
-        readiness.reason = "The engines failed on their first frame; the server's log says why."
+        # What a gate says names tensors and numbers, nothing of the machine.
+        readiness.reason = (
+            str(error)
+            if isinstance(error, GateError)
+            else "The engines failed on their first frame; the server's log says why."
+        )
         return
     readiness.ready = True
     on_ready()

@@ -108,12 +108,13 @@ class BatchingEngines:
         return CallerEngines(self, stopped)
 
     def close(self) -> None:
-        """Answer every waiting call with an error and wait for the one that runs."""
+        """Answer every waiting call with an error, wait for the one that runs, and close the engines."""
         self._queue.close()
         with self._start:
             if self._started:
                 for thread in self._threads:
                     thread.join()
+        self._engines.close()
 
     def submit(self, call: Call, stopped: Callable[[], bool] | None) -> Any:
         """Queue a call and wait for its result.
@@ -219,6 +220,9 @@ class CallerEngines:
         inputs = (batch, image_size, scale_factor, bank)
         result: DetectionBatch = self._call(SEQUENCE, None, len(batch), inputs)
         return result
+
+    def close(self) -> None:
+        """Nothing: the engines belong to all callers."""
 
     def _call(self, engine: str, key: Hashable | None, frames: int, inputs: tuple[Any, ...]) -> Any:
         # A caller without `stopped` may be several threads.

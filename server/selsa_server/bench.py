@@ -17,6 +17,7 @@ import numpy as np
 from selsa_bundle.engine import FrameBatch, ReferenceBank
 from selsa_bundle.load import LoadedBundle
 from selsa_bundle.preprocess import PreparedFrame
+from selsa_bundle.processor import processor_name
 from selsa_server.decode import CorruptFrame, decode_frames
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
 from selsa_server.schema import DetectParams, SummaryRecord
@@ -45,6 +46,7 @@ class BenchReport:
 
     model: str
     provider: str
+    precision: str
     machine: str
     cores: int
     video: str
@@ -93,7 +95,8 @@ def run_bench(
     return BenchReport(
         model=bundle.manifest.name,
         provider=bundle.engines.info.provider,
-        machine=f"{_cpu_name()}, {platform.system()} {platform.machine()}",
+        precision=bundle.engines.info.precision,
+        machine=f"{processor_name()}, {platform.system()} {platform.machine()}",
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         video=f"{video.name}, {index.width}x{index.height}, {index.codec}",
         frames=len(index.pts),
@@ -166,12 +169,3 @@ def _seconds(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"

@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from selsa_server.serve_options import with_server_options
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import BundleSource, ServerSettings
 
 if TYPE_CHECKING:
     import socket
@@ -22,7 +22,10 @@ EXIT_CANNOT_SERVE: Final = 3
 
 @with_server_options
 def serve(**options: Any) -> None:
-    """Serve a bundle over HTTP. Options are environment variables too: SELSA_BUNDLE, SELSA_PORT, ..."""
+    """Serve a bundle over HTTP, the packaged one if none is named.
+
+    Options are environment variables too: SELSA_BUNDLE, SELSA_PORT, ...
+    """
     from selsa_server.malloc import return_freed_memory
 
     return_freed_memory()
@@ -46,6 +49,8 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
         raise _refuse(f"spool_dir {settings.spool_dir} is no folder; make it or name another one")
     if settings.api_keys_file is not None:
         _check_keys(settings.api_keys_file)
+    if settings.otlp_endpoint is not None:
+        _check_tracing()
     return settings
 
 
@@ -58,10 +63,19 @@ def _check_keys(path: Path) -> None:
         raise _refuse(f"api_keys_file: {error}") from error
 
 
+def _check_tracing() -> None:
+    from selsa_server.tracing import require_tracing
+
+    try:
+        require_tracing()
+    except ImportError as error:
+        raise _refuse(str(error)) from error
+
+
 def _load_all(settings: ServerSettings) -> "dict[str, LoadedBundle]":
     """The bundles by the names they are served by, the default first."""
     loaded: dict[str, LoadedBundle] = {}
-    for source in settings.bundle:
+    for source in _sources(settings):
         bundle = _load(source.path, settings)
         name = source.name or bundle.manifest.name
         if name in loaded:
@@ -70,21 +84,24 @@ def _load_all(settings: ServerSettings) -> "dict[str, LoadedBundle]":
     return loaded
 
 
-def _load(folder: Path, settings: ServerSettings) -> "LoadedBundle":
-    import onnxruntime as ort
-
+def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
     from selsa_bundle.errors import BundleError
-    from selsa_bundle.load import load_engines
-    from selsa_bundle.runtime_onnx import RuntimeOptions
-    from selsa_server.providers import check_provider, choose_providers
+    from selsa_server.bundle_choice import choose_bundles
 
-    providers = choose_providers(settings.provider, ort.get_available_providers())
     try:
-        loaded = load_engines(folder, RuntimeOptions(threads=settings.threads, providers=providers))
-        check_provider(providers, loaded.engines.info, allow_cpu=settings.allow_cpu)
+        return choose_bundles(settings.bundle, lambda text: typer.echo(f"selsa serve: {text}", err=True))
+    except BundleError as error:
+        raise _refuse(str(error)) from error
+
+
+def _load(folder: Path, settings: ServerSettings) -> "LoadedBundle":
+    from selsa_bundle.errors import BundleError
+    from selsa_server.bundle_loading import load_bundle
+
+    try:
+        return load_bundle(folder, settings)
     except BundleError as error:
         raise _refuse(" ".join(str(error).split())) from error
-    return loaded
 
 
 def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
@@ -97,7 +114,11 @@ def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
 
     configure_log(settings.log_level)
     # Nothing of these is secret: of the keys they hold the file's name.
-    structlog.get_logger().info("settings", **settings.model_dump(mode="json"))
+    log = structlog.get_logger()
+    log.info("settings", **settings.model_dump(mode="json"))
+    for name, bundle in loaded.items():
+        info = bundle.engines.info
+        log.info("engines", model=name, provider=info.provider, precision=info.precision, why=bundle.why)
     limits = VideoLimits(
         max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
     )

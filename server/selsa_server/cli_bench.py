@@ -15,27 +15,39 @@ EXPECTED_ERROR: Final = 3
 
 
 def bench(
-    bundle: Annotated[Path, typer.Option(help="Folder of the bundle to measure.", show_default=False)],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle to measure.  [default: the packaged one]")
+    ] = None,
     video: Annotated[
         Path | None, typer.Option(help="Video to measure on.  [default: procedural, 1920x1080]")
     ] = None,
     frames: Annotated[int, typer.Option(min=2, max=100_000, help="Frames of the procedural video.")] = 24,
     batch: Annotated[int, typer.Option(min=1, max=256, help="Frames in one engine call.")] = 4,
+    provider: Annotated[
+        str, typer.Option(help="What runs it: auto, tensorrt, cuda, openvino or cpu.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="What it computes in: auto, fp32, bf16, fp16 or int8.")
+    ] = "auto",
     threads: Annotated[int, typer.Option(min=0, max=1024, help="Threads of an engine; 0: one per core.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measured rounds, after one to warm up.")] = 3,
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure a bundle: each engine alone, and the pipeline from file to detections."""
+    from selsa_bundle.choice import options_named
     from selsa_bundle.errors import BundleError
-    from selsa_bundle.load import load_engines
-    from selsa_bundle.runtime_onnx import RuntimeOptions
+    from selsa_bundle.load import load_engines, prove_engines
     from selsa_server.bench import run_bench
+    from selsa_server.bundle_choice import choose_bundle
     from selsa_server.errors import DetectError
     from selsa_server.sample_video import write_sample_video
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            loaded = load_engines(bundle, RuntimeOptions(threads=threads))
+            options = options_named(provider, precision, threads=threads)
+            loaded = load_engines(choose_bundle(bundle, _say), options)
+            prove_engines(loaded)
+            _say(f"{loaded.engines.info.provider} in {loaded.engines.info.precision}: {loaded.why}")
             if video is None:
                 video = Path(folder) / "procedural.mp4"
                 write_sample_video(video, frames, width=1920, height=1080)
@@ -50,7 +62,9 @@ def bench(
 
 def _print(report: "BenchReport") -> None:
     width, height = report.padded_size
-    typer.echo(f"{report.model} on {report.provider}, {report.cores} cores, {report.machine}")
+    typer.echo(
+        f"{report.model} on {report.provider} in {report.precision}, {report.cores} cores, {report.machine}"
+    )
     typer.echo(f"{report.video}, {report.frames} frames, engine input {width}x{height}")
     typer.echo(f"{report.reference_frames} reference frames, medians (range) of {report.rounds} rounds\n")
     rows = (

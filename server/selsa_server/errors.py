@@ -5,6 +5,7 @@
     ├── ParameterError      a parameter has a value that is not allowed
     ├── VideoError          the bytes are no video, or one that cannot be decoded or is over a limit
     ├── JobError            a job that is not there, not that one, or finds no room
+    ├── ModelError          a model that cannot be loaded, unloaded or made the default
     ├── UnauthorizedError   no API key, or a wrong one
     ├── OverloadError       no room right now; carries `retry_after`
     └── EngineFailureError  an engine failed; ours, not the caller's
@@ -21,6 +22,7 @@ __all__ = [
     "DetectError",
     "EngineFailureError",
     "JobError",
+    "ModelError",
     "OverloadError",
     "ParameterError",
     "RequestError",
@@ -33,12 +35,17 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "malformed_request": (400, "The request is malformed"),
     "empty_body": (400, "The request has no body"),
     "unauthorized": (401, "The request has no valid API key"),
+    "models_fixed": (403, "The models of this server cannot be changed"),
     "not_found": (404, "There is nothing at this address"),
     "job_not_found": (404, "There is no such job"),
+    "model_not_found": (404, "There is no such model"),
     "method_not_allowed": (405, "This address does not take this method"),
     "not_acceptable": (406, "None of the accepted media types can be given"),
     "request_timeout": (408, "The upload came too slowly"),
+    "model_is_default": (409, "The default model cannot be unloaded"),
+    "model_loading": (409, "A bundle is being loaded under this name"),
     "job_cancelled": (410, "The job was cancelled"),
+    "model_gone": (410, "The job's model is not served any more"),
     "body_too_large": (413, "The upload is too large"),
     "video_too_long": (413, "The video is too long"),
     "too_many_frames": (413, "The video has too many frames"),
@@ -49,6 +56,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "not_streamable": (415, "The file cannot be sent as a live stream"),
     "invalid_parameter": (422, "A parameter has a value that is not allowed"),
     "idempotency_key_reused": (422, "The idempotency key belongs to another request"),
+    "invalid_bundle": (422, "The bundle cannot be used"),
     "no_frames": (422, "The video has no frames"),
     "undecodable": (422, "The video cannot be decoded"),
     "truncated": (422, "The video is cut off"),
@@ -60,6 +68,8 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "draining": (503, "The server is ending"),
     "deadline_exceeded": (504, "The request took too long"),
     "jobs_full": (507, "There is no room for the job"),
+    "models_full": (507, "There is no room for the model"),
+    "engine_memory": (507, "The device has no memory for the frames"),
 }
 
 
@@ -148,7 +158,29 @@ class JobError(DetectError):
     """A job that is not there (any more), is another one than meant, or finds no room."""
 
     codes = frozenset(
-        {"job_not_found", "job_cancelled", "idempotency_key_reused", "jobs_full", "jobs_unavailable"}
+        {
+            "job_not_found",
+            "job_cancelled",
+            "idempotency_key_reused",
+            "jobs_full",
+            "jobs_unavailable",
+            "model_gone",
+        }
+    )
+
+
+class ModelError(DetectError):
+    """A model that is not there or may not be changed, or a bundle that cannot become one."""
+
+    codes = frozenset(
+        {
+            "models_fixed",
+            "model_not_found",
+            "model_is_default",
+            "model_loading",
+            "models_full",
+            "invalid_bundle",
+        }
     )
 
 
@@ -177,7 +209,7 @@ class OverloadError(DetectError):
 class EngineFailureError(DetectError):
     """An engine failed on valid input."""
 
-    codes = frozenset({"engine_failed"})
+    codes = frozenset({"engine_failed", "engine_memory"})
 
-    def __init__(self, detail: str) -> None:
-        super().__init__("engine_failed", detail)
+    def __init__(self, detail: str, *, code: str = "engine_failed") -> None:
+        super().__init__(code, detail)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
-from selsa_bundle.errors import EngineError
+from selsa_bundle.errors import DeviceMemoryError, EngineError
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.errors import EngineFailureError
 from selsa_server.stopwatch import Stopwatch
@@ -37,9 +37,7 @@ class Inference:
                 with self._clock("frame_engine"):
                     batch = self._engines.run_frames(pixels, sizes)
             except EngineError as error:
-                raise EngineFailureError(
-                    f"The frame engine failed on frames of {pixels.shape[1:3]}."
-                ) from error
+                raise _failure(f"The frame engine failed on frames of {pixels.shape[1:3]}.", error) from error
             results |= {p: batch[i : i + 1] for i, p in enumerate(positions)}
         return [results[p] for p in range(len(frames))]
 
@@ -57,4 +55,11 @@ class Inference:
             with self._clock("sequence_engine"):
                 return self._engines.run_sequence(FrameBatch.concatenate(features), sizes, scales, bank)
         except EngineError as error:
-            raise EngineFailureError(f"The sequence engine failed on {len(frames)} key frames.") from error
+            raise _failure(f"The sequence engine failed on {len(frames)} key frames.", error) from error
+
+
+def _failure(detail: str, error: EngineError) -> EngineFailureError:
+    """What a caller is told; of a runtime's own words only that memory ran out."""
+    if isinstance(error, DeviceMemoryError):
+        return EngineFailureError(f"{detail} {error}", code="engine_memory")
+    return EngineFailureError(detail)

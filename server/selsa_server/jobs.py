@@ -6,7 +6,7 @@ State is in SQLite and results are in files, so that a job outlives the process.
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -22,7 +22,8 @@ from selsa_server.jobs_folder import JobsFolder
 from selsa_server.jobs_intake import JobIntake, JobsOptions
 from selsa_server.jobs_runner import JobRunner
 from selsa_server.jobs_store import JobRow, JobStore
-from selsa_server.pipeline import DetectionPipeline
+from selsa_server.metrics import Metrics
+from selsa_server.models import Model, Models
 from selsa_server.progress import Progress
 
 __all__ = ["Jobs"]
@@ -44,28 +45,27 @@ class Jobs:
     Attributes:
         intake: takes uploads.
         folder: where the files are.
-        frames_saved: frames of cancelled jobs that were not worked on.
     """
 
     def __init__(
-        self, pipeline: DetectionPipeline, folder: JobsFolder, store: JobStore, options: JobsOptions
+        self, models: Models, folder: JobsFolder, store: JobStore, options: JobsOptions, metrics: Metrics
     ) -> None:
+        self._models = models
         self.folder = folder
         self._store = store
         self.options = options
-        self.intake = JobIntake(folder, store, pipeline.bundle.digest, options, self._notify)
+        self.intake = JobIntake(folder, store, options, self._notify)
         self._runner = JobRunner(
-            pipeline=pipeline,
             store=store,
             folder=folder,
             max_bytes=options.max_bytes,
             changed=lambda: anyio.from_thread.run_sync(self._notify),
+            metrics=metrics,
         )
         self._threads = anyio.CapacityLimiter(options.concurrent)
         self._change = anyio.Event()
         self._running: dict[str, _Running] = {}
         self.stopping = False
-        self.frames_saved = 0
 
     def start(self, group: TaskGroup) -> None:
         """Begin to work, and to delete what is over its time, in tasks of `group`."""
@@ -102,9 +102,8 @@ class Jobs:
         running = self._running.get(job_id)
         if running is None:
             await _in_thread(self.folder.drop, job_id)
-        elif not running.cancelled.is_set():
+        else:
             running.cancelled.set()
-            self.frames_saved += running.progress.left
         self._notify()
 
     async def changes(self, job_id: str, after: int, patience: float) -> AsyncIterator[JobRow | None]:
@@ -140,15 +139,18 @@ class Jobs:
     async def _run(self, row: JobRow) -> None:
         running = self._running[row.id] = _Running(threading.Event(), Progress())
         try:
-            if (await self.get(row.id)).state != "running":  # cancelled between the claim and the line above
+            now = await _in_thread(self._store.get, row.id)
+            if now is None or now.state != "running":  # cancelled between the claim and the line above
                 running.cancelled.set()
-            await anyio.to_thread.run_sync(
-                self._runner.run,
-                row,
-                lambda: self.stopping or running.cancelled.is_set(),
-                running.progress,
-                limiter=self._threads,
-            )
+            with self._model(row) as model:
+                await anyio.to_thread.run_sync(
+                    self._runner.run,
+                    row,
+                    None if model is None else model.service,
+                    lambda: self.stopping or running.cancelled.is_set(),
+                    running.progress,
+                    limiter=self._threads,
+                )
         except Exception as error:  # noqa: BLE001 - the next job must have its turn
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             problem = DetectError(
@@ -159,6 +161,12 @@ class Jobs:
         finally:
             del self._running[row.id]
             self._notify()
+
+    def _model(self, row: JobRow) -> AbstractContextManager[Model | None]:
+        """The model that a job is for, kept open as long as the context lasts; None if it is gone."""
+        if row.model is not None and row.model not in self._models:
+            return nullcontext()
+        return self._models.using(row.model)
 
     async def _expire(self) -> None:
         while not self.stopping:

@@ -11,6 +11,7 @@ import anyio.to_thread
 from selsa_server.errors import JobError, OverloadError
 from selsa_server.jobs_folder import JobsFolder, new_job_id
 from selsa_server.jobs_store import JobRow, JobStore
+from selsa_server.models import Model
 from selsa_server.schema import DetectParams
 
 __all__ = ["JobIntake", "JobsOptions"]
@@ -41,7 +42,6 @@ class JobIntake:
     Args:
         folder: where the jobs are.
         store: their state.
-        bundle: digest of the bundle that new jobs are for.
         options: the jobs' bounds.
         added: called when there may be a new job.
     """
@@ -50,13 +50,11 @@ class JobIntake:
         self,
         folder: JobsFolder,
         store: JobStore,
-        bundle: str,
         options: JobsOptions,
         added: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._store = store
-        self._bundle = bundle
         self._options = options
         self._added = added
         self._uploads = 0
@@ -96,25 +94,31 @@ class JobIntake:
             raise self._queue_full()
         return await anyio.to_thread.run_sync(self._store.size)
 
-    async def submit(self, upload: Path, params: DetectParams, key: str | None) -> tuple[JobRow, bool]:
+    async def submit(
+        self, upload: Path, params: DetectParams, model: Model, key: str | None
+    ) -> tuple[JobRow, bool]:
         """The job for an upload in the folder, and whether it is new.
 
         Args:
             upload: the video; it becomes the job's, or stays for the caller to delete.
             params: what is asked for.
+            model: the model that shall do it.
             key: what the client calls this request; without one, equal requests are the same job.
 
         Raises:
             JobError: the key belongs to another request.
         """
-        job = await anyio.to_thread.run_sync(self._submit, upload, params, key)
+        job = await anyio.to_thread.run_sync(self._submit, upload, params, model, key)
         self._added()
         return job
 
-    def _submit(self, upload: Path, params: DetectParams, key: str | None) -> tuple[JobRow, bool]:
+    def _submit(
+        self, upload: Path, params: DetectParams, model: Model, key: str | None
+    ) -> tuple[JobRow, bool]:
         with upload.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        bundle, asked = self._bundle, params.model_dump_json()
+        # `asked` has the model's name if one was given, the digest says which bundle that was.
+        bundle, asked = model.bundle.digest, params.model_dump_json()
         fingerprint = _sha256(content, asked, bundle)
         reuse_key = f"content:{fingerprint}" if key is None else f"key:{_sha256(key)}"
         found = self._store.find(reuse_key)
@@ -126,6 +130,7 @@ class JobIntake:
                 reuse_key=reuse_key,
                 fingerprint=fingerprint,
                 params=asked,
+                model=model.name,
                 bundle=bundle,
                 size=size,
             )
@@ -135,7 +140,7 @@ class JobIntake:
         if found.fingerprint != fingerprint:
             raise JobError(
                 "idempotency_key_reused",
-                "This Idempotency-Key came with another video, other parameters or another bundle before; "
+                "This Idempotency-Key came with another video, parameters, model or bundle before; "
                 "take a new one.",
                 parameter="Idempotency-Key",
             )

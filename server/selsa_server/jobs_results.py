@@ -21,6 +21,7 @@ class ResultsFile:
 
     Attributes:
         last: the last record that is there.
+        added: frame records that were added since it was opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,6 +30,7 @@ class ResultsFile:
         self._frames = 0
         self.last: JobRecord | None = None
         self._last_frame = -1
+        self.added = 0
         self._read()
 
     def __enter__(self) -> Self:
@@ -58,6 +60,7 @@ class ResultsFile:
         self._sync()
         for record in records:
             self._note(record)
+            self.added += isinstance(record, FrameRecord)
 
     def clear(self) -> None:
         """Begin anew."""
@@ -115,13 +118,20 @@ class ResultsReader:
         if self._file is not None:
             self._file.close()
 
-    def block(self) -> bytes:
-        """The next lines; empty when there are none yet. A line without an end is being written."""
+    def open(self) -> bool:
+        """Hold the file from now on, even if it is deleted; False as long as there is none."""
         if self._file is None:
             try:
                 self._file = self._path.open("rb")
             except FileNotFoundError:
-                return b""
+                return False
+        return True
+
+    def block(self) -> bytes:
+        """The next lines; empty when there are none yet. A line without an end is being written."""
+        if not self.open():
+            return b""
+        assert self._file is not None
         self._file.seek(self._offset)
         lines: list[bytes] = []
         size = 0

@@ -7,12 +7,14 @@ from typing import Final
 
 import structlog
 
+from selsa_server.batching import CallDroppedError
 from selsa_server.errors import DetectError, JobError
 from selsa_server.jobs_folder import JobsFolder
 from selsa_server.jobs_results import JobRecord, ResultsFile
 from selsa_server.jobs_store import JobRow, JobStore
-from selsa_server.pipeline import DetectionPipeline
+from selsa_server.metrics import Metrics
 from selsa_server.progress import Progress
+from selsa_server.record_run import DetectionService
 from selsa_server.schema import DetectParams, ErrorRecord, SummaryRecord, VideoRecord
 
 __all__ = ["JobRunner"]
@@ -23,47 +25,74 @@ FLUSH_SECONDS: Final = 0.2
 MAX_ATTEMPTS: Final = 5
 
 
+@dataclass(slots=True)
+class _Run:
+    """One run of one job, on the model's service if there is one."""
+
+    row: JobRow
+    service: DetectionService | None
+    results: ResultsFile
+    stopped: Callable[[], bool]
+    progress: Progress
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRunner:
     """Works on jobs that were claimed; holds nothing between them and is safe for several threads.
 
     A job goes on after the last record that is on disk, if the bundle is the one that made it, since the
-    records depend on video, parameters and bundle alone; with another bundle it starts over.
+    records depend on video, parameters and bundle alone; with another bundle under the model's name it starts
+    over, and without a model of that name it fails.
 
     Attributes:
-        pipeline: what detects.
         store: state of the jobs.
         folder: their files.
         max_bytes: of all jobs' files.
         changed: called after every change of a job.
+        metrics: what became of the frames is counted here.
     """
 
-    pipeline: DetectionPipeline
     store: JobStore
     folder: JobsFolder
     max_bytes: int
     changed: Callable[[], None]
+    metrics: Metrics
 
-    def run(self, row: JobRow, stopped: Callable[[], bool], progress: Progress) -> None:
-        """Work on a job until it ends or `stopped`, which is asked before every engine call."""
+    def run(
+        self, row: JobRow, service: DetectionService | None, stopped: Callable[[], bool], progress: Progress
+    ) -> None:
+        """Work on a job until it ends or `stopped`, asked before every engine call and while one waits.
+
+        Args:
+            row: the job.
+            service: of the model it is for; None when there is no such model any more.
+            stopped: whether the job was cancelled, or the server ends.
+            progress: kept up to date.
+        """
+        emitted = corrupt = 0
         try:
             with ResultsFile(self.folder.begin_results(row.id)) as results:
-                self._go_on(row, results, stopped, progress)
+                self._go_on(_Run(row, service, results, stopped, progress))
+                emitted, last = results.added, results.last
+                corrupt = last.corrupt if isinstance(last, SummaryRecord) else 0
         finally:
             now = self.store.get(row.id)
-            if now is None or now.state == "cancelled":
+            cancelled = now is None or now.state == "cancelled"
+            if cancelled:
                 self.folder.drop(row.id)
-            elif now.has_ended:
+            elif now is not None and now.has_ended:
                 self.folder.drop_video(row.id)
+            # What a server that ends leaves undone is not saved: the next one does it.
+            saved = progress.left if cancelled else 0
+            self.metrics.frames("job", emitted=emitted, corrupt=corrupt, saved=saved)
             self.changed()
 
-    def _go_on(
-        self, row: JobRow, results: ResultsFile, stopped: Callable[[], bool], progress: Progress
-    ) -> None:
+    def _go_on(self, run: "_Run") -> None:
+        row, results = run.row, run.results
         try:
             # A stop between the last record and the change of state leaves a job that ended unnoticed.
             if not isinstance(results.last, SummaryRecord | ErrorRecord):
-                self._detect(row, results, stopped, progress)
+                self._detect(run)
         except DetectError as error:
             results.append([error.record(results.frames)])
         except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
@@ -79,19 +108,23 @@ class JobRunner:
             text = problem.model_dump_json()
             self.store.end(row.id, "failed", size=results.bytes, problem=text, keep_key=keep)
 
-    def _detect(
-        self, row: JobRow, results: ResultsFile, stopped: Callable[[], bool], progress: Progress
-    ) -> None:
+    def _detect(self, run: "_Run") -> None:
+        row, results = run.row, run.results
         if row.attempts > MAX_ATTEMPTS:
             raise DetectError("internal_error", f"The server ended {MAX_ATTEMPTS} times on this video.")
-        if row.bundle != self.pipeline.bundle.digest:
+        if run.service is None:
+            raise JobError(
+                "model_gone", f"The model {row.model} is not served any more; send the video again."
+            )
+        pipeline, _ = run.service.for_caller(run.stopped)
+        if row.bundle != pipeline.bundle.digest:
             results.clear()
-            self.store.start_over(row.id, self.pipeline.bundle.digest)
-            row = replace(row, done=0)
+            self.store.start_over(row.id, pipeline.bundle.digest)
+            run.row = replace(row, done=0)
         begun, resume = results.last is not None, results.resume
         params = DetectParams.model_validate_json(row.params)
         video = self.folder.video(row.id)
-        records = self.pipeline.run(video, params, stopped=stopped, progress=progress, resume=resume)
+        records = pipeline.run(video, params, stopped=run.stopped, progress=run.progress, resume=resume)
         pending: list[JobRecord] = []
         flushed = 0.0
         try:
@@ -100,13 +133,17 @@ class JobRunner:
                     continue
                 pending.append(record)
                 if time.monotonic() - flushed >= FLUSH_SECONDS:
-                    self._flush(row, results, pending, progress)
+                    self._flush(run, pending)
                     flushed = time.monotonic()
+        except CallDroppedError:
+            # Stopped while a call waited for the engine: the records end here, as at any other stop.
+            return
         finally:
-            self._flush(row, results, pending, progress)
+            self._flush(run, pending)
 
-    def _flush(self, row: JobRow, results: ResultsFile, pending: list[JobRecord], progress: Progress) -> None:
-        results.append(pending)
+    def _flush(self, run: "_Run", pending: list[JobRecord]) -> None:
+        row, progress = run.row, run.progress
+        run.results.append(pending)
         pending.clear()
         # Online mode sees all frames again to fill its bank; to the client that is no step back.
         done = max(progress.done, row.done)

@@ -13,7 +13,8 @@ from selsa_server.jobs import Jobs
 from selsa_server.jobs_folder import JobsFolder, JobsFolderError
 from selsa_server.jobs_intake import JobsOptions
 from selsa_server.jobs_store import JobStore
-from selsa_server.pipeline import DetectionPipeline
+from selsa_server.metrics import Metrics
+from selsa_server.models import Models
 from selsa_server.settings import ServerSettings
 
 __all__ = ["JobsService", "build_jobs"]
@@ -23,16 +24,17 @@ class JobsService:
     """The jobs of a server, there while it runs.
 
     Args:
-        pipeline: what detects.
+        models: what detects.
         path: the folder of the jobs.
         options: their bounds.
         required: a folder that cannot be used ends the server; otherwise it serves without jobs and says so.
     """
 
     def __init__(
-        self, pipeline: DetectionPipeline, path: Path, options: JobsOptions, *, required: bool
+        self, models: Models, path: Path, options: JobsOptions, metrics: Metrics, *, required: bool
     ) -> None:
-        self._pipeline = pipeline
+        self._models = models
+        self._metrics = metrics
         self._path = path
         self._options = options
         self._required = required
@@ -49,11 +51,6 @@ class JobsService:
         if self._jobs is None:
             raise JobError("jobs_unavailable", self._reason)
         return self._jobs
-
-    @property
-    def frames_saved(self) -> int:
-        """Frames of cancelled jobs that were not worked on, since the server began."""
-        return 0 if self._jobs is None else self._jobs.frames_saved
 
     def stop(self) -> None:
         """End the work within one batch, and the streams that tell of it. To be called once it drains."""
@@ -89,7 +86,7 @@ class JobsService:
             store.requeue_running(crashed=True)
             folder.sweep(store.ids())
             async with anyio.create_task_group() as group:
-                self._jobs = jobs = Jobs(self._pipeline, folder, store, self._options)
+                self._jobs = jobs = Jobs(self._models, folder, store, self._options, self._metrics)
                 jobs.start(group)
                 try:
                     yield
@@ -102,7 +99,7 @@ class JobsService:
             store.close()
 
 
-def build_jobs(pipeline: DetectionPipeline, settings: ServerSettings) -> JobsService:
+def build_jobs(models: Models, settings: ServerSettings, metrics: Metrics) -> JobsService:
     """The jobs that the settings ask for."""
     options = JobsOptions(
         concurrent=settings.jobs_concurrent,
@@ -112,4 +109,4 @@ def build_jobs(pipeline: DetectionPipeline, settings: ServerSettings) -> JobsSer
     )
     # Two servers may well share the folder for temporary files; a folder that was named is meant.
     path = settings.jobs_dir or settings.spool_dir / "selsa-jobs"
-    return JobsService(pipeline, path, options, required=settings.jobs_dir is not None)
+    return JobsService(models, path, options, metrics, required=settings.jobs_dir is not None)

@@ -16,7 +16,7 @@ from selsa_server.schema_jobs import JobState
 
 __all__ = ["JobRow", "JobStore"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SCHEMA: Final = """
 CREATE TABLE job (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,10 +35,15 @@ CREATE TABLE job (
     started REAL,
     started_done INTEGER NOT NULL DEFAULT 0,
     ended REAL,
-    problem TEXT
+    problem TEXT,
+    model TEXT
 );
 CREATE INDEX job_state ON job (state, number);
 """
+# From the version before to this one. Jobs without a model were for the only one that there was.
+MIGRATIONS: Final = {
+    1: "ALTER TABLE job ADD COLUMN model TEXT; UPDATE job SET model = json_extract(params, '$.model');",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,7 @@ class JobRow:
         started_done: `done` at that time.
         ended: when it was done, failed or was cancelled.
         problem: `Problem` as JSON, if it failed.
+        model: the name of the model it is for; None: the default, of jobs that an older server took.
     """
 
     number: int
@@ -82,6 +88,7 @@ class JobRow:
     started_done: int
     ended: float | None
     problem: str | None
+    model: str | None
 
     @property
     def has_ended(self) -> bool:
@@ -108,14 +115,22 @@ class JobStore:
             self._database.close()
 
     def add(
-        self, *, job_id: str, reuse_key: str | None, fingerprint: str, params: str, bundle: str, size: int
+        self,
+        *,
+        job_id: str,
+        reuse_key: str | None,
+        fingerprint: str,
+        params: str,
+        model: str,
+        bundle: str,
+        size: int,
     ) -> JobRow:
         """A new job at the end of the queue, unless one has the same `reuse_key`: then that one."""
         with self._transaction() as database:
             database.execute(
-                "INSERT INTO job (id, reuse_key, fingerprint, params, bundle, bytes, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reuse_key) DO NOTHING",
-                (job_id, reuse_key, fingerprint, params, bundle, size, self._now()),
+                "INSERT INTO job (id, reuse_key, fingerprint, params, model, bundle, bytes, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reuse_key) DO NOTHING",
+                (job_id, reuse_key, fingerprint, params, model, bundle, size, self._now()),
             )
             found = database.execute("SELECT * FROM job WHERE id = ? OR reuse_key = ?", (job_id, reuse_key))
             return JobRow(**dict(found.fetchone()))
@@ -205,10 +220,17 @@ class JobStore:
 
     def _make_tables(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._database.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-        elif version != SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"the jobs are of version {version}, this is {SCHEMA_VERSION}")
+        if version == 0:
+            self._change_tables(SCHEMA, SCHEMA_VERSION)
+            return
+        for old in range(version, SCHEMA_VERSION):
+            self._change_tables(MIGRATIONS[old], old + 1)
+
+    def _change_tables(self, script: str, version: int) -> None:
+        """In one transaction with the version, so that a kill leaves all of it or nothing."""
+        self._database.executescript(f"BEGIN;{script}PRAGMA user_version = {version};COMMIT;")
 
     def _rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         with self._transaction() as database:

@@ -18,9 +18,8 @@ __all__ = ["follow_results", "state_events", "written_results"]
 KEEP_ALIVE_SECONDS: Final = 15.0
 
 
-async def written_results(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[bytes]:
-    """The records that are final now, as NDJSON."""
-    reader = ResultsReader(jobs.folder.results(job_id), after)
+async def written_results(reader: ResultsReader) -> AsyncIterator[bytes]:
+    """The records that are final now, as NDJSON; closes the reader."""
     try:
         while block := await anyio.to_thread.run_sync(reader.block):
             yield block
@@ -28,12 +27,12 @@ async def written_results(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[
         reader.close()
 
 
-async def follow_results(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def follow_results(jobs: Jobs, job_id: str, reader: ResultsReader) -> AsyncIterator[bytes]:
     """The records as NDJSON until the job has ended; a cancelled job's last one is an error.
 
     When the server ends first, so is the last record; the job goes on, and the records before are valid.
+    Closes the reader.
     """
-    reader = ResultsReader(jobs.folder.results(job_id), after)
     done = 0
     try:
         async for row in jobs.changes(job_id, 0, KEEP_ALIVE_SECONDS):

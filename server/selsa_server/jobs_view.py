@@ -20,6 +20,8 @@ def job_view(row: JobRow, ttl: float, now: float) -> Job:
     return Job(
         id=row.id,
         state=row.state,
+        model=row.model,
+        bundle=row.bundle,
         progress=JobProgress(done=row.done, total=row.total),
         created=datetime.fromtimestamp(row.created, UTC),
         started=_moment(row.started),

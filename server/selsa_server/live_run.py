@@ -38,6 +38,7 @@ class LiveRun:
         start: what the client asked for.
         source: what the client sends; aborted when the run ends, however it ends.
         stopped: asked before every engine call; once it is true, the records end there.
+        corrupt: frames that did not decode.
         saved: decoded frames that were not worked on when it was stopped.
         dropped: frames that were left out because the engines were too slow.
     """
@@ -46,6 +47,7 @@ class LiveRun:
     start: StreamStart
     source: LiveInput
     stopped: Callable[[], bool]
+    corrupt: int = 0
     saved: int = 0
     dropped: int = 0
 
@@ -66,7 +68,7 @@ class LiveRun:
                 while not self.stopped() and (taken := feed.take(options.batch)):
                     yield from run.detect(taken)
             finally:
-                self.saved, self.dropped = len(feed), feed.dropped
+                self.corrupt, self.saved, self.dropped = run.corrupt, run.left + len(feed), feed.dropped
                 # The thread that reads ahead may be waiting for a client that sends nothing.
                 self.source.abort()
         if self.stopped():
@@ -99,7 +101,8 @@ class _Detection:
         params = start.params()
         self._online = OnlineDetection(bundle, params, Inference(bundle.engines, clock))
         self._filter = DetectionFilter(params, bundle.manifest.classes)
-        self._corrupt = 0
+        self.corrupt = 0
+        self.left = 0  # of the frames in hand, those without a record
         self.emitted = 0
 
     def detect(
@@ -107,21 +110,23 @@ class _Detection:
     ) -> Generator[VideoRecord | FrameRecord, None, None]:
         for head in (item for item in items if isinstance(item, LiveHead)):
             yield self._video(head)
-        self._corrupt += sum(isinstance(item, CorruptFrame) for item in items)
+        self.corrupt += sum(isinstance(item, CorruptFrame) for item in items)
         frames = [item for item in items if isinstance(item, FrameInHand)]
+        self.left = len(frames)
         each = self._online.detect([frame.prepared for frame in frames])
         for frame, detections in zip(frames, each, strict=True):
             self.emitted += 1
+            self.left -= 1
             yield FrameRecord(
                 index=frame.index, pts=frame.pts, time=frame.time, detections=self._filter(detections, 0)
             )
 
     def summary(self, counts: LiveCounts, dropped: int) -> SummaryRecord:
         return SummaryRecord(
-            complete=self._corrupt == 0 and dropped == 0,
+            complete=self.corrupt == 0 and dropped == 0,
             demuxed=counts.seen,
-            decoded=counts.seen - self._corrupt,
-            corrupt=self._corrupt,
+            decoded=counts.seen - self.corrupt,
+            corrupt=self.corrupt,
             skipped=counts.skipped + dropped,
             emitted=self.emitted,
             seconds=self._clock.elapsed,

@@ -9,10 +9,11 @@ import anyio.to_thread
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from selsa_server.batching import CallDroppedError
 from selsa_server.errors import DetectError, RequestError
 from selsa_server.live_input import LiveInput, LiveMessage
 from selsa_server.live_run import LiveRun
-from selsa_server.pipeline import DetectionPipeline
+from selsa_server.models import Models
 from selsa_server.schema import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema_stream import StreamEnd, StreamFrame, StreamStart, stream_message
 
@@ -49,12 +50,12 @@ class LiveSession:
     def __init__(
         self,
         socket: WebSocket,
-        pipeline: DetectionPipeline,
+        models: Models,
         limits: StreamLimits,
         threads: anyio.CapacityLimiter,
     ) -> None:
         self._socket = socket
-        self._pipeline = pipeline
+        self._models = models
         self._limits = limits
         self._threads = threads
         self._source = LiveInput(limits.buffer_bytes)
@@ -72,13 +73,18 @@ class LiveSession:
             WebSocketDisconnect: the client is gone.
         """
         start = await self._begin()
-        self._pipeline.check(start.params())
-        self.run = LiveRun(self._pipeline, start, self._source, self._stopped.is_set)
+        with self._models.using(start.model) as model:
+            pipeline, _ = model.service.for_caller(self._stopped.is_set)
+            pipeline.check(start.params())
+            self.run = run = LiveRun(pipeline, start, self._source, self._stopped.is_set)
+            await self._converse(start, run)
+
+    async def _converse(self, start: StreamStart, run: LiveRun) -> None:
         failures: list[Exception] = []
         async with anyio.create_task_group() as group:
             group.start_soon(self._read, start)
             try:
-                await self._write(self.run)
+                await self._write(run)
             except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
                 failures.append(error)
             self._stop()
@@ -124,26 +130,31 @@ class LiveSession:
 
     async def _next(self, records: Generator[Result, None, None]) -> Result | None:
         # Not abandoned on cancellation: whoever cancels has stopped the run, which then ends by itself.
-        return await anyio.to_thread.run_sync(next, records, None, limiter=self._threads)
+        try:
+            return await anyio.to_thread.run_sync(next, records, None, limiter=self._threads)
+        except CallDroppedError:  # stopped while a call waited for the engine
+            return None
 
     async def _read(self, start: StreamStart) -> None:
         """Until the client has sent its last message; then only to see it leave."""
         try:
-            while True:
+            while not self._stopped.is_set():
                 message = await self._receive()
                 if isinstance(message, bytes):
                     await self._put(message)
                 elif self._ends(message, start):
-                    break
-            self._source.end()
-            while (await self._socket.receive())["type"] != "websocket.disconnect":
-                pass
-            raise WebSocketDisconnect
+                    await self._watch()
         except DetectError as error:
             self._source.end(error)
         except WebSocketDisconnect as gone:
             self._gone = gone
             self._stop()
+
+    async def _watch(self) -> None:
+        self._source.end()
+        while (await self._socket.receive())["type"] != "websocket.disconnect":
+            pass
+        raise WebSocketDisconnect
 
     def _ends(self, text: str, start: StreamStart) -> bool:
         message = _parsed(text)

@@ -3,16 +3,22 @@
 No label ever holds text of a client: routes are templates, methods and codes come from fixed lists.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from selsa_bundle.load import LoadedBundle
 from selsa_server.batching import EngineCall
 
-__all__ = ["Metrics"]
+__all__ = ["FrameKind", "Metrics"]
 
+FrameKind = Literal["detect", "job", "stream"]
+
+KINDS: Final[tuple[FrameKind, ...]] = ("detect", "job", "stream")
+OUTCOMES: Final = ("emitted", "corrupt", "saved", "dropped")
+MODEL_STATES: Final = ("ready", "loading", "unloading", "failed")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 BATCHES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
@@ -50,18 +56,20 @@ class Metrics:
         )
         self._bundles = Gauge(
             "selsa_bundle",
-            "The bundles served",
+            "The bundles served, by the names they are served by",
             ("name", "digest", "provider", "precision"),
             registry=registry,
         )
         self._frames = Counter(
             "selsa_frames",
-            "Frames by outcome; saved: not worked on because the request ended early",
-            ("outcome",),
+            "Frames by what asked for them and outcome. saved: not worked on because the client left or "
+            "cancelled; dropped: left out of a stream at its client's wish",
+            ("kind", "outcome"),
             registry=registry,
         )
-        for outcome in ("emitted", "corrupt", "saved"):
-            self._frames.labels(outcome)
+        for kind in KINDS:
+            for outcome in OUTCOMES:
+                self._frames.labels(kind, outcome)
 
     def watch(
         self, *, queued_seconds: Callable[[], float], inside: Callable[[], int], running: Callable[[], int]
@@ -75,10 +83,20 @@ class Metrics:
         for name, text, value in gauges:
             Gauge(name, text, registry=self._registry).set_function(value)
 
-    def describe(self, bundle: LoadedBundle) -> None:
-        """Say that a bundle is served."""
+    def watch_models(self, count: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many models there are in each state, as it is whenever metrics are asked for."""
+        gauge = Gauge("selsa_models", "Models by state", ("state",), registry=self._registry)
+        for state in MODEL_STATES:
+            gauge.labels(state).set_function(partial(_count_of, state, count))
+
+    def describe(self, name: str, bundle: LoadedBundle, *, served: bool) -> None:
+        """Say that a bundle is served under a name, or is not any more."""
         info = bundle.engines.info
-        self._bundles.labels(bundle.manifest.name, bundle.digest, info.provider, info.precision).set(1)
+        labels = (name, bundle.digest, info.provider, info.precision)
+        if served:
+            self._bundles.labels(*labels).set(1)
+        else:
+            self._bundles.remove(*labels)
 
     def request(self, *, route: str, method: str, status: int, code: str, seconds: float) -> None:
         """Count a request that has ended."""
@@ -98,12 +116,15 @@ class Metrics:
         if call.failed:
             self._engine_failures.labels(call.engine).inc()
 
-    def frames(self, *, emitted: int, corrupt: int, saved: int) -> None:
-        """Count the frames of a request that has ended."""
-        self._frames.labels("emitted").inc(emitted)
-        self._frames.labels("corrupt").inc(corrupt)
-        self._frames.labels("saved").inc(saved)
+    def frames(self, kind: FrameKind, *, emitted: int, corrupt: int, saved: int, dropped: int = 0) -> None:
+        """Count the frames of a request or stream, or of a run of a job, that has ended."""
+        for outcome, count in zip(OUTCOMES, (emitted, corrupt, saved, dropped), strict=True):
+            self._frames.labels(kind, outcome).inc(count)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _count_of(state: str, count: Callable[[], Mapping[str, int]]) -> float:
+    return count().get(state, 0)

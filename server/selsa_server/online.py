@@ -5,10 +5,10 @@ Shared by the pipeline's `online` mode, which knows the whole file, and by live 
 
 from collections.abc import Iterator, Sequence
 
+from selsa_bundle.bank import FirstFrameBank, OnlineBank, SpreadBank
 from selsa_bundle.engine import DetectionBatch
 from selsa_bundle.load import LoadedBundle
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_server.bank import FirstFrameBank, OnlineBank, SpreadBank
 from selsa_server.inference import Inference
 from selsa_server.schema import DetectParams
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from selsa_bundle.bank import SequenceBank
 from selsa_bundle.engine import DetectionBatch
 from selsa_bundle.load import LoadedBundle
-from selsa_server.bank import SequenceBank
 from selsa_server.container import VideoLimits
 from selsa_server.decode import CorruptFrame
 from selsa_server.errors import ParameterError, VideoError

@@ -104,7 +104,7 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 def _parameter_error(error: dict[str, Any]) -> ParameterError:
     """pydantic's first complaint in our words: parameter, value, what is allowed."""
-    where = [str(part) for part in error["loc"] if part != "query"]
+    where = [str(part) for part in error["loc"][1:]]  # the first is query, path or header
     name = where[0] if where else "start, end"
     if error["type"] == "extra_forbidden":
         names = ", ".join(DetectParams.model_fields)
@@ -112,8 +112,10 @@ def _parameter_error(error: dict[str, Any]) -> ParameterError:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not where:
         return ParameterError(name, f"{message}.", "start < end")
-    allowed = _allowed(name)
     value = repr(error.get("input"))[:MAX_SHOWN]
+    if name not in DetectParams.model_fields:
+        return ParameterError(name, f"{name} is {value}: {message}.", message)
+    allowed = _allowed(name)
     return ParameterError(name, f"{name} is {value}; allowed is {allowed}.", allowed)
 
 

@@ -1,11 +1,11 @@
-"""Whether the engines really run: one frame through both of them, on the provider that serves."""
+"""Whether the engines really run, and compute what they must, on the provider that serves."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from selsa_bundle.engine import ReferenceBank
-from selsa_bundle.load import LoadedBundle
+from selsa_bundle.load import LoadedBundle, prove_engines
 
 __all__ = ["Readiness", "run_one_frame"]
 
@@ -19,11 +19,14 @@ class Readiness:
 
 
 def run_one_frame(bundle: LoadedBundle) -> None:
-    """Run both engines on a black frame of 16:9.
+    """Run both engines on the bundle's test frames, or on a black one of 16:9 where it has none.
 
     Raises:
+        GateError: they do not compute what the test frames must give; the message names the tensors.
         EngineError: an engine failed.
     """
+    if prove_engines(bundle) is not None:
+        return
     frame = bundle.manifest.preprocess.prepare(np.zeros((360, 640, 3), np.uint8))
     size = np.array([frame.image_size], np.int64)
     scale = np.array([frame.scale_factor], np.float32)

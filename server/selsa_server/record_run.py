@@ -19,6 +19,7 @@ from selsa_server.admission import Admission, Place
 from selsa_server.batching import BatchingEngines, CallDroppedError, CallerEngines
 from selsa_server.metrics import Metrics
 from selsa_server.pipeline import DetectionPipeline
+from selsa_server.request_timings import note_timings
 from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.selection import select_frames
 from selsa_server.video_index import VideoIndex, index_video
@@ -39,7 +40,12 @@ class _Account:
 
 
 class Records:
-    """The records of one video as an async iterator. One thread at a time works on it."""
+    """The records of one video as an async iterator. One thread at a time works on it.
+
+    Attributes:
+        index: what pass 1 learned of the video.
+        summary: the last record, once it is there.
+    """
 
     def __init__(
         self,
@@ -47,11 +53,13 @@ class Records:
         threads: anyio.CapacityLimiter,
         engines: CallerEngines,
         account: _Account,
+        index: VideoIndex,
     ) -> None:
         self._records = records
         self._threads = threads
         self._engines = engines
         self._account = account
+        self.index = index
         self.summary: SummaryRecord | None = None
 
     def __aiter__(self) -> "Records":
@@ -144,17 +152,24 @@ class DetectionService:
         self.admission.accept(place, self._work(index, params))
         async with self.admission.turn(place):
             account.turn = time.perf_counter() - account.begun - account.index
-            caller = self.engines.caller(is_cancelled)
-            bundle = replace(self.pipeline.bundle, engines=caller)
-            generator = DetectionPipeline(bundle, self.pipeline.options).run(
-                path, params, stopped=is_cancelled, progress=place.progress, index=index
-            )
-            records = Records(generator, self.admission.threads, caller, account)
+            pipeline, caller = self.for_caller(is_cancelled)
+            generator = pipeline.run(path, params, stopped=is_cancelled, progress=place.progress, index=index)
+            records = Records(generator, self.admission.threads, caller, account, index)
             try:
                 yield records
             finally:
                 await records.aclose()
                 self._count(records, place)
+                note_timings(account.begun, records.timings)
+
+    def for_caller(self, stopped: Callable[[], bool]) -> tuple[DetectionPipeline, CallerEngines]:
+        """The pipeline as one caller has it, and its engines, which keep account of the caller's waiting.
+
+        Once `stopped`, a call that waits leaves the queue, and `CallDroppedError` comes out of the pipeline.
+        """
+        caller = self.engines.caller(stopped)
+        bundle = replace(self.pipeline.bundle, engines=caller)
+        return DetectionPipeline(bundle, self.pipeline.options), caller
 
     def _work(self, index: VideoIndex, params: DetectParams) -> float:
         """Video-seconds that the selected frames are."""
@@ -164,7 +179,7 @@ class DetectionService:
     def _count(self, records: Records, place: Place) -> None:
         progress = place.progress
         corrupt = 0 if records.summary is None else records.summary.corrupt
-        self.metrics.frames(emitted=progress.done - corrupt, corrupt=corrupt, saved=progress.left)
+        self.metrics.frames("detect", emitted=progress.done - corrupt, corrupt=corrupt, saved=progress.left)
 
 
 async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:

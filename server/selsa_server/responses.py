@@ -1,4 +1,4 @@
-"""The two ways in which records leave: streamed as they are final, or one document at the end."""
+"""The ways in which records leave: streamed as they are final, or one file at the end."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -18,7 +18,7 @@ from selsa_server.record_run import Records, Result, unless_disconnected
 from selsa_server.schema import NDJSON, ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.spool import temporary_file
 
-__all__ = ["DocumentResponse", "RecordsResponse", "server_timing", "write_document"]
+__all__ = ["FileResponse", "RecordsResponse", "server_timing", "write_document"]
 
 CHUNK_BYTES: Final = 1 << 18
 
@@ -119,11 +119,11 @@ def _line(record: Result | ErrorRecord) -> bytes:
     return record.model_dump_json().encode() + b"\n"
 
 
-class DocumentResponse(_OwningResponse):
-    """The JSON document that `write_document` wrote."""
+class FileResponse(_OwningResponse):
+    """A file that is whole: what `write_document` or `write_drawn_video` wrote."""
 
-    def __init__(self, owned: AsyncExitStack, path: Path, *, send_timeout: float) -> None:
-        super().__init__(owned, "application/json", send_timeout)
+    def __init__(self, owned: AsyncExitStack, path: Path, media_type: str, *, send_timeout: float) -> None:
+        super().__init__(owned, media_type, send_timeout)
         self._path = path
         self.headers["content-length"] = str(path.stat().st_size)
 

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from selsa_server.draining import Deadline, Drain
-from selsa_server.errors import TITLES, JobError
+from selsa_server.drawn_answer import MP4, write_drawn_video
+from selsa_server.errors import TITLES, JobError, ModelError
 from selsa_server.models import Models
 from selsa_server.negotiation import choose_media_type
 from selsa_server.problems import problem_responses
 from selsa_server.record_run import DetectionService, Records, Result, unless_disconnected
-from selsa_server.responses import DocumentResponse, RecordsResponse, server_timing, write_document
+from selsa_server.responses import FileResponse, RecordsResponse, server_timing, write_document
 from selsa_server.schema import NDJSON, DetectionDocument, DetectParams, ErrorRecord
 from selsa_server.spool import SpoolLimits, check_body, spool_body
 
@@ -22,7 +23,7 @@ __all__ = ["DetectLimits", "detect_router"]
 
 JSON: Final = "application/json"
 # Codes that other addresses answer with.
-ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes}
+ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
 BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
@@ -77,30 +78,33 @@ def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectL
         response_class=Response,
         responses={
             200: {
-                "description": "The detections, as one document or as a stream of records.",
+                "description": "The detections, as one document, as a stream of records, or drawn on the "
+                "video (H.264, the source's times, its sound).",
                 "model": DetectionDocument,
-                "content": {NDJSON: {"schema": NDJSON_SCHEMA}},
+                "content": {NDJSON: {"schema": NDJSON_SCHEMA}, MP4: BINARY},
             },
             **problem_responses(*(set(TITLES) - ELSEWHERE)),
         },
     )
     async def detect(request: Request, params: Annotated[DetectParams, Query()]) -> Response:
-        """Send the video's bytes; get its detections as JSON, or as NDJSON records as they become final."""
-        media_type = choose_media_type(request.headers.get("accept"), (JSON, NDJSON))
+        """Send the video's bytes; get its detections as JSON, as NDJSON records when final, or drawn."""
+        media_type = choose_media_type(request.headers.get("accept"), (JSON, NDJSON, MP4))
         check_body(request, limits.spool)
-        service = models.named(params.model)
-        service.pipeline.check(params)
         deadline = Deadline(limits.seconds, drain)
         async with AsyncExitStack() as stack:
+            service = stack.enter_context(models.using(params.model)).service
+            service.pipeline.check(params)
             place = stack.enter_context(service.admission.place())
             spooling = spool_body(request, spool_dir, limits.spool)
             path = await deadline.within(lambda: stack.enter_async_context(spooling))
-            answer = _Answer(stack, service, deadline, limits.send_timeout)
+            answer = _Answer(stack, service, deadline, limits)
 
             async def begin() -> Response:
                 records = await stack.enter_async_context(service.detecting(path, params, place))
                 if media_type == NDJSON:
                     return await answer.stream(records)
+                if media_type == MP4:
+                    return await answer.video(records, spool_dir, request, path, params)
                 return await answer.document(records, spool_dir, request)
 
             return await unless_disconnected(request.receive, lambda: deadline.within(begin))
@@ -112,12 +116,12 @@ class _Answer:
     """From the records of a video to the response that owns them."""
 
     def __init__(
-        self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, send_timeout: float
+        self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, limits: DetectLimits
     ) -> None:
         self._stack = stack
         self._service = service
         self._deadline = deadline
-        self._send_timeout = send_timeout
+        self._limits = limits
         self._begun = time.perf_counter()
 
     async def stream(self, records: Records) -> Response:
@@ -129,7 +133,11 @@ class _Answer:
                 break
         self._service.metrics.first_record(time.perf_counter() - self._begun)
         response = RecordsResponse(
-            self._stack.pop_all(), head, records, deadline=self._deadline, send_timeout=self._send_timeout
+            self._stack.pop_all(),
+            head,
+            records,
+            deadline=self._deadline,
+            send_timeout=self._limits.send_timeout,
         )
         response.headers["Server-Timing"] = server_timing(records.timings)
         return response
@@ -137,8 +145,28 @@ class _Answer:
     async def document(self, records: Records, folder: Path, request: Request) -> Response:
         """One JSON document, written to a file first."""
         path = await write_document(self._stack, folder, records)
+        return self._file(path, JSON, records, request)
+
+    async def video(
+        self, records: Records, folder: Path, request: Request, source: Path, params: DetectParams
+    ) -> Response:
+        """The video with its detections drawn on it, written to a file first."""
+        path = await write_drawn_video(
+            self._stack,
+            folder,
+            records,
+            source,
+            params,
+            threads=self._service.admission.threads,
+            max_bytes=self._limits.spool.max_bytes,
+        )
+        return self._file(path, MP4, records, request)
+
+    def _file(self, path: Path, media_type: str, records: Records, request: Request) -> Response:
         if records.summary is not None:
             request.state.frames = records.summary.emitted
-        response = DocumentResponse(self._stack.pop_all(), path, send_timeout=self._send_timeout)
+        response = FileResponse(
+            self._stack.pop_all(), path, media_type, send_timeout=self._limits.send_timeout
+        )
         response.headers["Server-Timing"] = server_timing(records.timings)
         return response

@@ -6,11 +6,10 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST as PROMETHEUS
 from pydantic import BaseModel, Field
 
-from selsa_bundle.load import LoadedBundle
 from selsa_server.draining import Drain
 from selsa_server.errors import DetectError
 from selsa_server.metrics import Metrics
-from selsa_server.models import Models
+from selsa_server.models import Model, Models
 from selsa_server.problems import problem_responses
 from selsa_server.readiness import Readiness
 from selsa_server.schema import ModelInfo
@@ -34,6 +33,7 @@ class ServedModel(ModelInfo):
     short_side: int
     max_detections: int
     created: str
+    why: str = Field(description="why it runs on this provider and in this precision")
 
 
 def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: Metrics) -> APIRouter:
@@ -64,20 +64,20 @@ def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: M
 
     @router.get("/model", summary="Which model is served")
     async def model() -> ServedModel:
-        name, bundle = next(iter(models.bundles.items()))
-        return _served(name, bundle)
+        return _served(models.default)
 
     @router.get("/models", summary="Which models are served; the first is the default")
     async def all_models() -> list[ServedModel]:
-        return [_served(name, bundle) for name, bundle in models.bundles.items()]
+        return [_served(model) for model in models.ready.values()]
 
     return router
 
 
-def _served(name: str, bundle: LoadedBundle) -> ServedModel:
+def _served(model: Model) -> ServedModel:
+    bundle = model.bundle
     manifest, info = bundle.manifest, bundle.engines.info
     return ServedModel(
-        served_as=name,
+        served_as=model.name,
         name=manifest.name,
         bundle=bundle.digest,
         provider=info.provider,
@@ -89,4 +89,5 @@ def _served(name: str, bundle: LoadedBundle) -> ServedModel:
         short_side=manifest.preprocess.short_side,
         max_detections=bundle.engines.dimensions.detections,
         created=manifest.provenance.created,
+        why=bundle.why,
     )

@@ -3,15 +3,17 @@
 import time
 from typing import Annotated, Any, Final
 
+import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from selsa_server.errors import JobError
 from selsa_server.jobs_folder import ID_PATTERN
+from selsa_server.jobs_results import ResultsReader
 from selsa_server.jobs_service import JobsService
 from selsa_server.jobs_streams import follow_results, state_events, written_results
 from selsa_server.jobs_view import job_view
-from selsa_server.pipeline import DetectionPipeline
+from selsa_server.models import Models
 from selsa_server.problems import problem_responses
 from selsa_server.routes_detect import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.schema import NDJSON, DetectParams
@@ -36,6 +38,9 @@ UPLOAD_CODES: Final = (
     "empty_body",
     "request_timeout",
     "body_too_large",
+    "video_too_long",
+    "too_many_frames",
+    "frame_too_large",
     "unsupported_media_type",
     "invalid_parameter",
     "idempotency_key_reused",
@@ -59,18 +64,16 @@ IdempotencyKey = Annotated[
 ]
 
 
-def jobs_router(pipeline: DetectionPipeline, service: JobsService, limits: SpoolLimits) -> APIRouter:
+def jobs_router(models: Models, service: JobsService, limits: SpoolLimits) -> APIRouter:
     """The routes of jobs."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-    _add_submit(router, pipeline, service, limits)
+    _add_submit(router, models, service, limits)
     _add_state(router, service)
     _add_streams(router, service)
     return router
 
 
-def _add_submit(
-    router: APIRouter, pipeline: DetectionPipeline, service: JobsService, limits: SpoolLimits
-) -> None:
+def _add_submit(router: APIRouter, models: Models, service: JobsService, limits: SpoolLimits) -> None:
     @router.post(
         "",
         summary="Detect objects in a video, later",
@@ -93,12 +96,13 @@ def _add_submit(
         if jobs.stopping:
             raise JobError("jobs_unavailable", "The server is ending; send the video again in a minute.")
         check_body(request, limits)
-        pipeline.check(params)
-        declared = request.headers.get("content-length", "")
-        size = int(declared) if declared.isdecimal() else limits.max_bytes
-        with jobs.intake.room(size, await jobs.intake.used()):
-            async with spool_body(request, jobs.folder.path, limits) as upload:
-                row, new = await jobs.intake.submit(upload, params, idempotency_key)
+        with models.using(params.model) as model:
+            model.service.pipeline.check(params)
+            declared = request.headers.get("content-length", "")
+            size = int(declared) if declared.isdecimal() else limits.max_bytes
+            with jobs.intake.room(size, await jobs.intake.used()):
+                async with spool_body(request, jobs.folder.path, limits) as upload:
+                    row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
         response.status_code = 202 if new else 200
         response.headers["Location"] = f"/v1/jobs/{row.id}"
         return job_view(row, jobs.options.ttl, time.time())
@@ -153,7 +157,10 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
         row = await jobs.get(job_id)
         if row.state == "cancelled":
             raise JobError("job_cancelled", "The job was cancelled; its results are deleted.")
-        body = follow_results(jobs, job_id, after) if follow else written_results(jobs, job_id, after)
+        reader = ResultsReader(jobs.folder.results(job_id), after)
+        if not await anyio.to_thread.run_sync(reader.open) and row.has_ended:
+            await jobs.get(job_id)  # deleted between the two lines above, it is not found
+        body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
         headers = {COMPLETE: "true" if row.has_ended else "false"}
         return StreamingResponse(body, media_type=NDJSON, headers=headers)
 

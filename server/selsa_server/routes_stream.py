@@ -10,33 +10,30 @@ from starlette.websockets import WebSocketDisconnect
 
 from selsa_server.errors import DetectError, OverloadError
 from selsa_server.live_session import LiveSession, StreamLimits
-from selsa_server.pipeline import DetectionPipeline
+from selsa_server.metrics import Metrics
+from selsa_server.models import Models
 from selsa_server.settings import ServerSettings
 
 __all__ = ["Streams", "build_streams", "stream_router"]
 
 # Codes from 4000 on are an application's (RFC 6455 section 7.4.2): 4000 + the HTTP status of the error.
 ERROR_CLOSE_CODES: Final = 4000
+# A browser that offers subprotocols (one of them is its API key) needs one of them chosen.
+PROTOCOL: Final = "selsa"
 
 
 class Streams:
-    """The live streams of a server.
+    """The live streams of a server."""
 
-    Attributes:
-        frames_saved: decoded frames that were not worked on since their client left.
-        frames_dropped: frames left out at the client's wish, since the engines were too slow.
-    """
-
-    def __init__(self, pipeline: DetectionPipeline, limits: StreamLimits, retry_after: int) -> None:
-        self._pipeline = pipeline
+    def __init__(self, models: Models, limits: StreamLimits, retry_after: int, metrics: Metrics) -> None:
+        self._models = models
+        self._metrics = metrics
         self._limits = limits
         self._retry_after = retry_after
         # For each stream one thread that computes and one that waits for room.
         self._threads = anyio.CapacityLimiter(2 * limits.streams)
         self._sessions: set[LiveSession] = set()
         self._ending: DetectError | None = None
-        self.frames_saved = 0
-        self.frames_dropped = 0
 
     @property
     def open(self) -> int:
@@ -54,8 +51,8 @@ class Streams:
 
     async def serve(self, socket: WebSocket) -> None:
         """One connection, from its acceptance to its close."""
-        await socket.accept()
-        session = LiveSession(socket, self._pipeline, self._limits, self._threads)
+        await socket.accept(PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", ()) else None)
+        session = LiveSession(socket, self._models, self._limits, self._threads)
         with suppress(WebSocketDisconnect):
             try:
                 await self._serve(session)
@@ -82,9 +79,14 @@ class Streams:
             await session.serve()
         finally:
             self._sessions.remove(session)
-            if session.run is not None:
-                self.frames_saved += session.run.saved
-                self.frames_dropped += session.run.dropped
+            self._count(session)
+
+    def _count(self, session: LiveSession) -> None:
+        run = session.run
+        if run is not None:
+            self._metrics.frames(
+                "stream", emitted=session.emitted, corrupt=run.corrupt, saved=run.saved, dropped=run.dropped
+            )
 
     @staticmethod
     async def _refuse(socket: WebSocket, session: LiveSession, error: DetectError) -> None:
@@ -104,11 +106,11 @@ def stream_router(streams: Streams) -> APIRouter:
     return router
 
 
-def build_streams(pipeline: DetectionPipeline, settings: ServerSettings) -> Streams:
+def build_streams(models: Models, settings: ServerSettings, metrics: Metrics) -> Streams:
     """The live streams that the settings ask for."""
     limits = StreamLimits(
         streams=settings.max_streams,
         message_bytes=settings.max_message_bytes,
         timeout=settings.stream_timeout,
     )
-    return Streams(pipeline, limits, settings.retry_after)
+    return Streams(models, limits, settings.retry_after, metrics)

@@ -41,7 +41,7 @@ class DetectParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="which of the models served; default: the server's first"
+        default=None, description="which of the models served; default: the server's default"
     )
     mode: Literal["sequence", "online"] = Field(
         default="sequence",
@@ -69,8 +69,12 @@ class DetectParams(BaseModel):
         le=64,
         description="reference frames; default: the bundle's (14 for published models)",
     )
-    start: float | None = Field(default=None, ge=0, description="seconds; frames before it are left out")
-    end: float | None = Field(default=None, gt=0, description="seconds; frames at or after it are left out")
+    start: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="seconds; frames before it are left out"
+    )
+    end: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="seconds; frames at or after it are left out"
+    )
     stride: int = Field(default=1, ge=1, le=100_000, description="detect on every stride-th frame")
     decode: Literal["strict", "tolerant"] = Field(
         default="strict",

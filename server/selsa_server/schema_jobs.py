@@ -28,6 +28,10 @@ class Job(BaseModel):
 
     id: str
     state: JobState
+    model: str | None = Field(
+        description="the model it is for; null: the default one, of a job that an older server took"
+    )
+    bundle: str = Field(description="sha256: and the digest of the bundle that its results are of")
     progress: JobProgress
     created: datetime
     started: datetime | None = Field(description="when the work began, or began again after a restart")

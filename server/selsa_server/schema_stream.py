@@ -31,6 +31,9 @@ class StreamStart(_Message):
     container: LiveContainer = Field(
         description="mp4 (index in front, or fragmented), mpegts, matroska (WebM too), or jpeg: single images"
     )
+    model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="which of the models served; default: the server's default"
+    )
     drop: Literal["never", "oldest"] = Field(
         default="never",
         description="when frames come faster than they are detected on. never: reading slows down; "

@@ -15,6 +15,8 @@ from selsa_server.settings import ServerSettings
 
 __all__ = ["DrainingServer", "serve_until_drained", "server_config"]
 
+# For connections that the drain does not know of, such as downloads of a job's results: it has waited
+# `drain_timeout` for all that it does know. No setting, since whoever wants to wait longer has that one.
 GRACE_SECONDS: Final = 5
 
 
@@ -47,7 +49,6 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         log_level="warning",
-        # Only for what the drain does not know of; it has waited for all that it does.
         timeout_graceful_shutdown=GRACE_SECONDS,
         # Compressed messages would be unpacked before anything bounds them, and video does not get smaller.
         ws_per_message_deflate=False,

@@ -1,5 +1,7 @@
 """Everything about the server that can be set, from the environment (`SELSA_...`) or the command line."""
 
+import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = ["BundleSource", "LogLevel", "ProviderName", "ServerSettings"]
+__all__ = ["BundleSettings", "BundleSource", "LogLevel", "PrecisionName", "ProviderName", "ServerSettings"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-ProviderName = Literal["auto", "cpu", "cuda", "tensorrt"]
+# As in `selsa_bundle.choice`, which the command line does not wait for.
+ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
 class BundleSource(BaseModel):
@@ -22,17 +26,43 @@ class BundleSource(BaseModel):
     path: Path
 
 
-class ServerSettings(BaseSettings):
-    """Settings of one server; each is also the environment variable SELSA_ + its name."""
+class BundleSettings(BaseSettings):
+    """The bundles that were named; none of the other settings is looked at."""
 
-    model_config = SettingsConfigDict(env_prefix="SELSA_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="SELSA_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle: Annotated[tuple[BundleSource, ...], NoDecode] = Field(
-        default=(BundleSource(name=None, path=Path("bundle")),),
-        min_length=1,
+        default=(),
         description="folder of the bundle to serve, or NAME=FOLDER; several give several models, of which "
-        "the first is the default [bundle]",
+        "the first is the default; default: the packaged bundle",
     )
+
+    @field_validator("bundle", mode="before")
+    @classmethod
+    def _read_bundles(cls, value: Any) -> Any:
+        """`FOLDER`, `NAME=FOLDER`, or several with commas between, as one text or as a list of them."""
+        texts = [value] if isinstance(value, str | Path) else list(value)
+        parts = [part for text in texts for part in (str(text).split(",") if _is_text(text) else [text])]
+        return [_source(part) if isinstance(part, str) else part for part in parts]
+
+    @field_validator("bundle")
+    @classmethod
+    def _names_differ(cls, bundles: tuple[BundleSource, ...]) -> tuple[BundleSource, ...]:
+        names = [each.name for each in bundles if each.name is not None]
+        if len(set(names)) < len(names):
+            raise ValueError("two bundles have one name")
+        return bundles
+
+
+class ServerSettings(BundleSettings):
+    """Settings of one server; each is also the environment variable SELSA_ + its name."""
+
+    bundle_dir: Path | None = Field(
+        default=None,
+        description="folder below which bundles may be loaded while the server runs, by PUT /v1/models/NAME; "
+        "default: none may",
+    )
+    max_models: int = Field(default=16, ge=1, le=1000, description="models at once, loaded over HTTP or not")
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     spool_dir: Path = Field(
@@ -67,8 +97,16 @@ class ServerSettings(BaseSettings):
     provider: ProviderName = Field(
         default="auto", description="what the engines run on; auto: the fastest that there is"
     )
+    precision: PrecisionName = Field(
+        default="auto",
+        description="what the engines compute in; auto: the fastest that the bundle's report allows",
+    )
     allow_cpu: bool = Field(
         default=False, description="run on the CPU when the provider asked for cannot be had"
+    )
+    engine_cache: Path | None = Field(
+        default=None,
+        description="folder of engines that TensorRT compiled; default: selsa/engines in the user's cache",
     )
     threads: int = Field(
         default=0, ge=0, le=1024, description="threads of an engine; 0: one per physical core"
@@ -97,22 +135,22 @@ class ServerSettings(BaseSettings):
         default=4 << 20, ge=1024, le=16 << 20, description="bytes of a live stream's message"
     )
     log_level: LogLevel = Field(default="info", description="least severe message that is logged")
+    otlp_endpoint: str | None = Field(
+        default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        description="address of an OpenTelemetry collector for traces, such as http://localhost:4318; "
+        "default: OTEL_EXPORTER_OTLP_ENDPOINT, or no tracing",
+    )
 
-    @field_validator("bundle", mode="before")
+    @field_validator("otlp_endpoint")
     @classmethod
-    def _read_bundles(cls, value: Any) -> Any:
-        """`FOLDER`, `NAME=FOLDER`, or several with commas between, as one text or as a list of them."""
-        texts = [value] if isinstance(value, str | Path) else list(value)
-        parts = [part for text in texts for part in (str(text).split(",") if _is_text(text) else [text])]
-        return [_source(part) if isinstance(part, str) else part for part in parts]
-
-    @field_validator("bundle")
-    @classmethod
-    def _names_differ(cls, bundles: tuple[BundleSource, ...]) -> tuple[BundleSource, ...]:
-        names = [each.name for each in bundles if each.name is not None]
-        if len(set(names)) < len(names):
-            raise ValueError("two bundles have one name")
-        return bundles
+    def _is_a_plain_address(cls, endpoint: str | None) -> str | None:
+        # No password: settings are logged.
+        if endpoint is not None and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", endpoint):
+            raise ValueError(
+                "allowed is http://HOST:PORT or https://HOST:PORT; a password belongs into "
+                "OTEL_EXPORTER_OTLP_HEADERS"
+            )
+        return endpoint
 
 
 def _is_text(value: object) -> bool:

@@ -12,7 +12,9 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
+from selsa_server.container import VideoLimits
 from selsa_server.errors import RequestError
+from selsa_server.header_watch import HeaderWatch
 from selsa_server.multipart import MultipartFile, boundary_of
 
 __all__ = ["SpoolLimits", "check_body", "spool_body", "temporary_file"]
@@ -28,10 +30,12 @@ class SpoolLimits:
     Attributes:
         max_bytes: of the video; a multipart body may have 64 KiB more around it.
         timeout: seconds without a byte.
+        video: what the head of the file must not claim to be over.
     """
 
     max_bytes: int
     timeout: float
+    video: VideoLimits
 
 
 class _Unwrap(Protocol):
@@ -92,15 +96,18 @@ async def spool_body(request: Request, folder: Path, limits: SpoolLimits) -> Asy
 
     Raises:
         RequestError: empty, malformed, too large or too slow.
+        VideoError: its head claims more than a limit allows; the rest was not waited for.
         ClientDisconnect: the client went away.
     """
     unwrap = _unwrapper(request)
     async with temporary_file(folder) as (path, file):
-        await _write(request, file, unwrap, limits)
+        await _write(request, file, unwrap, limits, HeaderWatch(path, limits.video))
         yield path
 
 
-async def _write(request: Request, file: BinaryIO, unwrap: _Unwrap, limits: SpoolLimits) -> None:
+async def _write(
+    request: Request, file: BinaryIO, unwrap: _Unwrap, limits: SpoolLimits, watch: HeaderWatch
+) -> None:
     pending, total = bytearray(), 0
     stream = aiter(request.stream())
     while True:
@@ -120,6 +127,7 @@ async def _write(request: Request, file: BinaryIO, unwrap: _Unwrap, limits: Spoo
         pending += data
         if len(pending) >= WRITE_BYTES:
             await _flush(file, pending)
+            await watch.written(total)
     unwrap.finish()
     if total == 0:
         raise _empty()

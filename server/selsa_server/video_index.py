@@ -23,7 +23,7 @@ from selsa_server.container import CUT_IN_HEAD, NO_FRAMES, VideoLimits, open_vid
 from selsa_server.errors import VideoError
 from selsa_server.extent import missing_bytes
 
-__all__ = ["VideoIndex", "VideoLimits", "clockwise_rotation", "index_video", "shows_a_frame"]
+__all__ = ["DEFAULT_RATE", "VideoIndex", "VideoLimits", "clockwise_rotation", "index_video", "shows_a_frame"]
 
 FIRST_FRAME_PACKETS: Final = 64
 DEFAULT_RATE: Final = Fraction(25)

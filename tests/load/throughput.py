@@ -9,15 +9,14 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import httpx
 import orjson
 from served import serving
 
-from selsa_bundle.load import load_engines
-from selsa_bundle.runtime_onnx import RuntimeOptions
+from selsa_bundle.load import FP32_ON_CPU, load_engines
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.sample_video import write_sample_video
 from selsa_server.schema import DetectParams
@@ -83,7 +82,7 @@ def measure_throughput(
     """
     video = folder / f"{workload.frames}-{workload.size[0]}x{workload.size[1]}.mp4"
     write_sample_video(video, workload.frames, width=workload.size[0], height=workload.size[1])
-    pipeline = DetectionPipeline(load_engines(bundle, RuntimeOptions(threads=workload.threads)))
+    pipeline = DetectionPipeline(load_engines(bundle, replace(FP32_ON_CPU, threads=workload.threads)))
     body = video.read_bytes()
     rounds = []
     with (

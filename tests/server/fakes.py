@@ -5,10 +5,17 @@ from selsa_bundle.fake_engine import FakeEngines
 from selsa_bundle.load import LoadedBundle
 from selsa_bundle.manifest import EngineFile, Manifest, Provenance, StoredFile
 from selsa_bundle.preprocess import Preprocess
+from selsa_server.admission import Admission, AdmissionLimits
+from selsa_server.bundle_loading import load_bundle
 from selsa_server.decode import VideoLimits
+from selsa_server.draining import Drain
+from selsa_server.metrics import Metrics
+from selsa_server.models import Models
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
+from selsa_server.services import Services
+from selsa_server.settings import ServerSettings
 
-__all__ = ["LIMITS", "MAX_UPLOAD", "fake_bundle", "fake_pipeline"]
+__all__ = ["LIMITS", "MAX_UPLOAD", "fake_bundle", "fake_models", "fake_pipeline"]
 
 LIMITS = VideoLimits(max_duration=60, max_frames=500, max_pixels=640 * 480)
 MAX_UPLOAD = 300_000
@@ -41,3 +48,12 @@ def fake_bundle(engines: FakeEngines) -> LoadedBundle:
 
 def fake_pipeline(engines: FakeEngines, *, batch: int = 1) -> DetectionPipeline:
     return DetectionPipeline(fake_bundle(engines), PipelineOptions(limits=LIMITS, batch=batch))
+
+
+def fake_models(engines: FakeEngines, *, batch: int = 1) -> Models:
+    """One model on these engines, batched as the server does it."""
+    pipeline = fake_pipeline(engines, batch=batch)
+    limits = AdmissionLimits(concurrent=4, queued=4, video_seconds=600, retry_after=1)
+    admission = Admission(limits, Drain(5))
+    services = Services(ServerSettings(), pipeline.options, admission, Metrics(), load_bundle)
+    return Models({"fake": services.around(pipeline)})

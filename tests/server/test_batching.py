@@ -106,6 +106,7 @@ def test_waiting_calls_of_one_size_are_one_engine_call() -> None:
     assert [(call.callers, call.frames) for call in seen] == [(1, 1), (3, 7), (1, 1), (1, 4)]
 
 
+@pytest.mark.alone
 def test_a_caller_alone_does_not_wait_for_others() -> None:
     shared = BatchingEngines(FakeEngines(), BatchingOptions(max_wait=0.5))
     begun = time.monotonic()
@@ -114,6 +115,7 @@ def test_a_caller_alone_does_not_wait_for_others() -> None:
     assert time.monotonic() - begun < 0.3
 
 
+@pytest.mark.alone
 def test_a_long_video_does_not_starve_a_short_one() -> None:
     shared = BatchingEngines(FakeEngines(seconds_per_frame=0.002), BatchingOptions(max_batch=4, max_wait=0))
     done = threading.Event()

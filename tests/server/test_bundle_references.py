@@ -37,7 +37,9 @@ def test_an_online_bank_covers_the_whole_past_evenly(capacity: int, frames: int)
     references = OnlineReferences(capacity=capacity)
     kept: set[int] = set()
     for position in range(frames):
+        may_change = references.may_change_at(position)
         stays, leaving = references.offer(position)
+        assert may_change or (stays, leaving) == (False, [])
         kept -= set(leaving)
         kept |= {position} if stays else set()
         assert len(kept) <= capacity

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import build_app
-from selsa_server.errors import TITLES, JobError
+from selsa_server.errors import TITLES, JobError, ModelError
 from selsa_server.settings import ServerSettings
 
 
@@ -64,13 +64,15 @@ def test_openapi_describes_both_forms_of_the_body(operation: dict[str, Any]) -> 
     assert content["multipart/form-data"]["schema"]["required"] == ["file"]
 
 
-def test_openapi_describes_both_forms_of_the_answer(operation: dict[str, Any]) -> None:
-    assert set(operation["responses"]["200"]["content"]) == {"application/json", "application/x-ndjson"}
+def test_openapi_describes_all_forms_of_the_answer(operation: dict[str, Any]) -> None:
+    forms = {"application/json", "application/x-ndjson", "video/mp4"}
+    assert set(operation["responses"]["200"]["content"]) == forms
 
 
 def test_openapi_describes_every_problem(operation: dict[str, Any]) -> None:
     described = {int(status) for status in operation["responses"]} - {200}
-    elsewhere = {404, 405} | {TITLES[code][0] for code in JobError.codes} - {422, 503}
+    codes = JobError.codes | ModelError.codes
+    elsewhere = {404, 405} | {TITLES[code][0] for code in codes} - {422, 503, 507}
     assert described == {status for status, _ in TITLES.values()} - elsewhere
     for status in described:
         content = operation["responses"][str(status)]["content"]

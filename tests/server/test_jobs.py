@@ -17,6 +17,7 @@ from media import write_video
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import build_app
 from selsa_server.jobs_folder import JobsFolderError
+from selsa_server.jobs_results import ResultsReader
 from selsa_server.settings import ServerSettings
 
 FRAMES = 40
@@ -99,6 +100,18 @@ def test_results_can_be_had_from_any_record_on(client: TestClient, video: bytes,
     assert records(client.get(f"{job}/results", params={"after": after})) == whole[after:]
 
 
+def test_results_that_are_held_are_read_to_the_end_though_their_job_is_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "results"
+    lines = b"".join(b"%d\n" % number for number in range(50_000))
+    path.write_bytes(lines)
+    reader = ResultsReader(path, 3)
+    assert reader.open()
+    path.unlink()
+    assert b"".join(iter(reader.block, b"")) == lines[6:]
+    reader.close()
+    assert not ResultsReader(path, 0).open()
+
+
 def test_an_ended_job_keeps_its_results_and_not_its_video(
     client: TestClient, video: bytes, settings: ServerSettings
 ) -> None:
@@ -149,7 +162,9 @@ def test_bad_requests_are_refused_at_once_and_leave_nothing(
         422,
         "invalid_parameter",
     )
-    assert code(client.post("/v1/jobs", content=video, params={"stride": 0})) == (422, "invalid_parameter")
+    # JSON, in which parameters are kept, has no infinity.
+    for params in ({"stride": 0}, {"start": "inf"}, {"end": "inf"}, {"start": "nan"}):
+        assert code(client.post("/v1/jobs", content=video, params=params)) == (422, "invalid_parameter")
     assert code(client.post("/v1/jobs", content=b"")) == (400, "empty_body")
     assert code(client.post("/v1/jobs", content=bytes(400_000))) == (413, "body_too_large")
     assert code(client.post("/v1/jobs", content=(bytes(1000) for _ in range(400)))) == (413, "body_too_large")
@@ -307,3 +322,4 @@ class TestEvents:
         job = submit(client, video)
         response = client.get(f"{job}/events", headers={"Last-Event-ID": "x"})
         assert code(response) == (422, "invalid_parameter")
+        assert response.json()["parameter"] == "Last-Event-ID"

@@ -209,7 +209,7 @@ def test_what_no_job_knows_is_swept_away_and_foreign_files_are_not(
 
 def test_a_job_that_ends_the_process_again_and_again_is_given_up(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "jobs.sqlite3")
-    store.add(job_id="a", reuse_key=None, fingerprint="", params="{}", bundle="", size=1)
+    store.add(job_id="a", reuse_key=None, fingerprint="", params="{}", model="a", bundle="", size=1)
     attempts = []
     for _ in range(3):
         claimed = store.claim()

@@ -52,7 +52,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApiSchem
     spool = folder / "spool"
     spool.mkdir()
     config = schemathesis.Config.from_dict(CONFIG)
-    with live_server(FakeEngines(), ServerSettings(spool_dir=spool, upload_timeout=2)) as address:
+    # Bundles may be loaded and there is none, so that the one model stays.
+    settings = ServerSettings(spool_dir=spool, upload_timeout=2, bundle_dir=spool)
+    with live_server(FakeEngines(), settings) as address:
         yield schemathesis.openapi.from_url(f"http://{address}/openapi.json", config=config)
 
 

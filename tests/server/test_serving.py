@@ -110,6 +110,7 @@ def test_probes_need_no_key(guarded: TestClient) -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+@pytest.mark.alone
 def test_the_deadline_ends_a_request_with_its_error(
     settings: ServerSettings, video: bytes, accept: str
 ) -> None:
@@ -195,7 +196,7 @@ def test_requests_and_frames_are_counted(settings: ServerSettings, video: bytes)
         assert 'code="not_found",method="GET",route="unmatched",status="404"} 1.0' in text
         assert "BREW" not in text
         assert "<script>" not in text
-        assert 'selsa_frames_total{outcome="emitted"} 100.0' in text
+        assert 'selsa_frames_total{kind="detect",outcome="emitted"} 100.0' in text
         assert 'selsa_batch_frames_count{engine="frame_engine"}' in text
         assert 'selsa_bundle{digest="sha256:' in text
         assert value_of(client, "process_resident_memory_bytes") > 1e6
@@ -206,9 +207,12 @@ def test_frames_that_a_client_spared_are_counted(settings: ServerSettings, video
     with serving(FakeEngines(seconds_per_frame=0.01), settings) as (client, _):
         with client.stream("POST", "/detect", content=video, headers=NDJSON) as response:
             next(response.iter_lines())
-        saved = 'selsa_frames_total{outcome="saved"}'
+        saved = 'selsa_frames_total{kind="detect",outcome="saved"}'
         wait_until(lambda: value_of(client, saved) > 100)
-        assert value_of(client, 'selsa_frames_total{outcome="emitted"}') + value_of(client, saved) == 200
+        assert (
+            value_of(client, 'selsa_frames_total{kind="detect",outcome="emitted"}') + value_of(client, saved)
+            == 200
+        )
 
 
 def test_two_applications_count_apart(settings: ServerSettings) -> None:
@@ -250,6 +254,7 @@ def test_streams_that_outlast_a_drain_end_with_a_record_that_says_so(
         wait_until(lambda: server.should_exit)
 
 
+@pytest.mark.alone
 def test_a_second_signal_ends_at_once(settings: ServerSettings, video: bytes) -> None:
     engines = FakeEngines(seconds_per_frame=0.02)
     with serving(engines, settings) as (client, server), ThreadPoolExecutor() as pool:

@@ -9,7 +9,7 @@ import anyio
 import cv2
 import httpx
 import pytest
-from fakes import fake_pipeline
+from fakes import fake_models
 from live_server import live_server, wait_until
 from media import frame_pixels, write_video
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -56,22 +56,24 @@ class StuckClient:
 @pytest.mark.parametrize("drop", ["never", "oldest"])
 def test_what_waits_for_a_client_that_takes_no_records_is_bounded(drop: str) -> None:
     engines, client = FakeEngines(), StuckClient(5, drop)
-    pipeline = fake_pipeline(engines, batch=2)
+    models = fake_models(engines, batch=2)
+    options = models.default.service.pipeline.options
     limits = StreamLimits(timeout=0.8, buffer_bytes=20_000)
 
     async def main() -> None:
         socket = WebSocket({"type": "websocket"}, client.receive, client.send)
         socket.client_state = socket.application_state = socket.client_state.CONNECTED
-        session = LiveSession(socket, pipeline, limits, anyio.CapacityLimiter(2))
+        session = LiveSession(socket, models, limits, anyio.CapacityLimiter(2))
         with pytest.raises(WebSocketDisconnect):
             await session.serve()
         assert session.run is not None
-        assert session.run.saved <= pipeline.options.prefetch
+        assert session.run.saved <= options.prefetch + options.batch
         assert (session.run.dropped > 0) == (drop == "oldest")
 
     anyio.run(main)
-    assert engines.frames_run <= 5 + pipeline.options.batch
-    waiting = limits.buffer_bytes // len(jpeg(1)) + 3 + pipeline.options.prefetch
+    models.close()
+    assert engines.frames_run <= 5 + options.batch
+    waiting = limits.buffer_bytes // len(jpeg(1)) + 3 + options.prefetch
     assert drop == "oldest" or client.sent <= engines.frames_run + waiting
 
 

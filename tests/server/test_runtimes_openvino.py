@@ -1,0 +1,129 @@
+"""OpenVINO behind the engine protocol: the same files, the same answers, and bfloat16 where there is some."""
+
+import importlib.util
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from selsa_bundle.choice import EngineOptions
+from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.engine import ReferenceBank
+from selsa_bundle.errors import ContractError, EngineError
+from selsa_bundle.host import Host
+from selsa_bundle.load import LoadedBundle, load_engines, prove_engines
+
+if importlib.util.find_spec("openvino") is None:
+    pytest.skip("openvino is not installed", allow_module_level=True)
+
+from selsa_bundle.runtime_openvino import OpenVinoEngines
+
+NO_BF16 = Host.here().cannot("openvino", "bf16")
+
+
+def opened(precision: str) -> LoadedBundle:
+    return load_engines(default_bundle(), EngineOptions(provider="openvino", precision=precision))
+
+
+@pytest.fixture(scope="module")
+def fp32() -> Iterator[LoadedBundle]:
+    bundle = opened("fp32")
+    with closing(bundle.engines):
+        yield bundle
+
+
+def test_fp32_computes_what_the_test_frames_must_give(fp32: LoadedBundle) -> None:
+    assert (fp32.engines.info.provider, fp32.engines.info.precision) == ("OpenVINO", "fp32")
+    assert prove_engines(fp32) is not None
+
+
+@pytest.mark.skipif(NO_BF16 is not None, reason=f"no bfloat16: {NO_BF16}")
+def test_bf16_is_really_bf16_and_boxes_stay_exact_to_a_pixel() -> None:
+    """A corner in bfloat16 would be a multiple of two pixels from 256 on."""
+    bundle = opened("bf16")
+    with closing(bundle.engines):
+        difference = prove_engines(bundle)
+        assert difference is not None
+        assert difference.memory > 1e-3
+        assert difference.boxes_corner < 1
+        batch = bundle.engines.run_frames(bundle.gate.frames, bundle.gate.image_size)
+        corners = batch.boxes[batch.boxes > 256]
+        assert len(corners) > 10
+        assert len(np.unique(corners % 2)) > 5
+    assert bundle.engines.info.precision == "bf16"
+
+
+def test_frames_of_several_sizes_and_calls_at_once_do_not_change_each_other(fp32: LoadedBundle) -> None:
+    rng = np.random.default_rng(0)
+    sizes = [(96, 160), (192, 320), (16, 16), (96, 160), (160, 96), (192, 320)]
+    frames = [rng.integers(0, 256, (1, h, w, 3), np.uint8) for h, w in sizes]
+
+    def run(number: int) -> tuple[np.ndarray, ...]:
+        size, scale = np.array([sizes[number]], np.int64), np.ones((1, 2), np.float32)
+        batch = fp32.engines.run_frames(frames[number], size)
+        bank = ReferenceBank(memory=batch.memory[0], valid=batch.valid[0])
+        found = fp32.engines.run_sequence(batch, size, scale, bank)
+        return batch.boxes, batch.memory, found.scores
+
+    alone = [run(number) for number in range(len(sizes))]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(run, [*range(len(sizes)), *range(len(sizes))]))
+    for number, found in enumerate(together):
+        for mine, other in zip(alone[number % len(sizes)], found, strict=True):
+            np.testing.assert_allclose(mine, other, atol=1e-4)
+
+
+def test_a_batch_gives_each_frame_what_it_gets_alone(fp32: LoadedBundle) -> None:
+    gate = fp32.gate
+    both = fp32.engines.run_frames(gate.frames, gate.image_size)
+    for position in range(2):
+        one = slice(position, position + 1)
+        alone = fp32.engines.run_frames(gate.frames[one], gate.image_size[one])
+        np.testing.assert_allclose(both.boxes[one], alone.boxes, atol=1e-3)
+        np.testing.assert_allclose(both.memory[one], alone.memory, atol=1e-4)
+
+
+def test_memory_does_not_grow_with_the_number_of_sizes(fp32: LoadedBundle) -> None:
+    """With OpenVINO's own limit the second fifty sizes took 100 MB, with ours 20."""
+    process = psutil.Process()
+    resident = []
+    for number in range(100):
+        height, width = 16 * (4 + number % 10), 16 * (4 + number // 10)
+        fp32.engines.run_frames(np.zeros((1, height, width, 3), np.uint8), np.array([[height, width]]))
+        resident.append(process.memory_info().rss)
+    assert resident[-1] - resident[49] < 60 << 20
+
+
+def test_engines_that_were_closed_say_so() -> None:
+    bundle = opened("fp32")
+    bundle.engines.close()
+    bundle.engines.close()
+    with pytest.raises(EngineError, match="were closed"):
+        bundle.engines.run_frames(bundle.gate.frames, bundle.gate.image_size)
+
+
+def test_a_failure_names_the_shapes(fp32: LoadedBundle) -> None:
+    with pytest.raises(EngineError, match=r"OpenVINO failed on frames \[1, 30, 32, 4\]"):
+        fp32.engines.run_frames(np.zeros((1, 30, 32, 4), np.uint8), np.array([[30, 32]], np.int64))
+
+
+@pytest.mark.parametrize(
+    ("frame", "error", "named"),
+    [
+        ("sequence.onnx", ContractError, "the tensor contract has"),
+        (None, EngineError, "OpenVINO cannot load"),
+    ],
+)
+def test_a_file_that_is_no_frame_engine_is_refused(
+    tmp_path: Path, frame: str | None, error: type[Exception], named: str
+) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"not a graph")
+    folder = default_bundle()
+    path = tmp_path / "broken.onnx" if frame is None else folder / frame
+    dims = load_engines(folder).manifest.dimensions
+    with pytest.raises(error, match=named):
+        OpenVinoEngines(path, folder / "sequence.onnx", dims, precision="fp32", threads=1)
