@@ -7,6 +7,7 @@ from selsa_client.errors import (
     DetectionFailedError,
     IncompleteError,
     InputError,
+    MissingPackageError,
     OutputError,
     RejectedError,
     ResponseError,
@@ -15,6 +16,7 @@ from selsa_client.errors import (
     ServerUnreachableError,
     WireFormatError,
 )
+from selsa_client.frames import Document, Frame, FrameArrays
 from selsa_server.schema import (
     Box,
     Detection,
@@ -29,11 +31,20 @@ from selsa_server.schema import (
 
 if TYPE_CHECKING:
     from selsa_client.client import AsyncClient, Client
+    from selsa_client.live import LiveStream
+    from selsa_client.live_async import AsyncLiveStream
+    from selsa_client.live_protocol import TimedImage
+    from selsa_client.stream import AsyncDetectionStream, DetectionStream
+    from selsa_client.web_video import WebVideo
+    from selsa_server.schema_jobs import Job
+    from selsa_server.schema_models import ModelStatus
 
     __version__: str
 
 __all__ = [
     "AsyncClient",
+    "AsyncDetectionStream",
+    "AsyncLiveStream",
     "Box",
     "BusyError",
     "Client",
@@ -41,11 +52,19 @@ __all__ = [
     "Detection",
     "DetectionDocument",
     "DetectionFailedError",
+    "DetectionStream",
+    "Document",
     "ErrorRecord",
+    "Frame",
+    "FrameArrays",
     "FrameRecord",
     "IncompleteError",
     "InputError",
+    "Job",
+    "LiveStream",
+    "MissingPackageError",
     "ModelInfo",
+    "ModelStatus",
     "OutputError",
     "RejectedError",
     "ResponseError",
@@ -53,18 +72,33 @@ __all__ = [
     "ServerFailureError",
     "ServerUnreachableError",
     "SummaryRecord",
+    "TimedImage",
     "VideoRecord",
+    "WebVideo",
     "WireFormatError",
     "__version__",
 ]
 
+# httpx costs as much start-up time as all the rest; `selsa --help` and `--local` need none of it.
+_LATER = {
+    "AsyncClient": "selsa_client.client",
+    "AsyncDetectionStream": "selsa_client.stream",
+    "AsyncLiveStream": "selsa_client.live_async",
+    "Client": "selsa_client.client",
+    "DetectionStream": "selsa_client.stream",
+    "Job": "selsa_server.schema_jobs",
+    "LiveStream": "selsa_client.live",
+    "ModelStatus": "selsa_server.schema_models",
+    "TimedImage": "selsa_client.live_protocol",
+    "WebVideo": "selsa_client.web_video",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # httpx costs as much start-up time as all the rest; `selsa --help` and `--local` need none of it.
-    if name in ("AsyncClient", "Client"):
-        from selsa_client import client
+    if name in _LATER:
+        from importlib import import_module
 
-        return getattr(client, name)
+        return getattr(import_module(_LATER[name]), name)
     if name == "__version__":
         from importlib.metadata import version
 

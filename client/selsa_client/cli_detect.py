@@ -1,108 +1,206 @@
-"""`selsa detect`: a video in, its detections out, from a server or from this machine."""
+"""`selsa detect`: videos in, their detections out, from a server or from this machine."""
 
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
 
+from selsa_client.detect_plan import DetectPlan
 from selsa_client.exit_codes import USAGE, failures_end_in_exit
-from selsa_client.local import detect_locally
+from selsa_client.formats import FormatName
+from selsa_client.inputs import VideoInput, find_inputs
+from selsa_client.named_records import named
 from selsa_client.options import explain_invalid, params_from_options, with_detect_options
-from selsa_client.output import check_output, open_output
 from selsa_client.progress import Progress, no_progress, terminal_progress
-from selsa_client.protocol import DEFAULT_SERVER, DetectOptions, check_server
+from selsa_client.protocol import DEFAULT_SERVER, check_api_key
 from selsa_client.records import StreamRecord
+from selsa_client.render import Drawn
+from selsa_client.results import ResultOptions, Results, plan_results
 from selsa_server.schema import DetectParams, SummaryRecord
 
 __all__ = ["detect"]
 
-VideoArgument = Annotated[Path, typer.Argument(help="The video file.", metavar="VIDEO", show_default=False)]
-ServerOption = Annotated[str, typer.Option(envvar="SELSA_SERVER", help="Address of the server.")]
-LocalFlag = Annotated[
-    bool, typer.Option("--local", help="Detect on this machine, without a server; needs --bundle.")
+InputArguments = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files, folders, patterns such as 'clips/*.mp4', - (stdin), http(s) and rtsp addresses, "
+        "camera:0 or /dev/video0.",
+        metavar="INPUT...",
+        show_default=False,
+    ),
 ]
+ServerOption = Annotated[str, typer.Option(envvar="SELSA_SERVER", help="Address of the server.")]
+ApiKeyOption = Annotated[
+    str | None,
+    typer.Option(envvar="SELSA_API_KEY", help="Key that the server knows you by.", show_default=False),
+]
+LiveFlag = Annotated[
+    bool,
+    typer.Option("--live", help="Stream the video, and detect on each frame with what came before it."),
+]
+DropOption = Annotated[
+    Literal["never", "oldest"],
+    typer.Option(help="Of a live stream, leave out frames that wait longest when they come too fast."),
+]
+LocalFlag = Annotated[bool, typer.Option("--local", help="Detect on this machine, without a server.")]
 BundleOption = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="The bundle that --local detects with.")
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="The bundle that --local detects with.  [default: SELSA_BUNDLE, or the packaged one]",
+    ),
+]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(help="What --local runs on: auto, tensorrt, cuda, openvino or cpu.  [default: auto]"),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(help="What --local computes in: auto, fp32, bf16, fp16 or int8.  [default: auto]"),
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write FILE.json or FILE.ndjson, not to stdout."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write a file, not to stdout; its name says the format: .json, .ndjson, .csv, .txt (MOT), "
+        ".coco.json or .ytvis.json. With several videos, a folder.",
+    ),
 ]
-RetriesOption = Annotated[int, typer.Option(min=0, help="How often to ask a busy server again.")]
+FormatOption = Annotated[
+    FormatName | None,
+    typer.Option("--format", help="The format, whatever the file is called.  [default: ndjson]"),
+]
+RenderOption = Annotated[
+    Path | None,
+    typer.Option("--render", metavar="FILE.mp4", help="Draw the detections on the video, too."),
+]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option("--show-sheet", metavar="FILE.png", help="Draw them on a few frames, side by side, too."),
+]
+RetriesOption = Annotated[
+    int, typer.Option(min=0, help="How often to ask a busy server again, and to go on after a break.")
+]
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 @with_detect_options
 def detect(
-    video: VideoArgument,
+    inputs: InputArguments,
     *,
     server: ServerOption = DEFAULT_SERVER,
+    api_key: ApiKeyOption = None,
+    live: LiveFlag = False,
+    drop: DropOption = "never",
     local: LocalFlag = False,
     bundle: BundleOption = None,
+    provider: ProviderOption = None,
+    precision: PrecisionOption = None,
     output: OutputOption = None,
+    result_format: FormatOption = None,
+    render: RenderOption = None,
+    show_sheet: SheetOption = None,
     retries: RetriesOption = 3,
     quiet: QuietFlag = False,
     **options: str | list[str] | None,
 ) -> None:
-    """Detect objects in a video; prints one JSON record per line as frames are done.
+    """Detect objects in videos; prints one JSON record per line as frames are done.
 
-    The first record describes the video, then comes one per frame, and last a summary. Progress goes to
-    stderr when that is a terminal.
+    The first record of a video describes it, then comes one per frame, and last a summary. With several
+    inputs, each record says in `source` which one it is of. Progress goes to stderr when that is a terminal.
+
+    Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted; of several inputs the
+    highest.
     """
     with _bad_usage_ends_in_exit():
-        params = params_from_options(options)
-        place = _local_bundle(local=local, bundle=bundle)
-        check_server(server)
-        if output is not None:
-            check_output(output)
-    progress = _progress(params, quiet=quiet, to_stdout=output is None)
-    with failures_end_in_exit("detect"), open_output(output) as write, progress as shown:
-        if place is not None:
-            records = detect_locally(video, params, bundle=place)
-        else:
-            records = _from_server(video, params, server=server, retries=retries, shown=shown)
-        with closing(records):
+        videos = find_inputs(inputs)
+        plan = DetectPlan(
+            params=params_from_options(options),
+            server=server,
+            api_key=None if api_key is None else check_api_key(api_key),
+            retries=retries,
+            live=live,
+            drop=drop,
+            local=local,
+            bundle=bundle,
+            engines={
+                name: value
+                for name, value in (("provider", provider), ("precision", precision))
+                if value is not None
+            },
+            say=_say,
+        )
+        plan.check(videos)
+        drawn: dict[Drawn, Path | None] = {"video": render, "sheet": show_sheet}
+        options_of_results = ResultOptions(
+            output=output,
+            name=result_format,
+            drawn={kind: path for kind, path in drawn.items() if path is not None},
+            live=live,
+        )
+        with failures_end_in_exit("detect"):
+            planned = plan_results(options_of_results, videos)
+    # One that fails does not stop the others; the exit code is the worst.
+    codes = [
+        _detect_on(video, plan, results, several=len(videos) > 1, quiet=quiet)
+        for video, results in zip(videos, planned, strict=True)
+    ]
+    raise typer.Exit(max(codes))
+
+
+def _detect_on(video: VideoInput, plan: DetectPlan, results: Results, *, several: bool, quiet: bool) -> int:
+    """One video; gives its exit code."""
+    progress = _progress(
+        plan.params, video.name if several else "", quiet=quiet, to_stdout=results.path is None
+    )
+    try:
+        with (
+            failures_end_in_exit(f"detect: {video.name}" if several else "detect"),
+            results.opened(video, plan.params) as (source, write),
+            progress as shown,
+            closing(_records(source, plan, shown, several=several)) as records,
+        ):
             for record in records:
                 write(record)
                 shown.record(record)
                 _note_missing_frames(record)
+    except typer.Exit as failed:
+        return failed.exit_code
+    return 0
 
 
-def _from_server(
-    video: Path, params: DetectParams, *, server: str, retries: int, shown: Progress
+def _records(
+    video: VideoInput, plan: DetectPlan, shown: Progress, *, several: bool
 ) -> Generator[StreamRecord, None, None]:
-    # Detecting locally needs no HTTP; httpx is half of the client's start-up time.
-    from selsa_client.client import Client
-
-    options = cast("DetectOptions", params.model_dump(exclude_defaults=True))
-    with (
-        Client(server, retries=retries) as client,
-        client.detect(video, on_upload=shown.upload, **options) as stream,
-    ):
-        yield from stream.records()
+    found = plan.records(video, shown)
+    return named(found, video.name) if several else found
 
 
-def _local_bundle(*, local: bool, bundle: Path | None) -> Path | None:
-    if local and bundle is None:
-        raise ValueError("--local needs a bundle: --bundle FOLDER")
-    if bundle is not None and not local:
-        raise ValueError("--bundle is for --local; a server has its own")
-    return bundle
-
-
-def _progress(params: DetectParams, *, quiet: bool, to_stdout: bool) -> AbstractContextManager[Progress]:
+def _progress(
+    params: DetectParams, label: str, *, quiet: bool, to_stdout: bool
+) -> AbstractContextManager[Progress]:
     if quiet or not sys.stderr.isatty():
         return no_progress()
-    return terminal_progress(params, show_frames=not (to_stdout and sys.stdout.isatty()))
+    return terminal_progress(params, label, show_frames=not (to_stdout and sys.stdout.isatty()))
 
 
 def _note_missing_frames(record: StreamRecord) -> None:
-    if isinstance(record, SummaryRecord) and not record.complete:
-        sys.stderr.write(f"selsa detect: {record.corrupt} frames could not be decoded and have no record\n")
+    if not isinstance(record, SummaryRecord) or record.complete:
+        return
+    if record.corrupt:
+        _say(f"{record.corrupt} frames could not be decoded and have no record")
+    else:
+        _say("frames came faster than they were detected on; those left out have no record")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"selsa detect: {text}\n")
 
 
 @contextmanager
@@ -115,5 +213,5 @@ def _bad_usage_ends_in_exit() -> Iterator[None]:
         line = str(error)
     else:
         return
-    sys.stderr.write(f"selsa detect: {line}\n")
+    _say(line)
     raise typer.Exit(USAGE)

@@ -26,6 +26,7 @@ _ORDER: Final = (
     "detect",
     "serve",
     "bench",
+    "doctor",
     "pull",
     "import",
     "init",
@@ -33,6 +34,7 @@ _ORDER: Final = (
     "train",
     "evaluate",
     "synthesize",
+    "synthesize-film",
     "check-data",
 )
 

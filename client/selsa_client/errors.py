@@ -1,7 +1,7 @@
 """Errors of the client.
 
     SelsaError
-    ├── InputError              the local file is missing, unreadable or changes while it is sent
+    ├── InputError              the video is missing, unreadable or changes while it is sent
     ├── OutputError             the results cannot be written where they should go
     ├── ServerUnreachableError  no server answers at the address
     ├── ResponseError           the server answered with an error before the first record
@@ -10,7 +10,8 @@
     │   └── ServerFailureError  5xx: the server is at fault
     ├── WireFormatError         the records break the wire format: is that a selsa server?
     ├── IncompleteError         the records stop before their last one
-    └── DetectionFailedError    an `error` record arrived after the records had begun
+    ├── DetectionFailedError    an `error` record arrived after the records had begun
+    └── MissingPackageError     what was asked for needs a package that is not installed
 
 `str(error)` is one sentence for the person who asked. Parameters that are not allowed raise
 `pydantic.ValidationError` (a `ValueError`) before anything is sent.
@@ -23,6 +24,7 @@ __all__ = [
     "DetectionFailedError",
     "IncompleteError",
     "InputError",
+    "MissingPackageError",
     "OutputError",
     "RejectedError",
     "ResponseError",
@@ -38,7 +40,7 @@ class SelsaError(Exception):
 
 
 class InputError(SelsaError):
-    """The local file is missing, unreadable or changes while it is sent."""
+    """The video is missing, unreadable or changes while it is sent."""
 
 
 class OutputError(SelsaError):
@@ -114,3 +116,12 @@ class DetectionFailedError(SelsaError):
         self.title = record.title
         self.detail = record.detail
         self.emitted = record.emitted
+
+
+class MissingPackageError(SelsaError):
+    """What was asked for needs a package that is not installed; the message says how to get it."""
+
+    def __init__(self, what: str, package: str, extra: str | None = None) -> None:
+        install = package if extra is None else f"'selsa[{extra}]'"
+        super().__init__(f"`{what}` needs the package {package}: pip install {install}")
+        self.package = package

@@ -11,6 +11,7 @@ from selsa_client.errors import (
     DetectionFailedError,
     IncompleteError,
     InputError,
+    MissingPackageError,
     OutputError,
     RejectedError,
     SelsaError,
@@ -56,5 +57,7 @@ def _code_of(error: SelsaError) -> int:
             return INPUT if error.status in _INPUT_STATUSES else SERVER
         case IncompleteError():
             return INCOMPLETE
+        case MissingPackageError():
+            return USAGE
         case _:
             return SERVER

@@ -1,20 +1,24 @@
 """Detection without a server, when the server extra is installed on this machine.
 
-The pipeline is found by the entry point `detect` of the group `selsa.local` and known by its shape only.
+The pipeline is found by the entry points `detect` and `stream` of the group `selsa.local` and known by its
+shape only.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Final, Protocol, runtime_checkable
 
 from selsa_client.errors import DetectionFailedError, IncompleteError, InputError
 from selsa_client.extras import MissingExtraError, needs_extra
+from selsa_client.live_protocol import TimedImage
 from selsa_client.records import StreamRecord
 from selsa_server.schema import DetectParams, ErrorRecord, SummaryRecord
+from selsa_server.schema_stream import StreamStart
 
-__all__ = ["GROUP", "DescribedFailure", "LocalRunner", "detect_locally"]
+__all__ = ["GROUP", "DescribedFailure", "LocalRunner", "detect_locally", "stream_locally"]
 
 GROUP: Final = "selsa.local"
 _COMMAND: Final = "detect --local"
@@ -26,8 +30,16 @@ class LocalRunner(Protocol):
     An expected failure raises a `DescribedFailure`, or a `BundleError` when the bundle cannot be used.
     """
 
-    def __call__(self, video: Path, params: DetectParams, *, bundle: Path) -> Iterator[StreamRecord]:
-        """Detect on `video` with the engines of `bundle`."""
+    def __call__(
+        self,
+        video: Path,
+        params: DetectParams,
+        *,
+        bundle: Path | None,
+        say: Callable[[str], None],
+        engines: Mapping[str, str],
+    ) -> Iterator[StreamRecord]:
+        """Detect on `video` with the engines of `bundle`; None: the default, which `say` is told."""
 
 
 @runtime_checkable
@@ -40,8 +52,22 @@ class DescribedFailure(Protocol):
     detail: str
 
 
-def detect_locally(video: Path, params: DetectParams, *, bundle: Path) -> Generator[StreamRecord, None, None]:
+def detect_locally(
+    video: Path,
+    params: DetectParams,
+    *,
+    bundle: Path | None,
+    say: Callable[[str], None],
+    engines: Mapping[str, str] = MappingProxyType({}),
+) -> Generator[StreamRecord, None, None]:
     """The records of a video, from the pipeline on this machine.
+
+    Args:
+        video: the file.
+        params: what is asked for.
+        bundle: the folder with the engines; None: SELSA_BUNDLE, or the packaged default.
+        say: told which bundle it is when none was named.
+        engines: the `provider` and `precision` to run in, where they were named.
 
     Raises:
         MissingExtraError: the pipeline is not installed.
@@ -50,12 +76,37 @@ def detect_locally(video: Path, params: DetectParams, *, bundle: Path) -> Genera
         IncompleteError: the records end without a summary.
     """
     _check_readable(video)
+    yield from _run("detect", lambda runner: runner(video, params, bundle=bundle, say=say, engines=engines))
+
+
+def stream_locally(
+    pieces: Iterable[bytes | TimedImage],
+    start: StreamStart,
+    *,
+    bundle: Path | None,
+    say: Callable[[str], None],
+    engines: Mapping[str, str] = MappingProxyType({}),
+) -> Generator[StreamRecord, None, None]:
+    """The records of a video that is still arriving, from the pipeline on this machine.
+
+    Args:
+        pieces: what arrives; read in a thread.
+        start: what it is and what is asked for.
+        bundle: as of `detect_locally`, like the others.
+
+    Raises:
+        SelsaError: as `detect_locally`, or whatever the pieces raise.
+    """
+    yield from _run("stream", lambda runner: runner(pieces, start, bundle=bundle, say=say, engines=engines))
+
+
+def _run(name: str, begin: Callable[[Any], Iterator[StreamRecord]]) -> Generator[StreamRecord, None, None]:
     emitted = 0
     complete = False
     with needs_extra(_COMMAND, "selsa_server"):
-        runner: LocalRunner = _entry_point().load()
+        runner = _entry_point(name).load()
         try:
-            with closing(_closable(runner(video, params, bundle=bundle))) as records:
+            with closing(_closable(begin(runner))) as records:
                 for record in records:
                     yield record
                     emitted += record.type == "frame"
@@ -69,8 +120,8 @@ def detect_locally(video: Path, params: DetectParams, *, bundle: Path) -> Genera
         raise IncompleteError("The detections are incomplete: the pipeline gave no summary", emitted=emitted)
 
 
-def _entry_point() -> EntryPoint:
-    for point in entry_points(group=GROUP, name="detect"):
+def _entry_point(name: str) -> EntryPoint:
+    for point in entry_points(group=GROUP, name=name):
         return point
     raise MissingExtraError(_COMMAND, "server", "selsa_server")
 

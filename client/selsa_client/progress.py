@@ -8,7 +8,7 @@ from math import ceil
 from typing import Protocol
 
 from selsa_client.records import StreamRecord
-from selsa_server.schema import DetectParams, FrameRecord, VideoRecord
+from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 
 __all__ = ["Progress", "expected_frames", "no_progress", "terminal_progress"]
 
@@ -30,12 +30,12 @@ def no_progress() -> Iterator[Progress]:
 
 
 @contextmanager
-def terminal_progress(params: DetectParams, *, show_frames: bool) -> Iterator[Progress]:
-    """Bars on stderr that go away at the end.
+def terminal_progress(params: DetectParams, label: str, *, show_frames: bool) -> Iterator[Progress]:
+    """Bars on stderr that go away at the end; `label` says of which video, if that is not clear.
 
     `show_frames` is False when the records themselves go to the same terminal: they are progress enough.
     """
-    shown = _TerminalProgress(params, show_frames=show_frames)
+    shown = _TerminalProgress(params, label, show_frames=show_frames)
     try:
         yield shown
     finally:
@@ -51,10 +51,11 @@ class _NoProgress:
 
 
 class _TerminalProgress:
-    def __init__(self, params: DetectParams, *, show_frames: bool) -> None:
+    def __init__(self, params: DetectParams, label: str, *, show_frames: bool) -> None:
         # rich takes longer to import than a short video takes to send; only a terminal needs it.
         from rich import progress as bars
         from rich.console import Console
+        from rich.markup import escape
 
         ends = (bars.TextColumn("{task.description}"), bars.BarColumn())
         console = Console(stderr=True)
@@ -74,8 +75,10 @@ class _TerminalProgress:
             console=console,
             transient=True,
         )
-        self._upload = self._sending.add_task("sending", total=None)
-        self._frames = self._detecting.add_task("detecting", total=None, rate="")
+        # A name may hold what rich takes for markup.
+        self._label = f"{escape(label)}: " if label else ""
+        self._upload = self._sending.add_task(f"{self._label}sending", total=None)
+        self._frames = self._detecting.add_task(f"{self._label}detecting", total=None, rate="")
         self._params = params
         self._show_frames = show_frames
         self._emitted = 0
@@ -83,21 +86,26 @@ class _TerminalProgress:
 
     def upload(self, sent: int, total: int | None) -> None:
         description = "waiting for the server" if sent == total else "sending"
+        # A terminal shows one of them at a time; what broke half way is sent again, as a job.
+        self._detecting.stop()
         self._sending.start()
-        self._sending.update(self._upload, completed=sent, total=total, description=description)
+        self._sending.update(
+            self._upload, completed=sent, total=total, description=f"{self._label}{description}"
+        )
 
     def record(self, record: StreamRecord) -> None:
+        self._sending.stop()
         match record:
             case VideoRecord():
-                self._sending.stop()
                 self._began = time.monotonic()
-                if self._show_frames:
-                    self._detecting.start()
-                    self._detecting.reset(self._frames, total=expected_frames(record, self._params), rate="")
+                total = expected_frames(record, self._params)
+                self._detecting.reset(self._frames, total=total, rate="", start=self._show_frames)
             case FrameRecord():
                 self._emitted += 1
                 rate = self._emitted / max(time.monotonic() - self._began, 1e-9)
                 self._detecting.update(self._frames, advance=1, rate=f"{rate:.1f} frames/s")
+        if self._show_frames and not isinstance(record, SummaryRecord):
+            self._detecting.start()
 
     def stop(self) -> None:
         self._sending.stop()

@@ -1,11 +1,10 @@
-"""What is said over HTTP, without a transport: requests as data, answers as errors, when to ask again.
+"""What is said over HTTP, without a transport: parameters as a query, answers as errors.
 
-Both clients stand on this module and on `records`; neither module reads or writes a socket.
+All clients stand on this module and on `records`; neither module reads or writes a socket.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -15,16 +14,18 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from selsa_client.errors import BusyError, RejectedError, ResponseError, ServerFailureError
-from selsa_server.schema import NDJSON, PROBLEM_JSON, DetectParams, Problem
+from selsa_server.schema import NDJSON, PROBLEM_JSON, DetectParams, ErrorRecord, Problem
 
 __all__ = [
     "DEFAULT_SERVER",
     "ERROR_BODY_LIMIT",
+    "RECORDS",
+    "VIDEO",
     "DetectOptions",
-    "RetryPolicy",
+    "check_api_key",
     "check_server",
-    "detect_headers",
     "detect_query",
+    "error_from_record",
     "error_from_response",
     "is_record_stream",
 ]
@@ -33,6 +34,10 @@ DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 
 # A problem document has some hundred bytes; a proxy's error page some thousand. More is not read.
 ERROR_BODY_LIMIT: Final = 65_536
+
+# Headers of a request for records, and of one that carries a video.
+RECORDS: Final = {"Accept": f"{NDJSON}, {PROBLEM_JSON}"}
+VIDEO: Final = {"Content-Type": "application/octet-stream"}
 
 _SNIPPET: Final = 200
 
@@ -78,16 +83,21 @@ def detect_query(params: DetectParams) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def detect_headers(length: int | None, agent: str) -> dict[str, str]:
-    """The headers of `POST /detect` for a body of `length` bytes; None when that is not known before."""
-    headers = {
-        "Accept": f"{NDJSON}, {PROBLEM_JSON}",
-        "Content-Type": "application/octet-stream",
-        "User-Agent": agent,
-    }
-    if length is not None:
-        headers["Content-Length"] = str(length)
-    return headers
+def check_api_key(key: str) -> str:
+    """An API key, as given.
+
+    Raises:
+        ValueError: it cannot stand in a header.
+    """
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ValueError("an API key has printable ASCII characters only, and at least one")
+    return key
+
+
+def error_from_record(record: ErrorRecord) -> ResponseError:
+    """The error that an `error` record in place of the first record stands for."""
+    kind = _error_class(record.status)
+    return kind(status=record.status, code=record.code, title=record.title, detail=record.detail)
 
 
 def is_record_stream(status: int, headers: Mapping[str, str]) -> bool:
@@ -123,28 +133,6 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes) ->
         request_id=problem.request_id or headers.get("x-request-id"),
         retry_after=retry_after,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """When a busy server is asked again: at the time it names, else after 1, 2, 4, ... seconds."""
-
-    retries: int = 0
-    longest_wait: float = 60.0
-
-    def delay(self, attempt: int, error: BusyError, *, jitter: float) -> float | None:
-        """Seconds to wait after the 0-based `attempt`; None: give up.
-
-        `jitter` in [0, 1) adds up to a quarter, so that clients turned away together do not come back
-        together. It only ever adds: asking earlier than Retry-After says is asking to be refused again.
-        """
-        if attempt >= self.retries:
-            return None
-        told = error.retry_after
-        wait = float(2 ** min(attempt, 16)) if told is None else told
-        if told is not None and told > self.longest_wait:
-            return None
-        return min(wait, self.longest_wait) * (1 + jitter / 4)
 
 
 def _error_class(status: int) -> type[ResponseError]:

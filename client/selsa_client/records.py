@@ -1,12 +1,13 @@
 """From bytes to records, without a transport: lines of bounded length, and their order checked."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from selsa_client.errors import DetectionFailedError, IncompleteError, WireFormatError
-from selsa_server.schema import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord, parse_record
+from selsa_client.frames import Frame
+from selsa_server.schema import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 
 __all__ = ["LINE_LIMIT", "LineSplitter", "RecordReader", "StreamRecord"]
 
@@ -15,16 +16,22 @@ StreamRecord = VideoRecord | FrameRecord | SummaryRecord
 # A frame of 4096 detections is under 1 MiB.
 LINE_LIMIT: Final = 8 * 1024 * 1024
 
+# As the schema's, but for frames that have methods.
+_RECORD: Final[TypeAdapter[Any]] = TypeAdapter(
+    Annotated[VideoRecord | Frame | SummaryRecord | ErrorRecord, Field(discriminator="type")]
+)
+
 
 class LineSplitter:
     """Splits bytes that arrive in any pieces into lines; holds one unfinished line at most."""
 
-    def __init__(self, limit: int = LINE_LIMIT) -> None:
+    def __init__(self, limit: int = LINE_LIMIT, *, keep_empty: bool = False) -> None:
         self._limit = limit
+        self._keep_empty = keep_empty
         self._partial = bytearray()
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The lines that `chunk` completes, without their ends; empty lines are left out.
+        """The lines that `chunk` completes, without their ends; empty lines are left out, unless kept.
 
         Raises:
             WireFormatError: a line is longer than the limit.
@@ -34,13 +41,17 @@ class LineSplitter:
             self._append(piece)
             line = bytes(self._partial)
             self._partial.clear()
-            if line.strip():
+            if self._keep_empty or line.strip():
                 yield line
         self._append(rest)
 
     def rest(self) -> bytes:
         """The line that the end of the bytes cut off; empty when they end with a line's end."""
         return bytes(self._partial)
+
+    def forget(self) -> None:
+        """Drop the unfinished line: the bytes go on elsewhere, with a whole one."""
+        self._partial.clear()
 
     def _append(self, piece: bytes) -> None:
         if len(self._partial) + len(piece) > self._limit:
@@ -49,13 +60,23 @@ class LineSplitter:
 
 
 class RecordReader:
-    """Checks the order of records: one `video`, the frames, then one `summary` or `error` and no more."""
+    """Checks the order of records: one `video`, the frames, then one `summary` or `error` and no more.
 
-    def __init__(self, line_limit: int = LINE_LIMIT) -> None:
+    Attributes:
+        received: records so far, those before `after` included.
+        emitted: frame records among them.
+    """
+
+    def __init__(self, line_limit: int = LINE_LIMIT, *, after: int = 0) -> None:
         self._lines = LineSplitter(line_limit)
         self.video: VideoRecord | None = None
         self.summary: SummaryRecord | None = None
-        self.emitted = 0
+        self.received = after
+        self.emitted = max(0, after - 1)
+
+    def cut(self) -> None:
+        """The connection broke; the records go on after the `received` ones on another."""
+        self._lines.forget()
 
     def feed(self, chunk: bytes) -> Iterator[StreamRecord]:
         """The records that `chunk` completes.
@@ -97,8 +118,8 @@ class RecordReader:
             raise WireFormatError(f"A {record.type} record follows the summary, which must be the last")
         if isinstance(record, ErrorRecord):
             raise DetectionFailedError(record)
-        if (self.video is None) != isinstance(record, VideoRecord):
-            problem = "stands before the video record" if self.video is None else "arrived twice"
+        if (self.received == 0) != isinstance(record, VideoRecord):
+            problem = "stands before the video record" if self.received == 0 else "arrived twice"
             raise WireFormatError(f"A {record.type} record {problem}")
         match record:
             case VideoRecord():
@@ -109,12 +130,14 @@ class RecordReader:
                 if record.emitted != self.emitted:
                     raise self.incomplete(f"the summary counts {record.emitted} frame records")
                 self.summary = record
+        self.received += 1
         return record
 
 
 def _parse(line: bytes) -> StreamRecord | ErrorRecord:
     try:
-        return parse_record(line)
+        record: StreamRecord | ErrorRecord = _RECORD.validate_json(line)
     except ValidationError as error:
         start = line[:80].decode("utf-8", errors="replace")
         raise WireFormatError(f"A line of the answer is no record: {start!r}") from error
+    return record

@@ -4,9 +4,9 @@ import io
 import os
 import stat
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import anyio.to_thread
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CHUNK",
     "AsyncVideoSource",
+    "OpenableVideo",
+    "OpenedVideo",
     "Upload",
     "UploadProgress",
     "UploadSource",
@@ -27,7 +29,32 @@ __all__ = [
 # Bytes per read: large enough that Python's share of a gigabyte is small, small enough for a smooth bar.
 CHUNK: Final = 256 * 1024
 
-VideoSource = str | os.PathLike[str] | bytes | IO[bytes] | Iterable[bytes]
+
+class OpenedVideo(Protocol):
+    """A video that is being read. `length` is in bytes, None when that is not known before the end."""
+
+    @property
+    def length(self) -> int | None: ...  # noqa: D102 - see the class
+
+    def read(self, size: int, /) -> bytes:
+        """Between one byte and `size`; empty at the end."""
+        ...
+
+
+@runtime_checkable
+class OpenableVideo(Protocol):
+    """A video that is somewhere else and is opened anew for each attempt, such as a `WebVideo`."""
+
+    def opened(self) -> AbstractContextManager[OpenedVideo]:
+        """The video from its beginning.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+        ...
+
+
+VideoSource = str | os.PathLike[str] | bytes | IO[bytes] | OpenableVideo | Iterable[bytes]
 AsyncVideoSource = VideoSource | AsyncIterable[bytes]
 
 # Called with (bytes sent, bytes in all or None) after each chunk has left.
@@ -96,8 +123,15 @@ class UploadSource:
         self._source = source
         self._progress = progress
         self._start = _position(source)
-        # Whether a second attempt sends the same bytes.
-        self.repeatable = isinstance(source, str | bytes | os.PathLike) or self._start is not None
+        self._sent: tuple[int, int] | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a second attempt sends the same bytes."""
+        if isinstance(self._source, str | os.PathLike):
+            # A name may be a pipe's, as in `selsa detect <(...)`: what has been read of it is gone.
+            return Path(self._source).is_file()
+        return isinstance(self._source, bytes | OpenableVideo) or self._start is not None
 
     @contextmanager
     def attempt(self) -> Iterator[Upload]:
@@ -112,7 +146,11 @@ class UploadSource:
                 yield Upload(io.BytesIO(source).read, length=len(source), progress=self._progress)
             elif isinstance(source, str | os.PathLike):
                 file = stack.enter_context(_open(Path(source)))
+                self._check_unchanged(file, source)
                 yield Upload(file.read, length=_file_length(file), progress=self._progress)
+            elif isinstance(source, OpenableVideo):
+                video = stack.enter_context(source.opened())
+                yield Upload(video.read, length=video.length, progress=self._progress)
             elif _is_file(source):
                 yield Upload(source.read, length=self._rewind(source), progress=self._progress)
             elif isinstance(source, AsyncIterable):
@@ -121,6 +159,14 @@ class UploadSource:
             else:
                 pieces = (piece for piece in source if piece)
                 yield Upload(lambda _: next(pieces, b""), length=None, progress=self._progress)
+
+    def _check_unchanged(self, file: IO[bytes], path: str | os.PathLike[str]) -> None:
+        """A second attempt may go on behind records of the first, so it has to be the same video."""
+        status = os.fstat(file.fileno())
+        now = (status.st_size, status.st_mtime_ns)
+        if self._sent not in (None, now):
+            raise InputError(f"The video {os.fspath(path)} changed while it was being sent")
+        self._sent = now
 
     def _rewind(self, file: IO[bytes]) -> int | None:
         """Back to where the caller's file stood; bytes from there to its end, None when it cannot seek."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 VIDEO: dict[str, Any] = {
     "type": "video",
@@ -169,6 +170,12 @@ class StubServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_log() -> None:
+    """The log of a server in this process is dropped: stdout is the command's."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 
 @pytest.fixture(scope="session")

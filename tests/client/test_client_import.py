@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 
@@ -17,6 +18,8 @@ HEAVY = [
     "orjson",
     "onnx",
     "timm",
+    "supervision",
+    "websockets",
 ]
 
 COMMAND = """
@@ -48,9 +51,11 @@ def test_nothing_heavy_is_imported(statement):
     assert run(code).split() == []
 
 
+@pytest.mark.alone
 def test_importing_takes_less_than_400_ms():
+    # Of the processor, which is all that an import needs: other work on the machine does not count.
     code = "import time; t = time.process_time(); import selsa_client; print(time.process_time() - t)"
-    assert min(float(run(code)) for _ in range(3)) < 0.4
+    assert median(float(run(code)) for _ in range(7)) < 0.4
 
 
 def test_the_help_page_imports_no_command():

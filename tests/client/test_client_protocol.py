@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selsa_client.errors import BusyError, RejectedError, ResponseError, ServerFailureError
+from selsa_client.patience import RetryPolicy
 from selsa_client.protocol import (
     DetectOptions,
-    RetryPolicy,
+    check_api_key,
     check_server,
-    detect_headers,
     detect_query,
     error_from_response,
     is_record_stream,
@@ -61,10 +61,10 @@ def test_typed_options_are_the_fields_of_the_parameters():
     assert list(get_type_hints(DetectOptions)) == list(DetectParams.model_fields)
 
 
-def test_content_length_is_sent_when_known():
-    assert detect_headers(0, "selsa/1")["Content-Length"] == "0"
-    assert "Content-Length" not in detect_headers(None, "selsa/1")
-    assert detect_headers(None, "selsa/1")["Accept"].startswith("application/x-ndjson")
+@pytest.mark.parametrize("key", ["", "two words", "line\n", "schlüssel"])
+def test_a_key_that_no_header_can_carry_is_refused(key):
+    with pytest.raises(ValueError, match="printable"):
+        check_api_key(key)
 
 
 @pytest.mark.parametrize("status", [each.value for each in HTTPStatus if each >= 300] + [299, 499, 599])

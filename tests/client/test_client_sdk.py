@@ -1,11 +1,11 @@
 """Client and AsyncClient do the same, on a transport in the network's place."""
 
-import asyncio
 import inspect
 import io
 
 import httpx
 import pytest
+from driven_clients import NDJSON, Async, Plain, handler_of
 from pydantic import ValidationError
 
 from selsa_client import (
@@ -21,78 +21,16 @@ from selsa_client import (
     ServerUnreachableError,
     WireFormatError,
 )
+from selsa_client.jobs import AsyncJobs, Jobs
+from selsa_client.live import LiveStream
+from selsa_client.live_async import AsyncLiveStream
+from selsa_client.models import AsyncModels, Models
 from selsa_client.stream import AsyncDetectionStream, DetectionStream
-
-NDJSON = {"Content-Type": "application/x-ndjson"}
-
-
-class Plain:
-    """Drives `Client`."""
-
-    def __init__(self, handler, **settings):
-        self.client = Client("http://server", transport=httpx.MockTransport(handler), **settings)
-
-    def collect(self, source, **options):
-        return self.client.detect(source, **options).collect()
-
-    def frames(self, source):
-        return list(self.client.detect(source))
-
-    def call(self, name):
-        return getattr(self.client, name)()
-
-
-class Async:
-    """Drives `AsyncClient`, with the same results."""
-
-    def __init__(self, handler, **settings):
-        self.client = AsyncClient("http://server", transport=httpx.MockTransport(handler), **settings)
-
-    def collect(self, source, **options):
-        return asyncio.run(self.client.detect(source, **options).collect())
-
-    def frames(self, source):
-        async def read():
-            return [frame async for frame in self.client.detect(source)]
-
-        return asyncio.run(read())
-
-    def call(self, name):
-        return asyncio.run(getattr(self.client, name)())
 
 
 @pytest.fixture(params=[Plain, Async])
 def client_on(request):
     return request.param
-
-
-def handler_of(answers, seen=None):
-    """An httpx handler that gives the answers one after the other and notes what it was asked."""
-    answers = iter(answers)
-
-    async def handle(request):
-        body = await request.aread()
-        if seen is not None:
-            seen.append((request, body))
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def handle_plain(request):
-        body = request.read()
-        if seen is not None:
-            seen.append((request, body))
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    class Both:
-        def __call__(self, request):
-            return (handle_plain if isinstance(request.stream, httpx.SyncByteStream) else handle)(request)
-
-    return Both()
 
 
 def test_a_loop_gives_the_frames_in_order(client_on, samples, clip):
@@ -239,7 +177,13 @@ def test_the_video_is_known_once_open_and_the_summary_at_the_end(samples, clip):
 
 
 def test_the_asynchronous_client_mirrors_the_plain_one():
-    for plain, mirror in ((Client, AsyncClient), (DetectionStream, AsyncDetectionStream)):
+    for plain, mirror in (
+        (Client, AsyncClient),
+        (DetectionStream, AsyncDetectionStream),
+        (LiveStream, AsyncLiveStream),
+        (Jobs, AsyncJobs),
+        (Models, AsyncModels),
+    ):
         names = {name for name in dir(plain) if not name.startswith("_")}
         assert names == {name for name in dir(mirror) if not name.startswith("_")}
         for name in names:

@@ -109,7 +109,7 @@ class DetectError(Exception):
     def __init__(self, status):
         self.status, self.detail = status, "Send the whole file."
 
-def detect(video, params, *, bundle):
+def detect(video, params, *, bundle, say, engines):
     records = [json.loads(line) for line in video.read_text().splitlines()]
     yield VideoRecord.model_validate(records[0])
     yield FrameRecord.model_validate(records[1] | {"index": params.stride})

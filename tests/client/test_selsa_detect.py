@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from selsa_client.formats import FORMATS
 from selsa_client.options import option_name
-from selsa_client.output import FORMATS
 from selsa_server.schema import DetectionDocument, DetectParams
 
 SELSA = [sys.executable, "-c", "from selsa_client.cli import main; main()"]
@@ -74,9 +74,8 @@ def test_the_help_page_names_every_parameter_with_its_description(clip):
         (["--score-threshold", "nan"], ["--score-threshold", "'nan'"]),
         (["--start", "2", "--end", "1"], ["--start", "--end", "greater"]),
         (["--server", "nowhere"], ["'nowhere'", "http://"]),
-        (["--local"], ["--bundle"]),
         (["--bundle", "b"], ["--local"]),
-        (["-o", "result.txt"], ["result.txt", *FORMATS]),
+        (["-o", "result.xml"], ["result.xml", *(end for ends in FORMATS.values() for end in ends)]),
         (["-o", "no/such/folder/result.json"], ["does not exist"]),
     ],
 )

@@ -1,0 +1,82 @@
+"""Chromium without a window, and a page in it whose mistakes are noted."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+__all__ = ["WatchedPage", "browsing", "opened"]
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE = 20_000  # milliseconds
+# Chromium notes every refusal as an error of the console; those that a test asks for are no mistakes.
+REFUSED = re.compile(r"Failed to load resource: (the server responded with a status of \d+|net::ERR_FAILED)")
+
+
+class WatchedPage:
+    """A page and what it wrote to its console as an error.
+
+    Attributes:
+        page: to be driven.
+        mistakes: errors of the console and exceptions that nobody caught.
+        elsewhere: addresses outside the server that were asked for.
+    """
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.mistakes: list[str] = []
+        self.elsewhere: list[str] = []
+        here = (address, address.replace("http", "ws"), f"blob:{address}")
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.mistakes.append(str(error)))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(here) else self.elsewhere.append(request.url),
+        )
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not REFUSED.match(message.text):
+            self.mistakes.append(message.text)
+
+
+@contextmanager
+def browsing(*arguments: str) -> Iterator[Browser]:
+    """A browser, or a skip that says why there is none."""
+    executable = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if executable is None:
+        pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is installed, so the page is not tested")
+    expect.set_options(timeout=PATIENCE)
+    # Its sandbox does not work for root, as which containers run.
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=[*root, "--disable-dev-shm-usage", *arguments]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, address: str, script: str = "", **options: Any) -> Iterator[Page]:
+    """The page of the server at an address; at the end it must have made no mistake and asked nobody else.
+
+    `script` runs in it before its own.
+    """
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+    context.set_default_timeout(PATIENCE)
+    try:
+        watched = WatchedPage(context.new_page(), address)
+        watched.page.add_init_script(script)
+        watched.page.goto(address)
+        yield watched.page
+        assert watched.mistakes == [], watched.mistakes
+        assert watched.elsewhere == [], watched.elsewhere
+    finally:
+        context.close()

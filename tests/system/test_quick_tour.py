@@ -1,0 +1,88 @@
+"""docs/quick-tour.md is true: its lines run one after the other in one shell, and give what it says."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "quick-tour.md"
+END = "-- that was line"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="curl or bash is missing"),
+]
+
+
+def lines(page: str) -> list[tuple[str, list[str]]]:
+    """Each command of the page with the lines that it is to print."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SELSA_")}
+    return {
+        **own,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PORT": port,
+        "SELSA_SERVER": f"http://127.0.0.1:{port}",
+    }
+
+
+@pytest.fixture
+def shell(tmp_path: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    # A session of its own, so that nothing that was started outlives the test.
+    with subprocess.Popen(
+        ["bash"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(tmp_path / "errors.txt").open("w"),
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_every_line_of_the_tour_works(
+    shell: "subprocess.Popen[str]", environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    for number, (command, wanted) in enumerate(lines(PAGE.read_text(encoding="utf-8"))):
+        typed = command.replace("8000", environment["PORT"])
+        shell.stdin.write(f'{typed}\nprintf "\\n%s\\n" "{END} {number}: $?"\n')
+        shell.stdin.flush()
+        printed = []
+        for line in shell.stdout:
+            if line.startswith(f"{END} {number}:"):
+                break
+            printed.append(line.rstrip("\n"))
+        said = f"{command}\n{printed}\n{(tmp_path / 'errors.txt').read_text()}"
+        assert line.rstrip().endswith(": 0"), said
+        shown = [text for text in printed if text]
+        assert len(shown) >= len(wanted), said
+        for text, pattern in zip(shown, wanted, strict=False):
+            assert re.fullmatch(re.escape(pattern).replace("…", ".*"), text), said
