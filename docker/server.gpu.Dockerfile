@@ -1,0 +1,93 @@
+# The server on NVIDIA GPUs: ONNX Runtime with CUDA, and TensorRT, on a CUDA 13 runtime.
+#
+#   docker build -f docker/server.gpu.Dockerfile -t selsa-server:gpu .
+#   docker run --rm --gpus all --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 selsa-server:gpu
+#
+# BASE is any Debian or Ubuntu with Python 3.11 or newer among its packages; with CUDA and cuDNN where it is to run.
+ARG BASE=nvidia/cuda:13.0.2-cudnn-runtime-ubuntu24.04
+
+FROM python:3.11-slim AS wheel
+COPY docker/locks/build.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /build \
+    && /build/bin/pip install --disable-pip-version-check --require-hashes --only-binary=:all: -r /locks/build.txt
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY client client
+COPY export export
+COPY server server
+COPY training training
+RUN /build/bin/python -m hatchling build -t wheel -d /wheel
+
+FROM ${BASE} AS python
+RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
+
+FROM python AS installed
+RUN apt-get update && apt-get install -y --no-install-recommends binutils python3-pip && rm -rf /var/lib/apt/lists/*
+COPY docker/locks/server-gpu.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv --without-pip /opt/selsa \
+    && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
+        --require-hashes --only-binary=:all: -r /locks/server-gpu.txt
+# TensorRT's libraries are in NVIDIA's own index alone, as the version of the bindings that are locked but without
+# a hash of ours. TENSORRT=no leaves them out: the image then runs on CUDA only.
+ARG TENSORRT=yes
+ARG TENSORRT_INDEX=https://pypi.nvidia.com
+RUN --mount=type=cache,target=/root/.cache/pip \
+    case "${TENSORRT}" in \
+        no) exit 0 ;; \
+        yes) ;; \
+        *) echo "TENSORRT is '${TENSORRT}'; allowed are yes and no"; exit 1 ;; \
+    esac \
+    && version=$(sed -n 's/^tensorrt-cu13-bindings==\([0-9.]*\).*/\1/p' /locks/server-gpu.txt) \
+    && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
+        --no-deps --extra-index-url "${TENSORRT_INDEX}" "tensorrt-cu13-libs==${version}" "tensorrt-cu13==${version}" \
+    # What builds engines for Windows.
+    && find /opt/selsa -name 'libnvinfer_builder_resource_win*' -delete
+COPY docker/trim.sh /build/
+RUN sh /build/trim.sh /opt/selsa/lib/python3*/site-packages
+COPY --from=wheel /wheel /wheel
+RUN python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
+        --no-index --no-deps /wheel/*.whl
+COPY docker/ready.py docker/warm.py /build/
+RUN ORT_DISABLE_TELEMETRY=1 /opt/selsa/bin/python /build/warm.py
+
+FROM python
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="selsa server (GPU)" \
+      org.opencontainers.image.description="Whole-sequence video object detection over HTTP, on NVIDIA GPUs" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The number is fixed, so that whoever owns files outside the container can name it.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin selsa \
+    && install -d -o selsa -g selsa -m 0750 /var/lib/selsa/models /var/lib/selsa/spool \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+COPY --from=installed /opt/selsa /opt/selsa
+COPY docker/ready.py /opt/selsa/ready.py
+
+# ONNX Runtime would tell its makers of every model that it loads. Its own TensorRT provider, for bundles without
+# native graphs, keeps what it compiled too.
+ENV LANG=C.UTF-8 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
+    NVIDIA_VISIBLE_DEVICES=all \
+    ORT_DISABLE_TELEMETRY=1 \
+    ORT_TENSORRT_CACHE_PATH=/var/lib/selsa/models/engines \
+    ORT_TENSORRT_ENGINE_CACHE_ENABLE=1 \
+    PATH=/opt/selsa/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    SELSA_ENGINE_CACHE=/var/lib/selsa/models/engines \
+    SELSA_HOST=0.0.0.0 \
+    SELSA_JOBS_DIR=/var/lib/selsa/spool/jobs \
+    SELSA_SPOOL_DIR=/var/lib/selsa/spool
+# Bundles and compiled engines; uploads and jobs. Nothing else is written but in /tmp.
+VOLUME ["/var/lib/selsa/models", "/var/lib/selsa/spool"]
+USER 10001:10001
+EXPOSE 8000
+# The first start builds engines, for which a large model takes many minutes.
+HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=30m --start-interval=2s \
+    CMD ["python", "-I", "-S", "/opt/selsa/ready.py"]
+ENTRYPOINT ["selsa"]
+CMD ["serve"]
