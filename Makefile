@@ -2,44 +2,110 @@
 #
 #   make demo    server up, a real mp4 streamed through the client, detections printed, server down
 #   make test    format, lint, types, import contracts and all tests
+#   make train-default   synthetic data, training, export and evaluation of the packaged default bundle
+#   make page    builds the page that the server has at / (needs Node 20.19 or newer)
+#   make lock    locks what the images are made of, with hashes; MAKE_LOCK=--upgrade takes newer versions
+#   make compose-test    the CPU image and compose profile for real, in a Docker engine; not part of `make test`
+#   make release wheel and sdist in dist/, checked in empty environments, with SBOM and licences
 #
-# make demo VIDEO=my.mp4 takes another video, PORT=8123 another port.
+# make demo VIDEO=my.mp4 takes another video than the packaged one, BUNDLE=folder another bundle, PORT=8123
+# another port.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORK := work
 PORT ?= 8765
-VIDEO ?= $(WORK)/sample.mp4
-SOURCES := training export server client tests
+VIDEO ?=
+BUNDLE ?=
+SOURCES := training export server client tests docs docker
 
-.PHONY: demo test format lint types contracts tests clean
+.PHONY: demo train-default page screenshot lock compose-test release test format lint types contracts tests clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "selsa needs Python 3.11 or newer; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	touch $@
 
 # The main job ---------------------------------------------------------------------------------------------
 
-$(WORK)/demo.bundle/manifest.json: | $(VENV)/.installed
-	mkdir -p $(WORK)
-	$(BIN)/selsa init r18-dc5 --seed 1 --overwrite -o $(WORK)/demo.checkpoint
-	$(BIN)/selsa export $(WORK)/demo.checkpoint --overwrite -o $(WORK)/demo.bundle
+demo: $(VENV)/.installed $(VIDEO)
+	PATH="$(abspath $(BIN)):$$PATH" sh docs/demo.sh "$(PORT)" "$(VIDEO)" "$(BUNDLE)"
 
-$(WORK)/sample.mp4: | $(VENV)/.installed
-	mkdir -p $(WORK)
-	$(BIN)/python -m selsa_server.sample_video $@
+# The packaged default bundle, by one process per core of two. `make train-default` goes on where it was cut
+# off; SEED=1 is another model. On a GPU: selsa train tiny --set batch=8 --set pretraining.batch=128 ...
 
-demo: $(WORK)/demo.bundle/manifest.json $(VIDEO)
-	PATH="$(abspath $(BIN)):$$PATH" sh docs/demo.sh $(WORK)/demo.bundle $(VIDEO) $(PORT)
+SEED ?= 0
+SYNTHETIC := $(WORK)/synthetic
+RUN := $(WORK)/runs/tiny-$(SEED)
+DEFAULT := server/selsa_bundle/default
+RECORD := docs/default-model
+
+$(SYNTHETIC)/synthesis.json: | $(VENV)/.installed
+	$(BIN)/selsa synthesize $(SYNTHETIC) --seed 0
+
+train-default: $(SYNTHETIC)/synthesis.json
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 --no-python $(BIN)/selsa train tiny \
+		--data $(SYNTHETIC) -o $(RUN) --seed $(SEED) --amp auto --threads 1 --workers 1 --resume
+	$(BIN)/selsa synthesize-film server/selsa_bundle/sample.mp4 --number 100004 --overwrite
+	$(BIN)/selsa export $(RUN)/checkpoint -o $(DEFAULT) --frames server/selsa_bundle/sample.mp4 --native none --overwrite
+	$(BIN)/selsa evaluate $(DEFAULT) --data $(SYNTHETIC) --write-report
+	$(BIN)/selsa evaluate $(RUN) --data $(SYNTHETIC) --json $(RECORD)/checkpoint.json \
+		--curve reference_frames --curve proposals --plot $(RECORD)/curves.png
+	cp $(RUN)/log.jsonl $(RUN)/recipe.json $(SYNTHETIC)/synthesis.json $(RECORD)/
+
+# The page at / of the server ------------------------------------------------------------------------------
+
+PAGE := server/page
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
+	cd $(PAGE) && npm ci --no-audit --no-fund
+
+page: $(PAGE)/node_modules/.package-lock.json
+	cd $(PAGE) && npm run build
+
+screenshot: $(VENV)/.installed
+	SELSA_SCREENSHOT=$(abspath docs/page.png) $(BIN)/pytest tests/page/test_page_video.py -k documentation
+
+# Images and releases --------------------------------------------------------------------------------------
+
+RELEASE_VENV := $(WORK)/release/venv
+RELEASE_BIN := $(RELEASE_VENV)/bin
+# The extras of gigabytes are checked with what is installed here already. RELEASE='--final' for the real one.
+RELEASE ?=
+
+$(RELEASE_VENV)/.installed: docker/locks/release.txt
+	$(PYTHON) -m venv $(RELEASE_VENV)
+	$(RELEASE_BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+lock: $(RELEASE_VENV)/.installed
+	MAKE_LOCK="$(MAKE_LOCK)" sh docker/lock.sh $(RELEASE_BIN)/uv
+
+compose-test: $(VENV)/.installed
+	$(BIN)/python -u tests/docker/compose_run.py
+
+release: $(RELEASE_VENV)/.installed $(VENV)/.installed
+	$(RELEASE_BIN)/python -u tests/release/release.py \
+		--reuse training=$(abspath $(BIN)/python) --reuse export=$(abspath $(BIN)/python) $(RELEASE)
 
 # The checks, the same here and in CI ----------------------------------------------------------------------
 
-test: format lint types contracts tests
+test: format lint contracts types-and-tests
+
+# Types take minutes and need one core at the most, so they are looked at while the tests run. What is said of
+# them comes at the end, and either failing fails.
+types-and-tests: $(VENV)/.installed
+	@mkdir -p $(WORK)
+	@$(BIN)/mypy > $(WORK)/types.txt 2>&1 & types=$$!; \
+	failed=0; \
+	$(MAKE) --no-print-directory tests || failed=1; \
+	wait $$types || failed=1; \
+	echo "$(BIN)/mypy"; cat $(WORK)/types.txt; \
+	exit $$failed
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format --check $(SOURCES)
@@ -53,8 +119,13 @@ types: $(VENV)/.installed
 contracts: $(VENV)/.installed
 	$(BIN)/lint-imports
 
+# Several processes share the tests, so torch gets one thread in each. Tests marked `alone` measure time and
+# run after them.
 tests: $(VENV)/.installed
-	$(BIN)/pytest
+	@failed=0; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone' -n logical --maxprocesses 4 --no-loadscope-reorder || failed=1; \
+	$(BIN)/pytest -m alone || failed=1; \
+	exit $$failed
 
 clean:
 	rm -rf $(VENV) $(WORK)

@@ -1,12 +1,18 @@
 #!/bin/sh
 # A server up, a video streamed through the client, its detections printed, the server down.
-# usage: demo.sh BUNDLE VIDEO PORT   (with `selsa` on the PATH)
+# usage: demo.sh PORT [VIDEO [BUNDLE]]   (with `selsa` and its `python` on the PATH)
+# Without VIDEO and BUNDLE, those that come with the package.
 set -eu
-bundle=$1 video=$2 port=$3
+port=$1 video=${2:-} bundle=${3:-}
+here=$(dirname "$0")
 server=http://127.0.0.1:$port
 
-echo "selsa serve --bundle $bundle --port $port"
-selsa serve --bundle "$bundle" --port "$port" --log-level warning &
+if [ -z "$video" ]; then
+    video=$(python -c 'from selsa_bundle.default_bundle import sample_video; print(sample_video())')
+fi
+
+echo "selsa serve${bundle:+ --bundle $bundle} --port $port"
+selsa serve ${bundle:+--bundle "$bundle"} --port "$port" --log-level warning &
 pid=$!
 trap 'kill $pid 2>/dev/null; wait $pid 2>/dev/null || true' EXIT INT TERM
 
@@ -18,6 +24,5 @@ until python -c "import httpx, sys; sys.exit(httpx.get('$server/readyz').status_
     sleep 0.2
 done
 
-echo "selsa detect $video --server $server --score-threshold 0.3 --max-detections 3"
-selsa detect "$video" --server "$server" --score-threshold 0.3 --max-detections 3
-echo "done; the weights of this demo were never trained, so its boxes mean nothing (README: Your own weights)"
+echo "selsa detect $video --server $server --score-threshold 0.3"
+selsa detect "$video" --server "$server" --score-threshold 0.3 | python "$here/readable_records.py"

@@ -1,18 +1,50 @@
-"""Fixtures that every folder of tests may use: real weights and a real bundle, made once."""
+"""Fixtures that every folder of tests may use: real weights and a real bundle, made once.
 
+`make tests` runs the tests in several processes (pytest-xdist); each takes a file at a time, long ones first.
+"""
+
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     # Torch is imported where it is used: most tests do without it.
     from selsa_training.checkpoint import Checkpoint
+
+
+PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    from work_units import WorkUnits
+
+    return WorkUnits(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In parallel the long ones come first, or one process would be at them when the others are done."""
+    if PARALLEL:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """The folder `name`, built by whichever of the processes needs it first; the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if PARALLEL else own
+    folder = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -22,21 +54,41 @@ def r18_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> "Checkpoint":
     from selsa_training.config import CONFIGS
     from selsa_training.untrained import untrained_tensors
 
-    folder = tmp_path_factory.mktemp("r18") / "checkpoint"
-    config = CONFIGS["r18-dc5"]
-    save_checkpoint(folder, config, untrained_tensors(config, 1), "untrained, seed 1")
-    return load_checkpoint(folder)
+    def build(folder: Path) -> None:
+        config = CONFIGS["r18-dc5"]
+        save_checkpoint(folder, config, untrained_tensors(config, 1), "untrained, seed 1")
+
+    return load_checkpoint(built_once(tmp_path_factory, "r18-checkpoint", build))
 
 
 @pytest.fixture(scope="session")
-def r18_bundle(r18_checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFactory) -> Path:
+def r18_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `r18_checkpoint`; its engines were compared with torch when it was written."""
-    from selsa_export.bundle import export_bundle
-    from selsa_export.parity_frames import procedural_frames
 
-    folder = tmp_path_factory.mktemp("bundles") / "r18"
-    export_bundle(r18_checkpoint, folder, procedural_frames(2), "procedural clip")
-    return folder
+    def build(folder: Path) -> None:
+        from selsa_export.bundle import export_bundle
+        from selsa_export.parity_frames import procedural_frames
+
+        # Asked for here, so that torch is imported only where the bundle is made.
+        checkpoint = request.getfixturevalue("r18_checkpoint")
+        export_bundle(checkpoint, folder, procedural_frames(2), "procedural clip")
+
+    return built_once(tmp_path_factory, "r18-bundle", build)
+
+
+@pytest.fixture(scope="session")
+def r18_native_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the graphs that TensorRT engines are built from, in both precisions."""
+
+    def build(folder: Path) -> None:
+        from selsa_export.bundle import export_bundle
+        from selsa_export.parity_frames import procedural_frames
+
+        checkpoint = request.getfixturevalue("r18_checkpoint")
+        frames = procedural_frames(2, height=120, width=160)
+        export_bundle(checkpoint, folder, frames, "procedural clip", natives=("fp32", "fp16"))
+
+    return built_once(tmp_path_factory, "r18-native-bundle", build)
 
 
 @pytest.fixture(scope="session")

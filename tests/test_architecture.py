@@ -27,6 +27,7 @@ VAGUE = {"utils", "util", "misc", "helpers", "common", "tools"}
         ("selsa_server.schema", ["numpy", "fastapi", "httpx"]),
         ("selsa_bundle", ["torch", "onnxruntime"]),
         ("selsa_training.config", ["torch", "onnxruntime"]),
+        ("selsa_training.cli_evaluate", ["torch", "onnxruntime", "numpy", "cv2", "matplotlib"]),
         ("selsa_export.cli", ["torch", "onnx", "onnxscript"]),
     ],
 )
