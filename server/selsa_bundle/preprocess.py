@@ -61,6 +61,12 @@ class Preprocess(BaseModel):
         multiple = self.size_multiple
         return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
+    @property
+    def largest_bytes(self) -> int:
+        """Bytes of the pixels of the largest prepared frame that there can be."""
+        height, width = self.padded_size(min(self.long_side, self.short_side), self.long_side)
+        return height * width * 3
+
     def prepare(self, frame: npt.NDArray[np.uint8]) -> PreparedFrame:
         """Resize and pad one frame.
 

@@ -71,6 +71,11 @@ class Admission:
         return self._running
 
     @property
+    def full(self) -> bool:
+        """Whether whoever asks for a turn has to wait."""
+        return self._running >= self._limits.concurrent
+
+    @property
     def queued_seconds(self) -> float:
         """Video-seconds of work that were let in and are not done."""
         return sum(place.left for place in self._places)

@@ -17,7 +17,9 @@ from selsa_server.admission import Admission, AdmissionLimits
 from selsa_server.api_keys import ApiKeys, read_api_keys
 from selsa_server.bundle_folder import BundleFolder
 from selsa_server.bundle_loading import load_bundle
+from selsa_server.decoder_choice import build_decoders
 from selsa_server.draining import Drain
+from selsa_server.fork_server import ForkServer
 from selsa_server.jobs_service import JobsService, build_jobs
 from selsa_server.metrics import Metrics
 from selsa_server.model_loading import ModelLoading
@@ -62,6 +64,7 @@ def build_app(
     *,
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
     load: LoadBundle = load_bundle,
+    fork_server: ForkServer | None = None,
 ) -> FastAPI:
     """The application that serves `pipeline`, and `others` by name.
 
@@ -71,6 +74,8 @@ def build_app(
         lifecycle: what is called when, and how it is told to end.
         others: more models, which requests, jobs and streams can name.
         load: how a bundle is loaded that comes while the server runs.
+        fork_server: where decoders come from, if the settings want them apart; None: one that ends with the
+            application.
 
     Raises:
         OSError: the file of API keys cannot be read.
@@ -79,16 +84,17 @@ def build_app(
     """
     page = read_page()
     lifecycle = lifecycle or Lifecycle(drain=Drain(settings.drain_timeout))
-    metrics, readiness = Metrics(), Readiness()
+    metrics, readiness, own_fork_server = Metrics(), Readiness(), ForkServer()
     admission = _admission(settings, lifecycle.drain, metrics)
-    services = Services(settings, pipeline.options, admission, metrics, load)
+    decoders = build_decoders(settings, fork_server or own_fork_server, metrics)
+    services = Services(settings, pipeline.options, admission, metrics, load, decoders)
     default = pipeline.options.model or pipeline.bundle.manifest.name
     parts = _parts({default: pipeline, **others}, services, settings, lifecycle.drain)
     app = FastAPI(
         title="selsa",
         version=version("selsa"),
         summary="SELSA video object detection: a video goes in, per-frame detections come out.",
-        lifespan=_lifespan(parts, readiness, lifecycle),
+        lifespan=_lifespan(parts, readiness, lifecycle, own_fork_server),
     )
     add_problem_handlers(app)
     if settings.api_keys_file is not None:
@@ -161,7 +167,7 @@ def _parts(
 
 
 def _lifespan(
-    parts: _Parts, readiness: Readiness, lifecycle: Lifecycle
+    parts: _Parts, readiness: Readiness, lifecycle: Lifecycle, fork_server: ForkServer
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     def begun() -> None:
         parts.jobs.stop()
@@ -184,6 +190,7 @@ def _lifespan(
                 group.cancel_scope.cancel()
         finally:
             await anyio.to_thread.run_sync(parts.models.close)
+            await anyio.to_thread.run_sync(fork_server.close)
 
     return lifespan
 

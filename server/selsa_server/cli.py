@@ -1,5 +1,6 @@
 """`selsa serve`. Importing this module is light: what is heavy is imported when it is used."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import socket
 
     from selsa_bundle.load import LoadedBundle
+    from selsa_server.fork_server import ForkServer
 
 __all__ = ["serve"]
 
@@ -30,7 +32,18 @@ def serve(**options: Any) -> None:
 
     return_freed_memory()
     settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
-    _run(_load_all(settings), settings)
+    with closing(_fork_server(settings)) as fork_server:
+        _run(_load_all(settings), settings, fork_server)
+
+
+def _fork_server(settings: ServerSettings) -> "ForkServer":
+    """Begun before everything else, since it imports for a while and needs none of it."""
+    from selsa_server.fork_server import ForkServer, can_fork
+
+    fork_server = ForkServer()
+    if settings.confinement != "off" and can_fork():
+        fork_server.start()
+    return fork_server
 
 
 def _refuse(reason: str) -> typer.Exit:
@@ -104,7 +117,22 @@ def _load(folder: Path, settings: ServerSettings) -> "LoadedBundle":
         raise _refuse(" ".join(str(error).split())) from error
 
 
-def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
+def _check_confinement(settings: ServerSettings, fork_server: "ForkServer") -> None:
+    import structlog
+
+    from selsa_server.decoder_choice import unconfined
+
+    if settings.confinement == "off":
+        return
+    missing = unconfined(settings, fork_server)
+    if missing and settings.confinement == "required":
+        parts = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        raise _refuse(f"confinement is required, and decoders cannot be confined here ({parts})")
+    if missing:
+        structlog.get_logger().warning("decoders are not fully confined", missing=missing)
+
+
+def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings, fork_server: "ForkServer") -> None:
     import structlog
 
     from selsa_server.container import VideoLimits
@@ -119,6 +147,7 @@ def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
     for name, bundle in loaded.items():
         info = bundle.engines.info
         log.info("engines", model=name, provider=info.provider, precision=info.precision, why=bundle.why)
+    _check_confinement(settings, fork_server)
     limits = VideoLimits(
         max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
     )
@@ -135,6 +164,7 @@ def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
         listener,
         on_ready=lambda: typer.echo(f"Serving {', '.join(loaded)} at {address}"),
         others=dict(zip(list(loaded)[1:], others, strict=True)),
+        fork_server=fork_server,
     )
 
 

@@ -1,6 +1,6 @@
 """Moving through a video: decoding in order, and jumping to a random access point where that saves work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import av
@@ -24,15 +24,22 @@ class SeekFailedError(Exception):
 
 
 class Cursor:
-    """A position in a video that only moves forward."""
+    """A position in a video that only moves forward; calls `beat` with every packet."""
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, index: VideoIndex, *, tolerant: bool
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        index: VideoIndex,
+        *,
+        tolerant: bool,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._container = container
         self._stream = stream
         self._index = index
         self._tolerant = tolerant
+        self._beat = beat
         self._fed = -1  # highest position whose packet the decoder was given
         self._next = 0  # position of the frame that must come next
         self._held: tuple[int, VideoFrame] | None = None
@@ -106,6 +113,7 @@ class Cursor:
         waiting = start is not None
         try:
             for packet in self._container.demux(self._stream):
+                self._beat()
                 if packet.size == 0:
                     continue
                 if waiting and start is not None:

@@ -5,7 +5,7 @@ was decoded and what is wanted next. A frame after a jump is bit for bit the one
 frames shown before the random access point (the leading pictures of an open GOP) are never taken from there.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,13 @@ class CorruptFrame:
 
 
 def decode_frames(
-    path: Path, index: VideoIndex, wanted: Sequence[int] | range, *, tolerant: bool, threads: int = 1
+    path: Path,
+    index: VideoIndex,
+    wanted: Sequence[int] | range,
+    *,
+    tolerant: bool,
+    threads: int = 1,
+    beat: Callable[[], None] = lambda: None,
 ) -> Generator[DecodedFrame | CorruptFrame, None, None]:
     """Decode the frames `wanted`, one item for each, in order.
 
@@ -58,6 +64,7 @@ def decode_frames(
         wanted: source indices, strictly ascending.
         tolerant: give a `CorruptFrame` for what does not decode instead of an error.
         threads: of the decoder. One: measured on 2 cores, a frame costs 2 % of what the engines take.
+        beat: called with every packet, as a sign of progress.
 
     Raises:
         VideoError: strict only. The file is cut off, or a frame is damaged or missing on the way.
@@ -72,7 +79,14 @@ def decode_frames(
     while done < len(wanted):
         try:
             for item in _walk(
-                path, index, wanted[done:], picture, tolerant=tolerant, threads=threads, may_seek=may_seek
+                path,
+                index,
+                wanted[done:],
+                picture,
+                tolerant=tolerant,
+                threads=threads,
+                may_seek=may_seek,
+                beat=beat,
             ):
                 done += 1
                 yield item
@@ -89,11 +103,12 @@ def _walk(
     tolerant: bool,
     threads: int,
     may_seek: bool,
+    beat: Callable[[], None],
 ) -> Generator[DecodedFrame | CorruptFrame, None, None]:
     """One opening of the file; see `decode_frames`."""
     with open_video(path, index.limits) as container:
         stream = video_stream(container, index.limits, index=index.stream, threads=threads)
-        cursor = Cursor(container, stream, index, tolerant=tolerant)
+        cursor = Cursor(container, stream, index, tolerant=tolerant, beat=beat)
         for target in wanted:
             if may_seek:
                 cursor.jump_towards(target)

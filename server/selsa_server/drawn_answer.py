@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
-from selsa_server.drawn_video import DrawnVideo
-from selsa_server.record_run import Records
+from selsa_server.decoders import Decoders, Drawing
+from selsa_server.record_run import Records, in_thread, is_cancelled
 from selsa_server.schema import DetectParams
 from selsa_server.spool import temporary_file
 
@@ -25,6 +26,7 @@ async def write_drawn_video(
     source: Path,
     params: DetectParams,
     *,
+    decoders: Decoders,
     threads: anyio.CapacityLimiter,
     max_bytes: int,
 ) -> Path:
@@ -38,30 +40,32 @@ async def write_drawn_video(
         records: all are taken.
         source: the video that they are of.
         params: what was asked for.
+        decoders: who draws.
         threads: those that may work; a frame at a time is drawn in one.
         max_bytes: how large the file may become.
 
     Raises:
         VideoError: larger than that, or the pictures cannot be encoded.
+        DecoderError: who draws failed.
         DetectError: as the records do.
     """
     path, _ = await owned.enter_async_context(temporary_file(folder))
-    drawn = DrawnVideo(source, path, records.index, params, max_bytes=max_bytes)
-    async with _open(drawn, threads):
+    drawing = decoders.draw(source, path, records.index, params, max_bytes=max_bytes, stopped=is_cancelled)
+    async with _open(drawing, threads):
         async for record in records:
-            await anyio.to_thread.run_sync(drawn.write, record, limiter=threads)
+            await in_thread(partial(drawing.write, record), threads)
     return path
 
 
 @asynccontextmanager
-async def _open(drawn: DrawnVideo, threads: anyio.CapacityLimiter) -> AsyncIterator[None]:
+async def _open(drawing: Drawing, threads: anyio.CapacityLimiter) -> AsyncIterator[None]:
     """The block of a drawn video, whose ends work in a thread too."""
-    await anyio.to_thread.run_sync(drawn.__enter__, limiter=threads)
+    await in_thread(drawing.__enter__, threads)
     try:
         yield
     except BaseException as error:
         kind, trace = type(error), error.__traceback__
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(drawn.__exit__, kind, error, trace, limiter=threads)
+            await anyio.to_thread.run_sync(drawing.__exit__, kind, error, trace, limiter=threads)
         raise
-    await anyio.to_thread.run_sync(drawn.__exit__, None, None, None, limiter=threads)
+    await in_thread(partial(drawing.__exit__, None, None, None), threads)

@@ -1,7 +1,7 @@
 """The frames of a source that records are of, found again: decoded in step with the records."""
 
 from bisect import bisect_left
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +22,20 @@ class FramesAgain:
         path: the video.
         index: what pass 1 learned of it.
         wanted: source indices, ascending, of every record that may be asked about.
+        beat: called with every packet, as a sign of progress.
     """
 
-    def __init__(self, path: Path, index: VideoIndex, wanted: Sequence[int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        index: VideoIndex,
+        wanted: Sequence[int],
+        *,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         # Tolerant: what is damaged has no record, or detection has failed by then.
         self._frames: Generator[DecodedFrame | CorruptFrame, None, None] = decode_frames(
-            path, index, wanted, tolerant=True
+            path, index, wanted, tolerant=True, beat=beat
         )
         self._wanted = wanted
         self._count = len(index)

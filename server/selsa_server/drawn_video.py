@@ -78,6 +78,7 @@ class DrawnVideo:
         index: what pass 1 learned of the source.
         params: what was asked of the detector.
         max_bytes: how large the file may become; None: no bound.
+        beat: called with every packet that is read, as a sign of progress.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class DrawnVideo:
         params: DetectParams,
         *,
         max_bytes: int | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beat = beat
         self._source, self._out, self._index = source, out, index
         self._keys = select_frames(index, params, 0).keys
         self._max_bytes = max_bytes
@@ -99,7 +102,9 @@ class DrawnVideo:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._frames = stack.enter_context(FramesAgain(self._source, self._index, self._keys))
+            self._frames = stack.enter_context(
+                FramesAgain(self._source, self._index, self._keys, beat=self._beat)
+            )
             scale = Fraction(1, _timescale(self._index.time_base))
             self._scale = scale
             options = {"movflags": "+faststart", "video_track_timescale": str(scale.denominator)}
@@ -172,7 +177,13 @@ class DrawnVideo:
         end = self._time(last + 1) if ends else self._time(len(self._index) - 1) + 3600
         begin = Fraction(-3600) if whole or self._keys[0] == 0 else first
         return PassedSound(
-            self._source, self._index.limits, self._container, first=begin, end=end, shift=self._shift
+            self._source,
+            self._index.limits,
+            self._container,
+            first=begin,
+            end=end,
+            shift=self._shift,
+            beat=self._beat,
         )
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:

@@ -4,6 +4,7 @@
     ├── RequestError        the request itself: empty, malformed, too large, of the wrong type
     ├── ParameterError      a parameter has a value that is not allowed
     ├── VideoError          the bytes are no video, or one that cannot be decoded or is over a limit
+    ├── DecoderError        the decoder crashed, hung or took too much on the video
     ├── JobError            a job that is not there, not that one, or finds no room
     ├── ModelError          a model that cannot be loaded, unloaded or made the default
     ├── UnauthorizedError   no API key, or a wrong one
@@ -19,6 +20,7 @@ from selsa_server.schema import ErrorRecord, Problem
 
 __all__ = [
     "TITLES",
+    "DecoderError",
     "DetectError",
     "EngineFailureError",
     "JobError",
@@ -60,6 +62,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "no_frames": (422, "The video has no frames"),
     "undecodable": (422, "The video cannot be decoded"),
     "truncated": (422, "The video is cut off"),
+    "decoder_failed": (422, "The decoder failed on the video"),
     "engine_failed": (500, "The detection engine failed"),
     "internal_error": (500, "The server failed"),
     "jobs_unavailable": (503, "This server takes no jobs"),
@@ -67,6 +70,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "server_busy": (503, "The server is busy"),
     "draining": (503, "The server is ending"),
     "deadline_exceeded": (504, "The request took too long"),
+    "decoder_timeout": (504, "The decoder made no progress"),
     "jobs_full": (507, "There is no room for the job"),
     "models_full": (507, "There is no room for the model"),
     "engine_memory": (507, "The device has no memory for the frames"),
@@ -152,6 +156,12 @@ class VideoError(DetectError):
             "truncated",
         }
     )
+
+
+class DecoderError(DetectError):
+    """The decoder ended before its work was done: what happened, and that it cost this video alone."""
+
+    codes = frozenset({"decoder_failed", "decoder_timeout"})
 
 
 class JobError(DetectError):

@@ -1,6 +1,6 @@
 """Frames of a container that is still arriving: read forward only, in the order of display."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -91,7 +91,12 @@ LiveItem = LiveHead | DecodedFrame | CorruptFrame
 
 
 def container_frames(
-    file: Readable, kind: str, options: LiveOptions, counts: LiveCounts
+    file: Readable,
+    kind: str,
+    options: LiveOptions,
+    counts: LiveCounts,
+    *,
+    beat: Callable[[], None] = lambda: None,
 ) -> Generator[LiveItem, None, None]:
     """The frames in order, and before the first one what is known of them.
 
@@ -100,6 +105,7 @@ def container_frames(
         kind: FFmpeg's name of the container.
         options: how to read it.
         counts: kept up to date.
+        beat: called with every frame, as a sign of progress.
 
     Raises:
         VideoError: not that container, over a limit, or (strict only) cut off or a frame does not decode.
@@ -107,7 +113,7 @@ def container_frames(
     try:
         with _open(file, kind, options.limits) as container:
             stream = video_stream(container, options.limits)
-            yield from live_items(_decode(container, stream), stream, options, counts)
+            yield from live_items(_decode(container, stream), stream, options, counts, beat=beat)
     except VideoError as error:
         raise _cause(file, options) or error from error
     cause = _cause(file, options)
@@ -125,13 +131,19 @@ def _cause(file: Readable, options: LiveOptions) -> DetectError | None:
 
 
 def live_items(
-    frames: Iterable[VideoFrame | None], stream: VideoStream | None, options: LiveOptions, counts: LiveCounts
+    frames: Iterable[VideoFrame | None],
+    stream: VideoStream | None,
+    options: LiveOptions,
+    counts: LiveCounts,
+    *,
+    beat: Callable[[], None] = lambda: None,
 ) -> Generator[LiveItem, None, None]:
     """Decoded frames (None for one that does not decode) as what the engines want of them."""
     picture = Picture(options.limits.max_pixels)
     first: float | None = None
     head_given = False
     for frame in frames:
+        beat()
         position = counts.seen
         counts.seen += 1
         if frame is None or frame.is_corrupt:

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from selsa_server.errors import RequestError
 from selsa_server.live_container import LiveCounts, LiveItem, LiveOptions, live_items
-from selsa_server.live_input import LiveInput
+from selsa_server.live_input import LiveSource
 
 __all__ = ["image_frames"]
 
@@ -20,7 +20,7 @@ TICKS: Final = 1_000_000
 
 
 def image_frames(
-    source: LiveInput, options: LiveOptions, counts: LiveCounts
+    source: LiveSource, options: LiveOptions, counts: LiveCounts
 ) -> Generator[LiveItem, None, None]:
     """The images in order, and before the first one what is known of them.
 
@@ -31,7 +31,7 @@ def image_frames(
     yield from live_items(_images(source, options), None, options, counts)
 
 
-def _images(source: LiveInput, options: LiveOptions) -> Iterator[VideoFrame | None]:
+def _images(source: LiveSource, options: LiveOptions) -> Iterator[VideoFrame | None]:
     # FFmpeg's decoder, as for a file of MJPEG: it refuses a size over the limit before it takes memory.
     decoder = VideoCodecContext.create("mjpeg", "r")
     decoder.options = {"max_pixels": str(options.limits.decoder_pixels), "err_detect": "crccheck+explode"}

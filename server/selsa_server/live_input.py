@@ -3,10 +3,11 @@
 import threading
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from selsa_server.errors import DetectError
 
-__all__ = ["LiveFile", "LiveInput", "LiveMessage"]
+__all__ = ["LiveFile", "LiveInput", "LiveMessage", "LiveSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,18 @@ class LiveMessage:
 
     data: bytes
     time: float | None = None
+
+
+class LiveSource(Protocol):
+    """Where messages come from."""
+
+    def get(self) -> LiveMessage | None:
+        """The next message once there is one; None after the last.
+
+        Raises:
+            DetectError: the client did something wrong after the messages before.
+        """
+        ...
 
 
 class LiveInput:
@@ -81,13 +94,13 @@ class LiveInput:
 
 
 class LiveFile:
-    """A `LiveInput` as a file that can only be read forward; reading waits for the client.
+    """A source of messages as a file that can only be read forward; reading waits for the client.
 
     Attributes:
         failure: what the client did wrong; the file ends there, since FFmpeg passes on no exceptions.
     """
 
-    def __init__(self, source: LiveInput) -> None:
+    def __init__(self, source: LiveSource) -> None:
         self._source = source
         self._rest = memoryview(b"")
         self.failure: DetectError | None = None

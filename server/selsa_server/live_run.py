@@ -4,15 +4,14 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from selsa_bundle.load import LoadedBundle
-from selsa_bundle.preprocess import Preprocess
 from selsa_server.container import NO_FRAMES
 from selsa_server.decode import CorruptFrame
+from selsa_server.decoders import FrameSource
 from selsa_server.errors import VideoError
 from selsa_server.inference import Inference
-from selsa_server.live_container import LiveCounts, LiveHead, LiveItem, LiveOptions, container_frames
-from selsa_server.live_images import image_frames
-from selsa_server.live_input import LiveFile, LiveInput
-from selsa_server.live_mp4 import Mp4Stream
+from selsa_server.live_container import LiveCounts, LiveHead, LiveOptions
+from selsa_server.live_frames import PreparedLiveItem
+from selsa_server.live_input import LiveInput
 from selsa_server.online import OnlineDetection
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.prefetch import Prefetch
@@ -26,7 +25,6 @@ from selsa_server.video_record import fraction_text, model_info
 __all__ = ["LiveRun"]
 
 PARTS = ("decode", "prepare", "frame_engine", "sequence_engine")
-LiveFeed = Prefetch[LiveHead | FrameInHand | CorruptFrame]
 
 
 @dataclass(slots=True)
@@ -60,10 +58,16 @@ class LiveRun:
         """
         bundle, options = self.pipeline.bundle, self.pipeline.options
         counts, clock = LiveCounts(), Stopwatch(PARTS)
-        items = _prepared(self._items(counts), bundle.manifest.preprocess, clock)
+        source = self._frames(clock, counts)
         droppable = _is_frame if self.start.drop == "oldest" else None
         run = _Detection(bundle, self.start, clock)
-        with Prefetch(items, options.prefetch, droppable=droppable) as feed:
+        with Prefetch(
+            source.items,
+            options.prefetch,
+            droppable=droppable,
+            interrupt=source.interrupt,
+            stopped=self.stopped,
+        ) as feed:
             try:
                 while not self.stopped() and (taken := feed.take(options.batch)):
                     yield from run.detect(taken)
@@ -79,17 +83,15 @@ class LiveRun:
             raise VideoError("undecodable", "None of the stream's frames can be decoded.")
         yield run.summary(counts, self.dropped)
 
-    def _items(self, counts: LiveCounts) -> Generator[LiveItem, None, None]:
-        limits = self.pipeline.options.limits
+    def _frames(self, clock: Stopwatch, counts: LiveCounts) -> FrameSource[PreparedLiveItem]:
         options = LiveOptions(
-            limits=limits, tolerant=self.start.decode == "tolerant", stride=self.start.stride
+            limits=self.pipeline.options.limits,
+            tolerant=self.start.decode == "tolerant",
+            stride=self.start.stride,
         )
-        if self.start.container == "jpeg":
-            return image_frames(self.source, options, counts)
-        file = LiveFile(self.source)
-        if self.start.container == "mp4":
-            return container_frames(Mp4Stream(file, limits.max_frames), "mp4", options, counts)
-        return container_frames(file, self.start.container, options, counts)
+        preprocess = self.pipeline.bundle.manifest.preprocess
+        decoders = self.pipeline.decoders
+        return decoders.live(self.source, self.start.container, options, preprocess, clock, counts)
 
 
 class _Detection:
@@ -105,9 +107,7 @@ class _Detection:
         self.left = 0  # of the frames in hand, those without a record
         self.emitted = 0
 
-    def detect(
-        self, items: list[LiveHead | FrameInHand | CorruptFrame]
-    ) -> Generator[VideoRecord | FrameRecord, None, None]:
+    def detect(self, items: list[PreparedLiveItem]) -> Generator[VideoRecord | FrameRecord, None, None]:
         for head in (item for item in items if isinstance(item, LiveHead)):
             yield self._video(head)
         self.corrupt += sum(isinstance(item, CorruptFrame) for item in items)
@@ -149,25 +149,5 @@ class _Detection:
         )
 
 
-def _is_frame(item: LiveHead | FrameInHand | CorruptFrame) -> bool:
+def _is_frame(item: PreparedLiveItem) -> bool:
     return isinstance(item, FrameInHand)
-
-
-def _prepared(
-    items: Generator[LiveItem, None, None], preprocess: Preprocess, clock: Stopwatch
-) -> Generator[LiveHead | FrameInHand | CorruptFrame, None, None]:
-    """Decoded frames made ready for the frame engine; the time to decode includes that to wait for bytes."""
-    try:
-        while True:
-            with clock("decode"):
-                item = next(items, None)
-            if item is None:
-                return
-            if isinstance(item, LiveHead | CorruptFrame):
-                yield item
-                continue
-            with clock("prepare"):
-                prepared = preprocess.prepare(item.pixels)
-            yield FrameInHand(index=item.index, pts=item.pts, time=item.time, prepared=prepared)
-    finally:
-        items.close()

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from selsa_bundle.load import LoadedBundle
 from selsa_server.batching import EngineCall
+from selsa_server.decoder_outcome import DECODER_OUTCOMES, DecoderOutcome
 
 __all__ = ["FrameKind", "Metrics"]
 
@@ -67,6 +68,18 @@ class Metrics:
             ("kind", "outcome"),
             registry=registry,
         )
+        self._decoders = Counter(
+            "selsa_decoders",
+            "Decoder processes that ended, by how. cancelled: its client left; failed: it could not be "
+            "begun, or failed in a way that the log tells",
+            ("outcome",),
+            registry=registry,
+        )
+        self._decoder_seconds = Counter(
+            "selsa_decoder_cpu_seconds", "Processor time of decoder processes that ended", registry=registry
+        )
+        for end in DECODER_OUTCOMES:
+            self._decoders.labels(end)
         for kind in KINDS:
             for outcome in OUTCOMES:
                 self._frames.labels(kind, outcome)
@@ -120,6 +133,11 @@ class Metrics:
         """Count the frames of a request or stream, or of a run of a job, that has ended."""
         for outcome, count in zip(OUTCOMES, (emitted, corrupt, saved, dropped), strict=True):
             self._frames.labels(kind, outcome).inc(count)
+
+    def decoder(self, outcome: DecoderOutcome, cpu_seconds: float) -> None:
+        """Count a decoder process that has ended."""
+        self._decoders.labels(outcome).inc()
+        self._decoder_seconds.inc(cpu_seconds)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -1,6 +1,6 @@
 """The sound of a video, copied as it is into an MP4 file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +32,7 @@ class PassedSound:
         first: seconds of the source at which the sound begins.
         end: seconds of the source at which it ends.
         shift: seconds that are added to its times.
+        beat: called with every packet, as a sign of progress.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class PassedSound:
         first: Fraction,
         end: Fraction,
         shift: Fraction,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._out = out
+        self._out, self._beat = out, beat
         self._first, self._end, self._shift = first, end, shift
         self._stack = ExitStack()
         self._streams: dict[int, Stream] = {}
@@ -79,6 +81,7 @@ class PassedSound:
 
     def _next(self) -> "Packet[Any] | None":
         while self._held is None:
+            self._beat()
             try:
                 packet = next(self._packets, None)
             except av.FFmpegError:

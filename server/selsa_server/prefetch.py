@@ -4,9 +4,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 __all__ = ["Prefetch"]
+
+# How often a consumer that waits asks whether it was stopped.
+LOOK_SECONDS: Final = 0.1
 
 T = TypeVar("T")
 
@@ -22,6 +25,9 @@ class Prefetch(Generic[T]):
         depth: how far ahead.
         droppable: whether an item may be left out, the oldest first, when the consumer is too slow; without
             it, the source waits.
+        interrupt: called where the thread is told to stop: makes the source's work on the item in hand end
+            soon, if it can. The source may raise; nobody hears it.
+        stopped: asked while the consumer waits; once it is true, there is nothing more for it.
 
     Attributes:
         dropped: items that were left out.
@@ -33,9 +39,13 @@ class Prefetch(Generic[T]):
         depth: int,
         *,
         droppable: Callable[[T], bool] | None = None,
+        interrupt: Callable[[], None] = lambda: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._droppable = droppable
+        self._interrupt = interrupt
+        self._stopped = stopped
         self.dropped = 0
         self._depth = max(1, depth)
         self._items: deque[T] = deque()
@@ -56,6 +66,9 @@ class Prefetch(Generic[T]):
             self._stop = True
             self._items.clear()
             self._change.notify_all()
+            done = self._done
+        if not done:
+            self._interrupt()
         self._thread.join()
 
     def __len__(self) -> int:
@@ -67,9 +80,11 @@ class Prefetch(Generic[T]):
             yield item[0]
 
     def take(self, most: int) -> list[T]:
-        """What is there, `most` items at most and one at least; none after the end."""
+        """What is there, `most` items at most and one at least; none after the end, or once stopped."""
         with self._change:
-            self._change.wait_for(lambda: self._items or self._done)
+            while not self._change.wait_for(lambda: self._items or self._done, LOOK_SECONDS):
+                if self._stopped():
+                    return []
             if not self._items and self._error is not None:
                 raise self._error
             items = [self._items.popleft() for _ in range(min(most, len(self._items)))]

@@ -1,6 +1,6 @@
 """Decoded frames on their way to the engines: resized, padded, a bounded way ahead."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +30,14 @@ def prepare_frames(
     clock: Stopwatch,
     *,
     tolerant: bool,
+    beat: Callable[[], None] = lambda: None,
 ) -> Generator[FrameInHand | CorruptFrame, None, None]:
     """Decode and prepare the wanted frames, in order; meant to run in a thread of its own.
 
     Raises:
         VideoError: the video cannot be decoded (strict decoding only).
     """
-    frames = decode_frames(path, index, wanted, tolerant=tolerant)
+    frames = decode_frames(path, index, wanted, tolerant=tolerant, beat=beat)
     try:
         while True:
             with clock("decode"):

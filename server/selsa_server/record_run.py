@@ -17,14 +17,15 @@ from starlette.types import Receive
 
 from selsa_server.admission import Admission, Place
 from selsa_server.batching import BatchingEngines, CallDroppedError, CallerEngines
+from selsa_server.decoders import DecoderStoppedError, OpenVideo
 from selsa_server.metrics import Metrics
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.request_timings import note_timings
 from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.selection import select_frames
-from selsa_server.video_index import VideoIndex, index_video
+from selsa_server.video_index import VideoIndex
 
-__all__ = ["DetectionService", "Records", "Result", "unless_disconnected"]
+__all__ = ["DetectionService", "Records", "Result", "in_thread", "is_cancelled", "unless_disconnected"]
 
 T = TypeVar("T")
 Result = VideoRecord | FrameRecord | SummaryRecord
@@ -142,25 +143,43 @@ class DetectionService:
         Raises:
             ParameterError: no frame is selected.
             VideoError: no video, or over a limit.
+            DecoderError: the decoder failed on it.
             OverloadError: too much work waits already.
         """
         account = _Account()
-        index = await anyio.to_thread.run_sync(
-            index_video, path, self.pipeline.options.limits, limiter=self.admission.index_threads
+        async with self._opened(path) as video:
+            account.index = time.perf_counter() - account.begun
+            self.admission.accept(place, self._work(video.index, params))
+            if self.admission.full:
+                await anyio.to_thread.run_sync(video.rest)
+            async with self.admission.turn(place):
+                account.turn = time.perf_counter() - account.begun - account.index
+                pipeline, caller = self.for_caller(is_cancelled)
+                generator = pipeline.run(
+                    path, params, stopped=is_cancelled, progress=place.progress, video=video
+                )
+                records = Records(generator, self.admission.threads, caller, account, video.index)
+                try:
+                    yield records
+                finally:
+                    await records.aclose()
+                    self._count(records, place)
+                    note_timings(account.begun, records.timings)
+
+    @asynccontextmanager
+    async def _opened(self, path: Path) -> AsyncIterator[OpenVideo]:
+        """The video, as long as the context lasts."""
+        pipeline = self.pipeline
+        preprocess, limits = pipeline.bundle.manifest.preprocess, pipeline.options.limits
+        video = await in_thread(
+            lambda: pipeline.decoders.open(path, limits, preprocess, stopped=is_cancelled),
+            self.admission.index_threads,
         )
-        account.index = time.perf_counter() - account.begun
-        self.admission.accept(place, self._work(index, params))
-        async with self.admission.turn(place):
-            account.turn = time.perf_counter() - account.begun - account.index
-            pipeline, caller = self.for_caller(is_cancelled)
-            generator = pipeline.run(path, params, stopped=is_cancelled, progress=place.progress, index=index)
-            records = Records(generator, self.admission.threads, caller, account, index)
-            try:
-                yield records
-            finally:
-                await records.aclose()
-                self._count(records, place)
-                note_timings(account.begun, records.timings)
+        try:
+            yield video
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(video.__exit__, None, None, None)
 
     def for_caller(self, stopped: Callable[[], bool]) -> tuple[DetectionPipeline, CallerEngines]:
         """The pipeline as one caller has it, and its engines, which keep account of the caller's waiting.
@@ -169,7 +188,7 @@ class DetectionService:
         """
         caller = self.engines.caller(stopped)
         bundle = replace(self.pipeline.bundle, engines=caller)
-        return DetectionPipeline(bundle, self.pipeline.options), caller
+        return DetectionPipeline(bundle, self.pipeline.options, self.pipeline.decoders), caller
 
     def _work(self, index: VideoIndex, params: DetectParams) -> float:
         """Video-seconds that the selected frames are."""
@@ -180,6 +199,19 @@ class DetectionService:
         progress = place.progress
         corrupt = 0 if records.summary is None else records.summary.corrupt
         self.metrics.frames("detect", emitted=progress.done - corrupt, corrupt=corrupt, saved=progress.left)
+
+
+async def in_thread(work: Callable[[], T], threads: anyio.CapacityLimiter) -> T:
+    """The result of `work`, which may wait for a decoder and asks `is_cancelled` meanwhile.
+
+    Raises:
+        Exception: whatever it raises, but for DecoderStoppedError where the task is cancelled.
+    """
+    try:
+        return await anyio.to_thread.run_sync(work, limiter=threads)
+    except DecoderStoppedError:
+        await anyio.lowlevel.checkpoint()
+        raise
 
 
 async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:

@@ -157,6 +157,7 @@ class _Answer:
             records,
             source,
             params,
+            decoders=self._service.pipeline.decoders,
             threads=self._service.admission.threads,
             max_bytes=self._limits.spool.max_bytes,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from selsa_bundle.load import LoadedBundle
 from selsa_server.admission import Admission
 from selsa_server.batching import BatchingEngines, BatchingOptions
+from selsa_server.decoders import Decoders
 from selsa_server.metrics import Metrics
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
 from selsa_server.readiness import run_one_frame
@@ -28,6 +29,7 @@ class Services:
         admission: who may detect when, over all models.
         metrics: what engines and requests do is counted here.
         load_bundle: how a bundle is loaded; raises BundleError.
+        decoders: who decodes.
     """
 
     settings: ServerSettings
@@ -35,6 +37,7 @@ class Services:
     admission: Admission
     metrics: Metrics
     load_bundle: LoadBundle
+    decoders: Decoders
 
     def around(self, pipeline: DetectionPipeline) -> DetectionService:
         """The service of a pipeline, whose engines it owns from now on."""
@@ -44,7 +47,8 @@ class Services:
             calls_at_once=self.settings.engine_calls,
         )
         engines = BatchingEngines(pipeline.bundle.engines, options, self.metrics.engine_call)
-        shared = DetectionPipeline(replace(pipeline.bundle, engines=engines), pipeline.options)
+        bundle = replace(pipeline.bundle, engines=engines)
+        shared = DetectionPipeline(bundle, pipeline.options, self.decoders)
         return DetectionService(
             pipeline=shared, engines=engines, admission=self.admission, metrics=self.metrics
         )

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from selsa_server.app import Lifecycle, build_app
 from selsa_server.draining import Drain
+from selsa_server.fork_server import ForkServer
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.settings import ServerSettings
 
@@ -64,6 +65,7 @@ def serve_until_drained(
     *,
     on_ready: Callable[[], None],
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
+    fork_server: ForkServer | None = None,
 ) -> None:
     """Serve a pipeline, and others by name, on a socket until a signal ends it.
 
@@ -73,6 +75,6 @@ def serve_until_drained(
     """
     drain = Drain(settings.drain_timeout)
     lifecycle = Lifecycle(drain=drain, on_ready=on_ready, on_drained=lambda: server.end())
-    app = build_app(pipeline, settings, lifecycle, others=others)
+    app = build_app(pipeline, settings, lifecycle, others=others, fork_server=fork_server)
     server = DrainingServer(server_config(app), drain)
     server.run(sockets=[listener])

@@ -9,12 +9,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = ["BundleSettings", "BundleSource", "LogLevel", "PrecisionName", "ProviderName", "ServerSettings"]
+__all__ = [
+    "BundleSettings",
+    "BundleSource",
+    "ConfinementMode",
+    "LogLevel",
+    "PrecisionName",
+    "ProviderName",
+    "ServerSettings",
+]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 # As in `selsa_bundle.choice`, which the command line does not wait for.
 ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+ConfinementMode = Literal["required", "best-effort", "off"]
 
 
 class BundleSource(BaseModel):
@@ -120,6 +129,20 @@ class ServerSettings(BundleSettings):
     )
     engine_calls: int = Field(default=1, ge=1, le=16, description="engine calls that run at once")
     prefetch: int = Field(default=8, ge=1, le=256, description="frames decoded ahead at most")
+    confinement: ConfinementMode = Field(
+        default="best-effort",
+        description="where decoders work: required: in processes confined in every way, or the server does "
+        "not start; best-effort: in processes confined as far as this system can; off: in the server",
+    )
+    decoder_timeout: float = Field(default=30, gt=0, description="seconds a decoder may make no progress")
+    decoder_memory: int | None = Field(
+        default=None,
+        ge=32 << 20,
+        description="bytes of memory a decoder may take; default: 512 MiB and 64 for each of max_pixels",
+    )
+    decoder_cpu_seconds: int = Field(
+        default=12 * 3600, ge=1, description="seconds of processor time a decoder may take for one video"
+    )
     jobs_dir: Path | None = Field(
         default=None, description="folder of the jobs; default: selsa-jobs in the spool folder"
     )

@@ -23,6 +23,16 @@ class Stopwatch:
         finally:
             self._seconds[part] += time.perf_counter() - begun
 
+    def add(self, part: str, seconds: float) -> None:
+        """Count seconds that were measured elsewhere."""
+        self._seconds[part] += seconds
+
+    def take(self) -> dict[str, float]:
+        """Seconds per part since this was made, or asked for the last time."""
+        taken = self._seconds
+        self._seconds = dict.fromkeys(taken, 0.0)
+        return taken
+
     @property
     def elapsed(self) -> float:
         """Seconds since this was made."""

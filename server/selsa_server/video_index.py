@@ -5,7 +5,7 @@ long video costs little more than reading it, and 9 bytes of memory per frame.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -98,10 +98,15 @@ class _Packets:
         self.broken = self.broken or packet.is_corrupt
 
 
-def index_video(path: Path, limits: VideoLimits) -> VideoIndex:
+def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = lambda: None) -> VideoIndex:
     """Read a video's packets.
 
     A file that is cut off but has frames is indexed as far as it goes, with `damage` set.
+
+    Args:
+        path: the video.
+        limits: the largest one that is taken.
+        beat: called with every packet, as a sign of progress.
 
     Raises:
         VideoError: no video, no frames, or over a limit.
@@ -111,7 +116,7 @@ def index_video(path: Path, limits: VideoLimits) -> VideoIndex:
         limits.check_size(stream.codec_context.width, stream.codec_context.height)
         limits.check_count(_declared_frames(container, stream))
         packets = _Packets()
-        first = _read(container, stream, packets, limits)
+        first = _read(container, stream, packets, limits, beat)
         damage = _damage(path, container, stream, packets)
         if not packets.pts:
             if damage is not None:
@@ -131,11 +136,16 @@ def _stream(path: Path, container: InputContainer, limits: VideoLimits) -> Video
 
 
 def _read(
-    container: InputContainer, stream: VideoStream, packets: _Packets, limits: VideoLimits
+    container: InputContainer,
+    stream: VideoStream,
+    packets: _Packets,
+    limits: VideoLimits,
+    beat: Callable[[], None],
 ) -> VideoFrame | None:
     """Note every packet; returns the first frame if one of the first packets gives it."""
     first: VideoFrame | None = None
     for packet in _demux(container, stream, packets):
+        beat()
         packets.demuxed += 1
         packets.last_dts = packets.last_dts if packet.dts is None else packet.dts
         if first is None and packets.demuxed <= FIRST_FRAME_PACKETS:

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from case import Case, Refused
 from cut_and_flipped import DAMAGED
-from fakes import fake_bundle
+from fakes import FORK_SERVER, fake_bundle
 from forged import FORGED
 from good_formats import FORMATS
 from good_shapes import SHAPES
@@ -56,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     good = write_video(tmp_path_factory.mktemp("good") / "video.mp4", 3).read_bytes()
     pipeline = DetectionPipeline(fake_bundle(FakeEngines()), PipelineOptions(limits=VideoLimits()))
     listener = socket.create_server(("127.0.0.1", 0))
-    app = build_app(pipeline, ServerSettings(spool_dir=spool))
+    app = build_app(pipeline, ServerSettings(spool_dir=spool), fork_server=FORK_SERVER)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from fakes import MAX_UPLOAD, fake_pipeline
+from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from fastapi.testclient import TestClient
 
 from selsa_bundle.fake_engine import FakeEngines
@@ -37,5 +37,7 @@ def settings(tmp_path: Path) -> ServerSettings:
 
 @pytest.fixture
 def client(engines: FakeEngines, settings: ServerSettings) -> Iterator[TestClient]:
-    with TestClient(build_app(fake_pipeline(engines), settings), raise_server_exceptions=False) as client:
+    with TestClient(
+        build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER), raise_server_exceptions=False
+    ) as client:
         yield client

@@ -1,5 +1,7 @@
 """A pipeline whose engines need no network: what surrounds them is real."""
 
+import atexit
+
 from selsa_bundle.contract import contract_for
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_bundle.load import LoadedBundle
@@ -7,18 +9,24 @@ from selsa_bundle.manifest import EngineFile, Manifest, Provenance, StoredFile
 from selsa_bundle.preprocess import Preprocess
 from selsa_server.admission import Admission, AdmissionLimits
 from selsa_server.bundle_loading import load_bundle
+from selsa_server.confined_decoders import ConfinedDecoders
 from selsa_server.decode import VideoLimits
+from selsa_server.decoder_rules import DecoderRules
 from selsa_server.draining import Drain
+from selsa_server.fork_server import ForkServer
 from selsa_server.metrics import Metrics
 from selsa_server.models import Models
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
 from selsa_server.services import Services
 from selsa_server.settings import ServerSettings
 
-__all__ = ["LIMITS", "MAX_UPLOAD", "fake_bundle", "fake_models", "fake_pipeline"]
+__all__ = ["FORK_SERVER", "LIMITS", "MAX_UPLOAD", "fake_bundle", "fake_models", "fake_pipeline"]
 
 LIMITS = VideoLimits(max_duration=60, max_frames=500, max_pixels=640 * 480)
 MAX_UPLOAD = 300_000
+# One for all tests of a process: it takes most of a second to begin. It does so when it is first needed.
+FORK_SERVER = ForkServer()
+atexit.register(FORK_SERVER.close)
 
 
 def fake_bundle(engines: FakeEngines) -> LoadedBundle:
@@ -55,5 +63,6 @@ def fake_models(engines: FakeEngines, *, batch: int = 1) -> Models:
     pipeline = fake_pipeline(engines, batch=batch)
     limits = AdmissionLimits(concurrent=4, queued=4, video_seconds=600, retry_after=1)
     admission = Admission(limits, Drain(5))
-    services = Services(ServerSettings(), pipeline.options, admission, Metrics(), load_bundle)
+    decoders = ConfinedDecoders(fork_server=FORK_SERVER, rules=DecoderRules())
+    services = Services(ServerSettings(), pipeline.options, admission, Metrics(), load_bundle, decoders)
     return Models({"fake": services.around(pipeline)})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import Lifecycle, build_app
@@ -25,7 +25,7 @@ def live_server(
     """The address, without its scheme, of a server on fake engines; it ends early once `drain` begins."""
     listener = socket.create_server(("127.0.0.1", 0))
     lifecycle = Lifecycle(drain=drain or Drain(5))
-    app = build_app(fake_pipeline(engines, batch=batch), settings, lifecycle)
+    app = build_app(fake_pipeline(engines, batch=batch), settings, lifecycle, fork_server=FORK_SERVER)
     server = uvicorn.Server(server_config(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import MAX_UPLOAD, fake_pipeline
+from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from fastapi.testclient import TestClient
 from media import audio_only, damage_packet, png, write_video
 
@@ -262,7 +262,7 @@ def test_addresses_and_methods_that_do_not_exist_are_problems(client: TestClient
 
 def failing_client(settings: ServerSettings, fail_at: int) -> TestClient:
     pipeline = fake_pipeline(FakeEngines(fail_at=fail_at))
-    return TestClient(build_app(pipeline, settings), raise_server_exceptions=False)
+    return TestClient(build_app(pipeline, settings, fork_server=FORK_SERVER), raise_server_exceptions=False)
 
 
 def test_a_late_failure_keeps_its_status_in_json(settings: ServerSettings, video: bytes) -> None:
@@ -292,7 +292,9 @@ def test_an_unforeseen_failure_tells_nothing_of_the_inside(
         def run_frames(self, frames, image_size):
             raise RuntimeError("secret")
 
-    client = TestClient(build_app(fake_pipeline(Broken()), settings), raise_server_exceptions=False)
+    client = TestClient(
+        build_app(fake_pipeline(Broken()), settings, fork_server=FORK_SERVER), raise_server_exceptions=False
+    )
     response = client.post("/detect", content=video, headers={"Accept": accept})
     problem_of(response, 500, "internal_error")
     assert "secret" not in response.text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import av
 import pytest
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import damage_packet, number_of, write_video
 
@@ -80,7 +80,7 @@ def test_what_goes_wrong_is_a_problem_as_in_the_other_forms(
 
 def test_an_engine_that_fails_half_way_is_a_problem(settings: ServerSettings, tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", 12)
-    app = build_app(fake_pipeline(FakeEngines(fail_at=6)), settings)
+    app = build_app(fake_pipeline(FakeEngines(fail_at=6)), settings, fork_server=FORK_SERVER)
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.post("/detect", content=source.read_bytes(), headers=MP4)
     assert (answer.status_code, answer.json()["code"]) == (500, "engine_failed")
@@ -93,7 +93,7 @@ def test_a_drawn_video_over_the_limit_is_413_and_leaves_nothing(
     # More to look at than what it was encoded to before.
     source = write_video(tmp_path / "a.mp4", 12, size=(320, 240), options={"crf": "51"})
     small = settings.model_copy(update={"max_upload_bytes": source.stat().st_size})
-    with TestClient(build_app(fake_pipeline(FakeEngines()), small)) as client:
+    with TestClient(build_app(fake_pipeline(FakeEngines()), small, fork_server=FORK_SERVER)) as client:
         answer = client.post("/detect", content=source.read_bytes(), headers=MP4)
     assert (answer.status_code, answer.json()["code"]) == (413, "video_too_long")
     assert list(settings.spool_dir.iterdir()) == []

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 
 from selsa_bundle.fake_engine import FakeEngines
@@ -15,7 +15,7 @@ from selsa_server.settings import ServerSettings
 
 def test_it_is_alive_before_it_is_ready(settings: ServerSettings) -> None:
     pipeline = fake_pipeline(FakeEngines(seconds_per_frame=0.3))
-    with TestClient(build_app(pipeline, settings)) as client:
+    with TestClient(build_app(pipeline, settings, fork_server=FORK_SERVER)) as client:
         assert client.get("/healthz").status_code == 200
         early = client.get("/readyz")
         assert (early.status_code, early.json()["code"]) == (503, "not_ready")
@@ -26,7 +26,9 @@ def test_it_is_alive_before_it_is_ready(settings: ServerSettings) -> None:
 
 
 def test_it_is_never_ready_when_the_engines_fail(settings: ServerSettings) -> None:
-    with TestClient(build_app(fake_pipeline(FakeEngines(fail_at=0)), settings)) as client:
+    with TestClient(
+        build_app(fake_pipeline(FakeEngines(fail_at=0)), settings, fork_server=FORK_SERVER)
+    ) as client:
         time.sleep(0.1)
         response = client.get("/readyz")
         assert response.status_code == 503

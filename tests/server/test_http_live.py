@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from fakes import MAX_UPLOAD, fake_pipeline
+from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from media import write_video
 
 from selsa_bundle.fake_engine import FakeEngines
@@ -31,7 +31,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @contextmanager
 def serving(engines: FakeEngines, settings: ServerSettings) -> Iterator[httpx.Client]:
     listener = socket.create_server(("127.0.0.1", 0))
-    app = build_app(fake_pipeline(engines), settings)
+    app = build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

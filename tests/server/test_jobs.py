@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from httpx import Response
 from media import write_video
@@ -32,7 +32,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @contextmanager
 def running(engines: FakeEngines, settings: ServerSettings, **changes: Any) -> Iterator[TestClient]:
-    app = build_app(fake_pipeline(engines), settings.model_copy(update=changes))
+    app = build_app(fake_pipeline(engines), settings.model_copy(update=changes), fork_server=FORK_SERVER)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import pytest
 from bundle_folders import FakeLoader, write_bundle
-from fakes import fake_bundle, fake_pipeline
+from fakes import FORK_SERVER, fake_bundle, fake_pipeline
 from fastapi.testclient import TestClient
 from media import frame_pixels, write_video
 
@@ -48,7 +48,13 @@ def running(
     """The default model `fake`, and others, whose only class is their name."""
     others = {name: other_model(FakeEngines(seconds_per_frame=slow), name, digest) for name in models}
     pipeline = fake_pipeline(FakeEngines(seconds_per_frame=slow))
-    app = build_app(pipeline, settings.model_copy(update=changes), others=others, load=FakeLoader())
+    app = build_app(
+        pipeline,
+        settings.model_copy(update=changes),
+        others=others,
+        load=FakeLoader(),
+        fork_server=FORK_SERVER,
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -240,7 +246,7 @@ def test_a_cancelled_job_leaves_the_engines_queue_though_the_engine_is_busy(
 ) -> None:
     engines = HeldEngines()
     assert settings.jobs_dir is not None
-    with TestClient(build_app(fake_pipeline(engines), settings)) as client:
+    with TestClient(build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         engines.go.clear()
         entered = engines.entered
@@ -263,7 +269,7 @@ def test_a_stream_whose_client_leaves_is_out_of_the_queue_though_the_engine_is_b
     settings: ServerSettings, video: bytes
 ) -> None:
     engines = HeldEngines()
-    with TestClient(build_app(fake_pipeline(engines), settings)) as client:
+    with TestClient(build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         engines.go.clear()
         entered = engines.entered

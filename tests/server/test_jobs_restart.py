@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 
@@ -162,7 +162,9 @@ def running(engines: FakeEngines, settings: ServerSettings, digest: str = "0") -
     """The application in this process, with the bundle of some digest."""
     pipeline = fake_pipeline(engines)
     bundle = replace(pipeline.bundle, digest="sha256:" + digest * 64)
-    with TestClient(build_app(DetectionPipeline(bundle, pipeline.options), settings)) as client:
+    with TestClient(
+        build_app(DetectionPipeline(bundle, pipeline.options), settings, fork_server=FORK_SERVER)
+    ) as client:
         yield client
 
 

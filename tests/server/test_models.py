@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import fake_bundle, fake_pipeline
+from fakes import FORK_SERVER, fake_bundle, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 from pydantic import ValidationError
@@ -26,7 +26,9 @@ def two(engines: FakeEngines, small: FakeEngines, settings: ServerSettings) -> I
     bundle = fake_bundle(small)
     manifest = bundle.manifest.model_copy(update={"classes": ("car",)})
     other = DetectionPipeline(replace(bundle, manifest=manifest), PipelineOptions(model="small"))
-    with TestClient(build_app(fake_pipeline(engines), settings, others={"small": other})) as client:
+    with TestClient(
+        build_app(fake_pipeline(engines), settings, others={"small": other}, fork_server=FORK_SERVER)
+    ) as client:
         yield client
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from bundle_folders import FakeLoader, solo, write_bundle
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from httpx import Response
 from media import write_video
@@ -45,7 +45,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def serving(settings: ServerSettings, load: FakeLoader, **changes: Any) -> Iterator[TestClient]:
-    app = build_app(fake_pipeline(FakeEngines()), settings.model_copy(update=changes), load=load)
+    app = build_app(
+        fake_pipeline(FakeEngines()), settings.model_copy(update=changes), load=load, fork_server=FORK_SERVER
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         yield client

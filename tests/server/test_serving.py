@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 
@@ -46,7 +46,10 @@ def serving(engines: FakeEngines, settings: ServerSettings) -> Iterator[tuple[ht
     listener = socket.create_server(("127.0.0.1", 0))
     drain = Drain(settings.drain_timeout)
     app = build_app(
-        fake_pipeline(engines, batch=4), settings, Lifecycle(drain=drain, on_drained=lambda: server.end())
+        fake_pipeline(engines, batch=4),
+        settings,
+        Lifecycle(drain=drain, on_drained=lambda: server.end()),
+        fork_server=FORK_SERVER,
     )
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     server = DrainingServer(config, drain)
@@ -72,7 +75,9 @@ def guarded(settings: ServerSettings, tmp_path: Path) -> Iterator[TestClient]:
     keys = tmp_path / "keys"
     keys.write_text(f"# the team's\nother\n\n{KEY}\n")
     with TestClient(
-        build_app(fake_pipeline(FakeEngines()), with_changes(settings, api_keys_file=keys))
+        build_app(
+            fake_pipeline(FakeEngines()), with_changes(settings, api_keys_file=keys), fork_server=FORK_SERVER
+        )
     ) as it:
         yield it
 
@@ -175,7 +180,7 @@ def test_too_many_video_seconds_are_refused_with_a_time_to_come_again(
 
 
 def test_where_the_time_went_is_told(settings: ServerSettings, video: bytes) -> None:
-    with TestClient(build_app(fake_pipeline(FakeEngines()), settings)) as client:
+    with TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER)) as client:
         response = client.post("/detect", content=video)
         timings = response.json()["summary"]["timings"]
         assert {"queue", "turn", "index", "decode", "frame_engine", "sequence_engine"} <= set(timings)
@@ -185,7 +190,9 @@ def test_where_the_time_went_is_told(settings: ServerSettings, video: bytes) -> 
 
 
 def test_requests_and_frames_are_counted(settings: ServerSettings, video: bytes) -> None:
-    with TestClient(build_app(fake_pipeline(FakeEngines(), batch=4), settings)) as client:
+    with TestClient(
+        build_app(fake_pipeline(FakeEngines(), batch=4), settings, fork_server=FORK_SERVER)
+    ) as client:
         client.post("/detect?stride=2", content=video)
         client.post("/detect?stride=0", content=video)
         client.get("/nothing/<script>")
@@ -216,7 +223,10 @@ def test_frames_that_a_client_spared_are_counted(settings: ServerSettings, video
 
 
 def test_two_applications_count_apart(settings: ServerSettings) -> None:
-    one, other = (TestClient(build_app(fake_pipeline(FakeEngines()), settings)) for _ in range(2))
+    one, other = (
+        TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER))
+        for _ in range(2)
+    )
     one.get("/healthz")
     assert 'route="/healthz"' in one.get("/metrics").text
     assert 'route="/healthz"' not in other.get("/metrics").text

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from fakes import fake_pipeline
+from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from live_server import wait_until
 from media import write_video
@@ -79,7 +79,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def traced(soon: None, collector: Collector, settings: ServerSettings) -> Iterator[TestClient]:
     settings = settings.model_copy(update={"otlp_endpoint": collector.endpoint})
-    with TestClient(build_app(fake_pipeline(FakeEngines()), settings)) as client:
+    with TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER)) as client:
         yield client
 
 
@@ -160,7 +160,7 @@ def test_without_a_collector_requests_are_as_fast_and_right_as_ever(
     soon: None, settings: ServerSettings, video: bytes
 ) -> None:
     settings = settings.model_copy(update={"otlp_endpoint": "http://127.0.0.1:1"})
-    with TestClient(build_app(fake_pipeline(FakeEngines()), settings)) as client:
+    with TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER)) as client:
         begun = time.perf_counter()
         for _ in range(50):
             assert client.get("/model").status_code == 200
