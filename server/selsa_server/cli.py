@@ -120,11 +120,11 @@ def _load(folder: Path, settings: ServerSettings) -> "LoadedBundle":
 def _check_confinement(settings: ServerSettings, fork_server: "ForkServer") -> None:
     import structlog
 
-    from selsa_server.decoder_choice import unconfined
+    from selsa_server.decoder_choice import decoder_rules, unconfined
 
     if settings.confinement == "off":
         return
-    missing = unconfined(settings, fork_server)
+    missing = unconfined(fork_server, decoder_rules(settings))
     if missing and settings.confinement == "required":
         parts = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise _refuse(f"confinement is required, and decoders cannot be confined here ({parts})")

@@ -4,18 +4,13 @@ A decoder may be in the hands of whoever made the video. So the server takes fro
 texts of bounded length, and pixels, which mean nothing to it.
 """
 
-from fractions import Fraction
 from typing import Annotated, Final, Literal
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from selsa_server.container import VideoLimits
+from selsa_server.decoder_answer_base import AnswerBase, Count, Name, Side, StepBase, Text, Ticks
+from selsa_server.decoder_video_answers import HeadAnswer, IndexAnswer
 from selsa_server.errors import DetectError, ParameterError, RequestError, VideoError
-from selsa_server.live_container import LiveHead
-from selsa_server.stopwatch import Stopwatch
-from selsa_server.video_index import VideoIndex
 
 __all__ = [
     "MAX_HEAD",
@@ -36,114 +31,15 @@ __all__ = [
 
 MAX_HEAD: Final = 64 << 10
 
-Count = Annotated[int, Field(ge=0, lt=1 << 62)]
-Side = Annotated[int, Field(ge=1, lt=1 << 20)]
-Ratio = tuple[Annotated[int, Field(ge=1, lt=1 << 62)], Annotated[int, Field(ge=1, lt=1 << 62)]]
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Text = Annotated[str, Field(max_length=4000)]
-Name = Annotated[str, Field(max_length=100)]
-Rotation = Literal[0, 90, 180, 270]
-Ticks = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Step(_Answer):
-    """An answer to `Next`.
-
-    Attributes:
-        decode: seconds that decoding took since the last answer.
-        prepare: seconds of resizing.
-        seen: frames of a live source so far.
-        skipped: those of them that its stride leaves out.
-    """
-
-    decode: Seconds = 0
-    prepare: Seconds = 0
-    seen: Count = 0
-    skipped: Count = 0
-
-    def count(self, clock: Stopwatch) -> None:
-        """Add the seconds."""
-        clock.add("decode", self.decode)
-        clock.add("prepare", self.prepare)
-
-
-class ReadyAnswer(_Answer):
+class ReadyAnswer(AnswerBase):
     """The decoder is confined, but for these parts."""
 
     kind: Literal["ready"] = "ready"
     missing: dict[Name, Text]
 
 
-class IndexAnswer(_Answer):
-    """What pass 1 learned; after the head come int64 time stamps and a byte for each frame."""
-
-    kind: Literal["index"] = "index"
-    width: Side
-    height: Side
-    codec: Name
-    average_rate: Ratio | None
-    time_base: Ratio
-    duration: Seconds
-    rotation: Rotation
-    has_pts: bool
-    stream: Count
-    damage: Text | None
-
-    @classmethod
-    def of(cls, index: VideoIndex) -> tuple["IndexAnswer", bytes]:
-        """The answer for an index, and its body."""
-        rate = index.average_rate
-        answer = cls(
-            width=index.width,
-            height=index.height,
-            codec=index.codec,
-            average_rate=None if rate is None else (rate.numerator, rate.denominator),
-            time_base=(index.time_base.numerator, index.time_base.denominator),
-            duration=index.duration,
-            rotation=index.rotation,
-            has_pts=index.has_pts,
-            stream=index.stream,
-            damage=index.damage,
-        )
-        return answer, index.pts.tobytes() + index.keyframe.tobytes()
-
-    def index(self, body: bytes, limits: VideoLimits) -> VideoIndex:
-        """The index.
-
-        Raises:
-            ValueError: it is none.
-            VideoError: it is over a limit.
-        """
-        count, rest = divmod(len(body), 9)
-        pts: npt.NDArray[np.int64] = np.frombuffer(body, np.int64, count)
-        keyframe = np.frombuffer(body, np.uint8, count, 8 * count).astype(np.bool_)
-        if rest or not count or bool((pts[1:] < pts[:-1]).any()):
-            raise ValueError("an index has its frames in order")
-        limits.check_size(self.width, self.height)
-        limits.check_count(count)
-        limits.check_duration(self.duration)
-        return VideoIndex(
-            width=self.width,
-            height=self.height,
-            codec=self.codec,
-            average_rate=None if self.average_rate is None else Fraction(*self.average_rate),
-            time_base=Fraction(*self.time_base),
-            duration=self.duration,
-            rotation=self.rotation,
-            pts=pts,
-            keyframe=keyframe,
-            has_pts=self.has_pts,
-            stream=self.stream,
-            damage=self.damage,
-            limits=limits,
-        )
-
-
-class FrameAnswer(_Step):
+class FrameAnswer(StepBase):
     """A prepared frame, whose pixels are in the shared memory; `shape` is their (H, W)."""
 
     kind: Literal["frame"] = "frame"
@@ -157,74 +53,38 @@ class FrameAnswer(_Step):
     ]
 
 
-class CorruptAnswer(_Step):
+class CorruptAnswer(StepBase):
     """A frame that does not decode."""
 
     kind: Literal["corrupt"] = "corrupt"
     index: Count
 
 
-class HeadAnswer(_Step):
-    """What is known of a live source once its first frame is there."""
-
-    kind: Literal["head"] = "head"
-    width: Side
-    height: Side
-    codec: Name
-    average_rate: Ratio | None
-    time_base: Ratio
-    rotation: Rotation
-
-    @classmethod
-    def of(cls, head: LiveHead) -> "HeadAnswer":
-        """The answer for a head."""
-        rate = head.average_rate
-        return cls(
-            width=head.width,
-            height=head.height,
-            codec=head.codec,
-            average_rate=None if rate is None else (rate.numerator, rate.denominator),
-            time_base=(head.time_base.numerator, head.time_base.denominator),
-            rotation=head.rotation,
-        )
-
-    def item(self) -> LiveHead:
-        """As the pipeline has it."""
-        return LiveHead(
-            width=self.width,
-            height=self.height,
-            codec=self.codec,
-            average_rate=None if self.average_rate is None else Fraction(*self.average_rate),
-            time_base=Fraction(*self.time_base),
-            rotation=self.rotation,
-        )
-
-
-class EndAnswer(_Step):
+class EndAnswer(StepBase):
     """There are no more frames."""
 
     kind: Literal["end"] = "end"
 
 
-class DoneAnswer(_Answer):
+class DoneAnswer(AnswerBase):
     """The order is carried out."""
 
     kind: Literal["done"] = "done"
 
 
-class NeedsInputAnswer(_Answer):
+class NeedsInputAnswer(AnswerBase):
     """Send what comes next of the live source."""
 
     kind: Literal["needs input"] = "needs input"
 
 
-class InputFailedAnswer(_Answer):
+class InputFailedAnswer(AnswerBase):
     """The frames end because the live source failed, as the server knows."""
 
     kind: Literal["input failed"] = "input failed"
 
 
-class RefusedAnswer(_Answer):
+class RefusedAnswer(AnswerBase):
     """An error of the video or the request."""
 
     kind: Literal["refused"] = "refused"
@@ -232,6 +92,13 @@ class RefusedAnswer(_Answer):
     detail: Text
     parameter: Name | None = None
     allowed: Text | None = None
+
+    @classmethod
+    def of(cls, error: DetectError) -> "RefusedAnswer":
+        """The answer for an error."""
+        return cls(
+            code=error.code, detail=error.detail[:4000], parameter=error.parameter, allowed=error.allowed
+        )
 
     def error(self) -> DetectError:
         """The error.
@@ -246,7 +113,7 @@ class RefusedAnswer(_Answer):
         return RequestError(self.code, self.detail)
 
 
-class FailedAnswer(_Answer):
+class FailedAnswer(AnswerBase):
     """An error that nobody thought of: its traceback."""
 
     kind: Literal["failed"] = "failed"

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-import structlog
-
 from selsa_server.allowance import Allowance
 from selsa_server.decoder_answers import (
     MAX_HEAD,
@@ -62,6 +60,7 @@ class DecoderProcess:
         frame_bytes: int = 0,
         ended: Ended = lambda *_: None,
     ) -> None:
+        self._fork_server = fork_server
         self._rules = rules
         self._ended = ended
         self._lock = threading.Lock()
@@ -84,7 +83,11 @@ class DecoderProcess:
         except BaseException:
             self.frame.close()
             raise
-        self.tell(Begin(allowance, rules.required))
+        try:
+            self.tell(Begin(allowance, rules.required))
+        except BaseException:
+            self.close()
+            raise
 
     def tell(self, order: Order) -> None:
         """Send an order.
@@ -150,14 +153,14 @@ class DecoderProcess:
 
     def close(self) -> None:
         """Wait until it has ended, since there is nothing more to do or it was killed; forget it."""
+        if self._closed:
+            return
         self._channel.end()
         exit_ = self._line.exit(QUIET_SECONDS)
         if exit_ is None:
             self._line.cut()
             exit_ = self._line.exit(KILL_SECONDS)
         with self._lock:
-            if self._closed:
-                return
             self._closed = True
             self._channel.close()
             self._line.close()
@@ -204,7 +207,15 @@ class DecoderProcess:
             self._idle_ticks = 0 if beats != self._beats else self._idle_ticks + 1
             self._beats = beats
             if self._idle_ticks > self._most_ticks:
-                raise self._fail(hung(self._rules))
+                raise self._hung()
+
+    def _hung(self) -> Exception:
+        """What to raise when nothing came for too long."""
+        if self._line.pid(0) is not None:
+            return self._fail(hung(self._rules))
+        # There is not even a process, so it is the fork server that hangs. The next one begins another.
+        self._fork_server.close()
+        return self._fail(no_process(self._rules))
 
     def _lost(self) -> Exception:
         """What to raise when the connection has ended."""
@@ -220,5 +231,4 @@ class DecoderProcess:
             return DecoderStoppedError()
         self._end = end
         self._line.cut()
-        structlog.get_logger().warning("decoder failed", outcome=end.outcome, reason=str(end.error))
         return end.error

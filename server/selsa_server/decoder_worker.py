@@ -16,6 +16,7 @@ from selsa_server.confinement import confine
 from selsa_server.confinement_proof import prove
 from selsa_server.decode import CorruptFrame
 from selsa_server.decoder_answers import (
+    Answer,
     CorruptAnswer,
     DoneAnswer,
     EndAnswer,
@@ -58,22 +59,11 @@ __all__ = ["serve"]
 
 MAX_ORDER: Final = 1 << 31
 MAX_TRACE: Final = 15_000
+# What FFmpeg's errors are made of.
+MAY_BE_MEMORY: Final = frozenset({"undecodable", "truncated", "not_a_video"})
 
 OrderType = TypeVar("OrderType")
 Item = FrameInHand | CorruptFrame | LiveHead
-Answers = (
-    ReadyAnswer
-    | IndexAnswer
-    | FrameAnswer
-    | CorruptAnswer
-    | HeadAnswer
-    | EndAnswer
-    | DoneAnswer
-    | NeedsInputAnswer
-    | InputFailedAnswer
-    | RefusedAnswer
-    | FailedAnswer
-)
 
 
 class _ServerGoneError(Exception):
@@ -126,8 +116,9 @@ class _Worker:
             except _InputFailedError:
                 self._answer(InputFailedAnswer())
             except DetectError as error:
-                self._check_memory()
-                self._answer(_refused(error))
+                if error.code in MAY_BE_MEMORY:
+                    self._check_memory()
+                self._answer(RefusedAnswer.of(error))
             except Exception as error:
                 if isinstance(error, cv2.error) and "Insufficient memory" in str(error):
                     raise MemoryError from error
@@ -175,23 +166,17 @@ class _Worker:
 
     def _give(self, items: Generator[Item, None, None], counts: LiveCounts) -> None:
         """One item for each `Next`."""
-        item: Item | None
         while True:
             self._order(Next)
             item = next(items, None)
-            seconds = self._clock.take()
-            steps = {
-                "decode": seconds["decode"],
-                "prepare": seconds["prepare"],
-                "seen": counts.seen,
-                "skipped": counts.skipped,
-            }
+            so_far = {**self._clock.take(), "seen": counts.seen, "skipped": counts.skipped}
+            self._answer(self._step(item).model_copy(update=so_far))
             if item is None:
-                self._answer(EndAnswer(**steps))
                 return
-            self._answer(self._step(item).model_copy(update=steps))
 
-    def _step(self, item: Item) -> FrameAnswer | CorruptAnswer | HeadAnswer:
+    def _step(self, item: Item | None) -> FrameAnswer | CorruptAnswer | HeadAnswer | EndAnswer:
+        if item is None:
+            return EndAnswer()
         if isinstance(item, CorruptFrame):
             self._check_memory()
             return CorruptAnswer(index=item.index)
@@ -219,8 +204,10 @@ class _Worker:
         )
         with drawn:
             self._answer(DoneAnswer())
-            while isinstance(record := self._order(DrawRecord, Finish), DrawRecord):
-                drawn.write(record.record)
+            while not isinstance(next_ := self._next_order(), Finish):
+                if not isinstance(next_, DrawRecord):
+                    raise TypeError(f"{type(next_).__name__} has no place here")
+                drawn.write(next_.record)
                 self._answer(DoneAnswer())
         self._answer(DoneAnswer())
 
@@ -233,11 +220,11 @@ class _Worker:
         self._answer(NeedsInputAnswer())
         return self._order(LivePiece)
 
-    def _order(self, *kinds: Callable[..., OrderType]) -> OrderType:
+    def _order(self, kind: type[OrderType]) -> OrderType:
         order = self._next_order()
-        if not isinstance(order, tuple(kinds)):  # type: ignore[arg-type]
+        if not isinstance(order, kind):
             raise TypeError(f"{type(order).__name__} has no place here")
-        return order  # type: ignore[return-value]
+        return order
 
     def _next_order(self) -> Order:
         try:
@@ -249,7 +236,7 @@ class _Worker:
         order: Order = pickle.loads(message[1])  # noqa: S301 - of the server, whose process this is
         return order
 
-    def _answer(self, answer: Answers, body: bytes = b"") -> None:
+    def _answer(self, answer: Answer, body: bytes = b"") -> None:
         try:
             self._channel.send(answer.model_dump_json().encode(), body)
         except OSError as error:
@@ -268,9 +255,3 @@ class _RemoteInput:
         if piece.failed:
             raise _InputFailedError
         return piece.message
-
-
-def _refused(error: DetectError) -> RefusedAnswer:
-    return RefusedAnswer(
-        code=error.code, detail=error.detail[:4000], parameter=error.parameter, allowed=error.allowed
-    )

@@ -1,4 +1,4 @@
-"""What `selsa doctor` finds where the server extra is installed: runtimes, the bundle, FFmpeg's codecs.
+"""What `selsa doctor` finds where the server extra is installed: runtimes, FFmpeg, confinement, the bundle.
 
 Nothing is believed: each provider loads the bundle's engines and runs its test frames.
 """
@@ -14,6 +14,7 @@ from selsa_bundle.errors import BundleError
 from selsa_bundle.host import Host
 from selsa_bundle.processor import processor_flags, processor_name
 from selsa_server.doctor_bundle import bundle_findings
+from selsa_server.doctor_confinement import confinement_findings
 from selsa_server.doctor_finding import Finding
 from selsa_server.drawn_video import ENCODERS
 
@@ -37,6 +38,7 @@ def findings(bundle: Path | None) -> Iterator[Finding]:
     host = Host.here()
     yield from _machine(host)
     yield from _codecs()
+    yield from confinement_findings()
     yield from bundle_findings(bundle, host, gpu=_driver() is not None)
 
 

@@ -91,8 +91,7 @@ class DrawnVideo:
         max_bytes: int | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._beat = beat
-        self._source, self._out, self._index = source, out, index
+        self._source, self._out, self._index, self._beat = source, out, index, beat
         self._keys = select_frames(index, params, 0).keys
         self._max_bytes = max_bytes
         self._written = 0
@@ -176,14 +175,9 @@ class DrawnVideo:
         ends = last + 1 < len(self._index)
         end = self._time(last + 1) if ends else self._time(len(self._index) - 1) + 3600
         begin = Fraction(-3600) if whole or self._keys[0] == 0 else first
+        limits, beat = self._index.limits, self._beat
         return PassedSound(
-            self._source,
-            self._index.limits,
-            self._container,
-            first=begin,
-            end=end,
-            shift=self._shift,
-            beat=self._beat,
+            self._source, limits, self._container, first=begin, end=end, shift=self._shift, beat=beat
         )
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:

@@ -123,8 +123,6 @@ def main(handle: int) -> None:
     """Fork decoders for whoever is at the other end of a socket."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     cv2.setNumThreads(1)
     _warm_up()
     # What is there now is never looked at again, so that its pages stay shared.
@@ -153,6 +151,8 @@ def _become_decoder(parent: int, channel: int, frame: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         die_with_parent(parent)
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
         os.dup2(1, 2)
         # Out of the way of the numbers that they get.
         high = max(channel, frame, FRAME) + 1

@@ -109,6 +109,7 @@ class PipelineRun:
             yield from self._online(video, keys, resume.last)
         if self.stopped():
             return
+        video.rest()
         if self.emitted == 0:
             count = len(selection.keys)
             raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
