@@ -57,16 +57,18 @@ def _limit_memory(allowance: Allowance) -> None:
 
 
 def _limit_resources(allowance: Allowance) -> None:
-    _limit(resource.RLIMIT_CPU, allowance.cpu_seconds)
+    # At the first number it is told so and ends, at the second it is killed.
+    _limit(resource.RLIMIT_CPU, allowance.cpu_seconds, allowance.cpu_seconds + 1)
     _limit(resource.RLIMIT_FSIZE, allowance.file_bytes)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     _limit(resource.RLIMIT_CORE, 0)
 
 
-def _limit(which: int, value: int) -> None:
-    _, hard = resource.getrlimit(which)
-    least = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(which, (least, least))
+def _limit(which: int, value: int, hard: int | None = None) -> None:
+    _, before = resource.getrlimit(which)
+    wanted = value if hard is None else hard
+    most = wanted if before == resource.RLIM_INFINITY else min(wanted, before)
+    resource.setrlimit(which, (min(value, most), most))
 
 
 def _give_up_privileges(allowance: Allowance) -> None:

@@ -39,14 +39,15 @@ class Channel:
             wait: called before every read.
 
         Raises:
-            OSError: the other end is gone, in the middle of a message perhaps, or says too much.
+            OSError: the other end is gone, in the middle of a message perhaps.
+            ValueError: the message is longer.
         """
         lengths = self._read(LENGTHS.size, wait)
         if not lengths:
             return None
         head, body = LENGTHS.unpack(lengths)
         if head + body > most:
-            raise ConnectionAbortedError(f"a message has {head + body} bytes, {most} are allowed")
+            raise ValueError(f"a message has {head + body} bytes, {most} are allowed")
         data = self._read(head + body, wait)
         if len(data) < head + body:
             raise ConnectionResetError("a message is cut off")

@@ -33,7 +33,7 @@ Ended = Callable[[DecoderOutcome, float], None]
 TICK_SECONDS: Final = 0.1
 # To end after it was told that there is nothing more to do, and after it was killed.
 QUIET_SECONDS: Final = 1.0
-KILL_SECONDS: Final = 5.0
+KILL_SECONDS: Final = 2.0
 
 
 class DecoderProcess:
@@ -156,7 +156,7 @@ class DecoderProcess:
         if self._closed:
             return
         self._channel.end()
-        exit_ = self._line.exit(QUIET_SECONDS)
+        exit_ = None if self._stopped or self._end else self._line.exit(QUIET_SECONDS)
         if exit_ is None:
             self._line.cut()
             exit_ = self._line.exit(KILL_SECONDS)
@@ -176,17 +176,15 @@ class DecoderProcess:
     def _answer(self, stopped: Callable[[], bool], body: int) -> tuple[Answer, bytes]:
         try:
             message = self._channel.receive(MAX_HEAD + body, lambda: self._wait(stopped))
+            if message is None:
+                raise self._lost()
+            answer = parse_answer(message[0])
+            refusal = answer.error() if isinstance(answer, RefusedAnswer) else None
         except OSError as error:
             raise self._lost() from error
-        if message is None:
-            raise self._lost()
-        try:
-            answer = parse_answer(message[0])
-            if isinstance(answer, RefusedAnswer):
-                refusal = answer.error()
         except ValueError as error:
             raise self.senseless() from error
-        if isinstance(answer, RefusedAnswer):
+        if refusal is not None:
             raise refusal
         if isinstance(answer, FailedAnswer):
             raise self._fail(DecoderEnd("failed", RuntimeError(f"a decoder failed:\n{answer.trace}")))
@@ -214,7 +212,7 @@ class DecoderProcess:
         if self._line.pid(0) is not None:
             return self._fail(hung(self._rules))
         # There is not even a process, so it is the fork server that hangs. The next one begins another.
-        self._fork_server.close()
+        self._fork_server.kill()
         return self._fail(no_process(self._rules))
 
     def _lost(self) -> Exception:

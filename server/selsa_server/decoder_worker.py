@@ -60,7 +60,7 @@ __all__ = ["serve"]
 MAX_ORDER: Final = 1 << 31
 MAX_TRACE: Final = 15_000
 # What FFmpeg's errors are made of.
-MAY_BE_MEMORY: Final = frozenset({"undecodable", "truncated", "not_a_video"})
+MAY_BE_MEMORY: Final = frozenset({"undecodable", "truncated", "not_a_video", "frame_too_large"})
 
 OrderType = TypeVar("OrderType")
 Item = FrameInHand | CorruptFrame | LiveHead

@@ -141,6 +141,13 @@ class ForkServer:
         with self._lock:
             self._end()
 
+    def kill(self) -> None:
+        """The same for one that does not react any more."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+            self._end()
+
     def _running(self) -> socket.socket:
         if self._process is not None and self._process.poll() is not None:
             self._end()
