@@ -3,22 +3,18 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import psutil
 import pytest
 from fakes import FORK_SERVER
-from live_server import wait_until
 from media import damage_packet, write_video
 
 from selsa_bundle.default_bundle import sample_video
@@ -290,21 +286,6 @@ def test_memory_that_is_shared_keeps_its_size(sound: tuple[IndexAnswer, bytes]) 
         assert refused == [True]
 
 
-# The end of the server --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def server_process(spool: Path) -> Iterator[tuple[psutil.Process, str]]:
-    command = [sys.executable, str(Path(__file__).with_name("fake_server.py")), str(spool)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = next(line for line in process.stdout if line.startswith("Serving "))
-            yield psutil.Process(process.pid), line.split()[-1]
-        finally:
-            process.kill()
-
-
 def test_no_decoder_outlives_its_fork_server(tmp_path: Path) -> None:
     path = write_video(tmp_path / "video.mp4", 30)
     with ForkServer() as fork_server:
@@ -315,14 +296,3 @@ def test_no_decoder_outlives_its_fork_server(tmp_path: Path) -> None:
     assert not any(each.is_running() for each in below)
     for each in opened:
         each.rest()
-
-
-def test_no_process_outlives_the_server(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "video.mp4", 400, codec="mpeg4").read_bytes()
-    with server_process(tmp_path) as (server, address), httpx.Client(base_url=address) as client:
-        job = client.post("/v1/jobs", content=video).headers["location"]
-        wait_until(lambda: client.get(job).json()["state"] == "running")
-        wait_until(lambda: len(server.children(recursive=True)) == 2, 20)
-        below = server.children(recursive=True)
-        server.kill()
-        wait_until(lambda: not any(each.is_running() for each in below), 15)

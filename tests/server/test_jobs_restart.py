@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
@@ -53,13 +54,16 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @contextmanager
 def serving(command: list[str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server that is killed at the end of the block; no process that it began outlives it."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
             line = next(line for line in process.stdout if line.startswith("Serving "))
             yield line.split()[-1], process
         finally:
+            below = [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
             process.kill()
+    wait_until(lambda: not any(each.is_running() for each in below), 10)
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
@@ -145,8 +149,11 @@ def test_after_a_kill_real_engines_go_on_as_if_nothing_had_been(
     with serving(command) as (address, process):
         job = job_for(address, video, reference_frames=2)
         wait_until(lambda: get(address, job)["progress"]["done"] > random.randrange(2, 24))
+        below = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.wait()
+    assert below
+    wait_until(lambda: not any(each.is_running() for each in below), 10)
     before = written(tmp_path, job)
     with serving(command) as (address, _):
         ends(address, job)
