@@ -7,6 +7,10 @@ python tests/load/generator.py throughput [--clients 8] [--rounds 3] [--bundle B
         python tests/load/generator.py throughput --frames 24 -- --batch 8 --max-concurrent 8
     Beside other work on the machine, trust the ratios and not the rates.
 
+    python tests/load/generator.py confinement [--bundle BUNDLE] [--size 1920x1080] [--rounds 5] [--json FILE]
+        what a frame costs with decoders in processes of their own, and with them in this one. Default: the
+        packaged bundle.
+
     python tests/load/generator.py mixed [--clients 8] [--minutes 30] [--bundle BUNDLE] [--json FILE]
         good and bad videos, clients that leave and clients that are slow. Fails if an answer is not what it
         must be, a frame is lost or doubled, memory grows by more than 5 % after the warm-up, or a file stays
@@ -20,10 +24,14 @@ import tempfile
 from pathlib import Path
 
 import orjson
+from confinement_cost import measure_confinement
 from mixed import MixedLoad, MixedReport, run_mixed
 from quick_bundle import LARGE, SMALL, make_bundle
 from served import ServerProcess, serving
 from throughput import Throughput, Workload, measure_throughput
+
+from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.load import load_engines
 
 __all__ = ["main"]
 
@@ -56,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     throughput.add_argument("--threads", type=int, default=0, help="of an engine; 0: one per core")
     throughput.add_argument("--json", type=Path, help="also write the figures to this file")
     throughput.set_defaults(work=_throughput)
+    cost = modes.add_parser("confinement", help="what decoders in processes of their own cost")
+    cost.add_argument("--bundle", type=Path, help="default: the packaged one")
+    cost.add_argument("--frames", type=int, default=24)
+    cost.add_argument("--size", default="1920x1080", help="of the frames")
+    cost.add_argument("--rounds", type=int, default=5, help="measured, after one to warm up")
+    cost.add_argument("--json", type=Path, help="also write the figures to this file")
+    cost.set_defaults(work=_confinement)
     mixed = modes.add_parser("mixed", help="clients of all kinds for a while")
     mixed.add_argument("--bundle", type=Path, help="default: a small untrained one")
     mixed.add_argument("--url", help="of a server that runs already")
@@ -122,6 +137,24 @@ def _throughput(given: argparse.Namespace, server_options: list[str], folder: Pa
     _print_throughput(results)
     if given.json:
         given.json.write_bytes(orjson.dumps([each.as_dict() for each in results], option=orjson.OPT_INDENT_2))
+
+
+def _confinement(given: argparse.Namespace, server_options: list[str], folder: Path) -> None:
+    del server_options
+    width, height = map(int, given.size.split("x"))
+    loaded = load_engines(given.bundle or default_bundle())
+    cost = measure_confinement(
+        loaded, folder, frames=given.frames, size=(width, height), rounds=given.rounds, say=_say
+    )
+    print(f"{cost.name}, {cost.video}; ms, here and confined")
+    print(f"{'to open and close':24} {1e3 * cost.opening[0]:9.2f} {1e3 * cost.opening[1]:9.2f}")
+    for name, (here, confined), ratio in (
+        ("a frame, decoded", cost.frame, cost.frame_ratio),
+        ("a frame, detected on", cost.pipeline, cost.pipeline_ratio),
+    ):
+        print(f"{name:24} {1e3 * here:9.2f} {1e3 * confined:9.2f}   ratio {ratio:.3f}")
+    if given.json:
+        given.json.write_bytes(orjson.dumps(cost.as_dict(), option=orjson.OPT_INDENT_2))
 
 
 def _print_throughput(results: list[Throughput]) -> None:
