@@ -221,7 +221,11 @@ class DecoderProcess:
             return DecoderStoppedError()
         if self._line.pid(KILL_SECONDS) == 0:
             return self._fail(no_process(self._rules))
-        exit_ = self._line.exit(KILL_SECONDS)
+        exit_ = self._line.exit(QUIET_SECONDS)
+        if exit_ is None:
+            self._line.cut()
+            if self._line.exit(KILL_SECONDS) is not None:
+                return self.senseless()  # it had hung up and went on
         return self._fail(end_of(None if exit_ is None else exit_.status, self._rules))
 
     def _fail(self, end: DecoderEnd) -> Exception:

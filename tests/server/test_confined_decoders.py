@@ -131,8 +131,9 @@ def test_a_fork_server_that_hangs_is_replaced(tmp_path: Path) -> None:
 class Impostor:
     """Stands where the fork server does, and answers as a decoder would that somebody has taken over."""
 
-    def __init__(self, answer: Callable[[Channel, int], None]) -> None:
+    def __init__(self, answer: Callable[[Channel, int], None], *, until_cut: bool = False) -> None:
         self._answer = answer
+        self._until_cut = until_cut
 
     def spawn(self, *handles: int) -> Lifeline:
         channel, frame = map(os.dup, handles)
@@ -150,6 +151,8 @@ class Impostor:
             self._answer(channel, frame)
             while channel.receive(1 << 20) is not None:
                 pass
+            if self._until_cut:
+                line.recv(1)
             line.send(ENDED.pack(0, 0.0))
         channel.close()
         os.close(frame)
@@ -210,6 +213,17 @@ def refusal(*messages: tuple[bytes, bytes]) -> tuple[str, str]:
 def test_an_answer_that_is_none_is_not_believed(head: bytes) -> None:
     code, detail = refusal((head, b""))
     assert (code, "makes no sense" in detail) == ("decoder_failed", True)
+
+
+def test_a_decoder_that_hangs_up_and_goes_on_is_ended() -> None:
+    def hang_up(channel: Channel, frame: int) -> None:
+        del frame
+        channel.abort()
+
+    impostor = Impostor(hang_up, until_cut=True)
+    decoders = ConfinedDecoders(fork_server=impostor, rules=RULES)  # type: ignore[arg-type]
+    with pytest.raises(DecoderError, match="makes no sense"):
+        decoders.open(sample_video(), LIMITS, PREPROCESS, stopped=never)
 
 
 def test_an_answer_that_is_too_long_is_not_read() -> None:
