@@ -21,6 +21,11 @@ class Interruptible:
         self._process: DecoderProcess | None = None
         self._interrupted = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether there is none."""
+        return self._process is None
+
     def process(self) -> DecoderProcess:
         """The process, begun if there is none."""
         process = self._process = self._process or self._begin()

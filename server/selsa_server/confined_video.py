@@ -57,6 +57,11 @@ class ConfinedVideo:
         """See `OpenVideo`."""
         return FrameSource(self._frames(wanted, clock, tolerant=tolerant), self._work.interrupt)
 
+    @property
+    def resting(self) -> bool:
+        """Whether there is no process."""
+        return self._work.closed
+
     def rest(self) -> None:
         """End the process; the next frames come from another one."""
         self._work.close()

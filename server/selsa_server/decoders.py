@@ -65,8 +65,13 @@ class OpenVideo(Protocol):
         """The frames `wanted`, as `prepare_frames` gives them; one such source at a time."""
         ...
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is held for it, so that leaving it takes no time."""
+        ...
+
     def rest(self) -> None:
-        """Give back what a video holds that is not read for a while."""
+        """Give back what is held for a video that is not read for a while."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -187,6 +192,10 @@ class _LocalVideo:
     ) -> FrameSource[FrameInHand | CorruptFrame]:
         frames = prepare_frames(self._path, self.index, wanted, self._preprocess, clock, tolerant=tolerant)
         return FrameSource(frames)
+
+    @property
+    def resting(self) -> bool:
+        return True
 
     def rest(self) -> None:
         return

@@ -109,6 +109,7 @@ class PipelineRun:
             yield from self._online(video, keys, resume.last)
         if self.stopped():
             return
+        # Nothing is read any more. Whoever has the last record finds that nothing is held for the video.
         video.rest()
         if self.emitted == 0:
             count = len(selection.keys)

@@ -178,8 +178,9 @@ class DetectionService:
         try:
             yield video
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(video.__exit__, None, None, None)
+            if not video.resting:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(video.rest)
 
     def for_caller(self, stopped: Callable[[], bool]) -> tuple[DetectionPipeline, CallerEngines]:
         """The pipeline as one caller has it, and its engines, which keep account of the caller's waiting.
