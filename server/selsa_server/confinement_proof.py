@@ -5,7 +5,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from selsa_server.kernel import PR_GET_NO_NEW_PRIVS, prctl
@@ -17,13 +17,17 @@ MUCH: Final = 1 << 40
 SET_ASIDE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 
 
-def prove() -> dict[str, str]:
+def prove(missing: Mapping[str, str]) -> dict[str, str]:
     """Try to do what a confined process cannot.
 
+    Args:
+        missing: parts of `confinement.PARTS` that are known to be missing, which are not tried.
+
     Returns:
-        The parts of `confinement.PARTS` that do not hold, each with what could be done.
+        Other parts that do not hold, each with what could be done.
     """
-    return {name: text for name, text, attempt in ATTEMPTS if _succeeds(attempt)}
+    tried = (each for each in ATTEMPTS if each[0] not in missing)
+    return {name: text for name, text, attempt in tried if _succeeds(attempt)}
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:

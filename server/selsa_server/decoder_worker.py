@@ -97,16 +97,17 @@ class _Worker:
         self._channel = channel
         self._frame = frame
         self._clock = Stopwatch(("decode", "prepare"))
+        self._missing: dict[str, str] = {}
         self._shortage: MemoryShortage | None = None
 
     def run(self) -> int:
         """The exit status."""
         begin = self._order(Begin)
         self._shortage = MemoryShortage(begin.allowance.memory)
-        missing = confine(begin.allowance)
-        if missing and begin.required:
+        self._missing = confine(begin.allowance)
+        if self._missing and begin.required:
             return UNCONFINED
-        self._answer(ReadyAnswer(missing=missing))
+        self._answer(ReadyAnswer(missing=self._missing))
         while True:
             order = self._next_order()
             try:
@@ -135,7 +136,7 @@ class _Worker:
             case DrawVideo():
                 self._draw(order)
             case Prove():
-                self._answer(ReadyAnswer(missing=prove()))
+                self._answer(ReadyAnswer(missing=prove(self._missing)))
             case _:
                 raise TypeError(f"{type(order).__name__} has no place here")
 
