@@ -75,8 +75,9 @@ ATTEMPTS: Final[tuple[tuple[str, str, Callable[[], object]], ...]] = (
     ("memory", "a terabyte of memory could be had", _take_memory),
     ("resources", "a limit could be raised", _raise_a_limit),
     ("privileges", "a program could give it privileges", _gain_privileges),
-    ("privileges", "the process could change its user", _become_another_user),
     ("files", "a file of others could be opened", _open_another_file),
     ("system calls", "a socket could be made", _make_a_socket),
     ("system calls", "a process could be started", _start_a_process),
+    # The last one: another user can do less.
+    ("privileges", "the process could change its user", _become_another_user),
 )

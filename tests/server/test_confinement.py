@@ -46,6 +46,21 @@ confine(Allowance(memory=1 << 30, cpu_seconds=1))
 while True:
     pass
 """
+# Landlock is had sixteen times at most, so that here it cannot be had again.
+WITHOUT_LANDLOCK = """
+import ctypes, json, os, sys
+from selsa_server.confinement_check import unconfined_parts
+from selsa_server.decoder_rules import DecoderRules
+from selsa_server.fork_server import ForkServer
+from selsa_server.kernel import PR_SET_NO_NEW_PRIVS, prctl, system_call
+prctl(PR_SET_NO_NEW_PRIVS, 1)
+make_fifo = (ctypes.c_uint64 * 1)(1 << 10)
+for _ in range(16):
+    system_call(446, system_call(444, ctypes.byref(make_fifo), 8, 0), 0)
+with ForkServer() as fork_server:
+    print(json.dumps(unconfined_parts(fork_server, DecoderRules())), flush=True)
+os.execv(sys.executable, [sys.executable, "-c", "from selsa_client.cli import main; main()", *sys.argv[1:]])
+"""
 FORBIDDEN = (
     "socket.socket(socket.AF_INET, socket.SOCK_STREAM)",
     "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)",
@@ -122,6 +137,27 @@ def test_a_decoder_is_confined_in_every_way_that_this_system_has() -> None:
     findings = list(confinement_findings())
     assert [each.status for each in findings] == (["warn"] * len(missing) or ["ok"])
     assert all(each.remedy for each in findings if each.status != "ok")
+
+
+def test_what_is_not_had_is_told_and_a_server_that_requires_it_does_not_start(
+    found: dict[str, str], tmp_path: Path
+) -> None:
+    assert found
+    serve = ["serve", "--port", "0", "--spool-dir", tmp_path, "--confinement", "required"]
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LANDLOCK, *serve], capture_output=True, text=True, check=False
+    )
+    assert json.loads(ended.stdout).keys() == {"files"}
+    assert ended.returncode == 3
+    assert "confinement is required" in ended.stderr
+    assert "(files: " in ended.stderr
+
+
+def test_proof_finds_what_an_unconfined_process_can_do() -> None:
+    # In a process of its own, which it leaves as another user.
+    code = "from selsa_server.confinement_proof import prove; print(*sorted(prove({})), sep=',')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"files", "memory", "privileges", "system calls"} <= set(ended.stdout.strip().split(","))
 
 
 def test_a_decoder_has_nothing_of_the_server() -> None:
