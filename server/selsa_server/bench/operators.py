@@ -96,8 +96,9 @@ def onnx_profile(
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
-        # As the runtime has it, so that memory comes from the same place.
+        # As the runtime has them: memory comes from the same place, and waiting threads sleep.
         settings.enable_mem_pattern = False
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
             for _ in range(runs + 1):
