@@ -18,7 +18,7 @@ WORK := work
 PORT ?= 8765
 VIDEO ?=
 BUNDLE ?=
-SOURCES := training export server client tests docs docker
+SOURCES := training export server client tests docs docker benchmarks
 
 .PHONY: demo train-default page screenshot lock compose-test release test format lint types contracts tests clean
 .DELETE_ON_ERROR:
