@@ -103,6 +103,13 @@ def published(report: Report) -> Iterator[str]:
         yield _row(name, [f"{seconds:.3f}"])
 
 
+def waiting(report: Report) -> Iterator[str]:
+    """What it costs that threads spin."""
+    yield from _head("pipeline, milliseconds a frame", ["sleeping", "spinning", "spinning / sleeping"])
+    cells = [_milliseconds(report["sleeping"]), _milliseconds(report["spinning"]), _ratio(report["ratio"])]
+    yield _row(report["model"], cells)
+
+
 def memory(report: Report) -> Iterator[str]:
     """Peaks by length."""
     yield from _head("frames", ["`selsa detect --local`, MB", "`selsa serve`, MB"])
@@ -120,6 +127,7 @@ TABLES: Final[dict[str, Callable[[Report], Iterator[str]]]] = {
     "beside": beside,
     "published": published,
     "memory": memory,
+    "waiting": waiting,
 }
 
 
