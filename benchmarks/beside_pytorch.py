@@ -124,8 +124,8 @@ def print_results(seconds: Seconds, base: str, parts: dict[str, float]) -> None:
         took = f"{spread.median:6.3f} ({spread.lowest:.3f} to {spread.highest:.3f})"
         print(f"{name:{width}}  {took}    {ratio.median:5.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})")
     print(f"\n{base}, where its time goes:")
-    for part, taken in parts.items():
-        print(f"  {part:30} {taken:6.3f} s")
+    for part, median in parts.items():
+        print(f"  {part:30} {median:6.3f} s")
 
 
 def plot(path: Path, seconds: Seconds, base: str, title: str) -> None:
@@ -208,7 +208,7 @@ def compare(
     ours = open_ours(bundle, given.precision, footage)
     published = Published(detector_of(checkpoint), footage, ours[0].references())
     agreement = check_same_model(ours[0], published)
-    contenders = [published, Torchvision(footage, len(config.classes)), *ours]
+    contenders: list[Contender] = [published, Torchvision(footage, len(config.classes)), *ours]
     seconds = measure(contenders, given.rounds)
     padded = footage.prepared([0])[0].pixels.shape
     title = (

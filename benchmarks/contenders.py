@@ -28,7 +28,10 @@ __all__ = ["Contender", "Footage", "Ours", "Published", "Torchvision"]
 class Contender(Protocol):
     """Whoever detects."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For a table."""
+        ...
 
     def seconds(self) -> float:
         """Per key frame, from the file to detections."""

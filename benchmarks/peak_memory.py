@@ -11,12 +11,13 @@ import httpx
 
 __all__ = ["peak_of_local", "peak_of_server"]
 
-SELSA = Path(sys.executable).parent / "selsa"
+SELSA = str(Path(sys.executable).parent / "selsa")
 
 
 def peak_of_local(bundle: Path, video: Path, references: int) -> float:
     """MB: peak of `selsa detect --local`."""
-    command = [SELSA, "detect", video, "--local", "--bundle", bundle, "--reference-frames", str(references)]
+    command = [SELSA, "detect", str(video), "--local", "--bundle", str(bundle)]
+    command += ["--reference-frames", str(references)]
     peaks: dict[int, float] = {}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -76,7 +77,7 @@ def _peak_of(pid: int) -> float:
 @contextmanager
 def _serving(bundle: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server of its own."""
-    command = [SELSA, "serve", "--bundle", bundle, "--port", "0", "--log-level", "error"]
+    command = [SELSA, "serve", "--bundle", str(bundle), "--port", "0", "--log-level", "error"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Writes the tables of benchmarks/README.md from the figures that were measured: python benchmarks/readme_tables.py
+"""Writes the tables of the benchmarks' page from the figures: python benchmarks/readme_tables.py
 
 What lies between `<!-- NAME TABLE -->` and `<!-- end -->` is made from figures/NAME.json. A test compares the
 page with what this makes, so that no figure stands there that was not measured.
