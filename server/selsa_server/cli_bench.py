@@ -1,7 +1,10 @@
 """`selsa bench`. What is heavy is imported when it runs."""
 
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -110,11 +113,26 @@ def _measure(ways: "list[Way]", video: Path | None, frames: int, options: "Bench
     from selsa_server.bench.run import run_bench
     from selsa_server.sample_video import write_sample_video
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _ended_in_order():
         if video is None:
             video = Path(folder) / "procedural.mp4"
             write_sample_video(video, frames, width=1920, height=1080)
         return run_bench(ways, video, options, say=_say)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends the block as an interrupt does: the servers that it started are not left behind."""
+
+    def stop(number: int, frame: object) -> None:
+        del frame
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _write(report: "BenchReport", json: Path | None, plot: Path | None) -> None:

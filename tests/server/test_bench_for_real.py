@@ -1,8 +1,12 @@
 """`selsa bench` on the packaged bundle: a real server with real clients, and ONNX Runtime's own profile."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -47,3 +51,18 @@ def test_operators_are_told_apart_and_fill_the_run() -> None:
     assert profile.kinds["convolutions and matrix products"] > 0
     assert kind_of("NonMaxSuppression") == "suppression"
     assert kind_of("Relu") == "element by element"
+
+
+def test_a_bench_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import typer, selsa_server.cli_bench as c; typer.run(c.bench)"]
+    options = ["--phases", "server", "--rounds", "1000", "--frames", "2", "--bundle", str(default_bundle())]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("round 1 of" in line for line in process.stderr)
+        servers = [
+            child for child in psutil.Process(process.pid).children() if "serve" in str(child.cmdline())
+        ]
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert len(servers) == 1
+    assert not servers[0].is_running()
