@@ -19,10 +19,15 @@ def machine(report: Report) -> Iterator[str]:
     """What it was measured on, and with."""
     found = report["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    hardware = [
+        f"{found['processor']} ({', '.join(found['instructions'])})",
+        *found.get("accelerators", ()),
+        f"{found['cores']} cores",
+        f"{found['memory'] / 2**30:.0f} GiB",
+    ]
     yield (
-        f"{found['processor']} ({', '.join(found['instructions'])}), {found['cores']} cores, "
-        f"{found['memory'] / 2**30:.0f} GiB; {found['date'][:10]}; {found['busy']:g} processes wanted to run "
-        f"when it began. Python {found['python']}, {packages}."
+        f"{', '.join(hardware)}; {found['date'][:10]}; {found['busy']:g} processes wanted to run when it began. "
+        f"Python {found['python']}, {packages}."
     )
 
 

@@ -23,7 +23,10 @@ def page(text: str, figures: Path = FOLDER / "figures") -> str:
 
     def block(found: "re.Match[str]") -> str:
         begin, name, table, end = found.groups()
-        report = json.loads((figures / f"{name}.json").read_text(encoding="utf-8"))
+        file = figures / f"{name}.json"
+        if not file.is_file():
+            return f"{begin}Not measured yet: `make figures`.\n{end}"
+        report = json.loads(file.read_text(encoding="utf-8"))
         return "\n".join([begin.rstrip(), *TABLES[table](report), end])
 
     return BLOCK.sub(block, text)

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +34,7 @@ class Machine:
         instructions: those of its instruction sets that decide how fast a precision is.
         cores: that this process may use.
         memory: bytes of it, 0 where the system does not say.
+        accelerators: NVIDIA GPUs with their drivers, as `nvidia-smi` names them.
         system: operating system and architecture.
         python: its version.
         versions: of the packages that compute, those that are installed.
@@ -44,6 +47,7 @@ class Machine:
     instructions: tuple[str, ...]
     cores: int
     memory: int
+    accelerators: tuple[str, ...]
     system: str
     python: str
     versions: dict[str, str]
@@ -58,6 +62,7 @@ class Machine:
             instructions=tuple(flag for flag in TELLING if flag in processor_flags()),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             memory=_memory(),
+            accelerators=_accelerators(),
             system=f"{platform.system()} {platform.machine()}",
             python=sys.version.split()[0],
             versions=_versions(),
@@ -70,6 +75,7 @@ class Machine:
         busy = "" if self.busy is None else f"; {self.busy:g} processes wanted to run when this began"
         return [
             f"{self.processor} ({', '.join(self.instructions) or 'no telling instruction sets'})",
+            *self.accelerators,
             f"{self.cores} cores, {self.memory / 2**30:.0f} GiB, {self.system}{busy}",
             f"Python {self.python}, {', '.join(f'{name} {each}' for name, each in self.versions.items())}",
             self.date,
@@ -81,6 +87,18 @@ def _memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 0
+
+
+def _accelerators() -> tuple[str, ...]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    command = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - fixed words
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in said.stdout.splitlines() if line.strip())
 
 
 def _versions() -> dict[str, str]:
