@@ -25,10 +25,8 @@ def machine(report: Report) -> Iterator[str]:
         f"{found['cores']} cores",
         f"{found['memory'] / 2**30:.0f} GiB",
     ]
-    yield (
-        f"{', '.join(hardware)}; {found['date'][:10]}; {found['busy']:g} processes wanted to run when it began. "
-        f"Python {found['python']}, {packages}."
-    )
+    when = f"{found['date'][:10]}; {found['busy']:g} processes wanted to run when it began"
+    yield f"{', '.join(hardware)}; {when}. Python {found['python']}, {packages}."
 
 
 def parts(report: Report) -> Iterator[str]:
