@@ -13,6 +13,7 @@ bundle, an untrained R-50 is made and exported.
 import argparse
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -146,11 +147,11 @@ def plot(path: Path, seconds: Seconds, base: str, title: str) -> None:
         )
         compared = "" if name == base else f"   {ratio.median:.1f} times as fast"
         axes.bar_label(bar, [f"{spread.median:.2f} s{compared}"], padding=6, fontsize=9)
-    axes.set_yticks(range(len(seconds)), labels=list(seconds))
+    axes.set_yticks(range(len(seconds)), labels=[textwrap.fill(name, 24) for name in seconds])
     axes.invert_yaxis()
-    axes.margins(x=0.16)
+    axes.margins(x=0.3)
     axes.set_xlabel("seconds per key frame, from file to detections")
-    axes.set_title(title, fontsize=9)
+    figure.suptitle(title.replace("; ", "\n", 1), fontsize=9)
     tidy(axes, grid="x")
     save_figure(figure, path)
 

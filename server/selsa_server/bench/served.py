@@ -39,7 +39,7 @@ def serving(way: Way) -> Iterator[str]:
         "precision": options.precision,
         "threads": options.threads,
         "batch": way.batch,
-        "max-batch": max(way.batch, options.max_batch),
+        "max-batch": options.max_batch,
         "host": "127.0.0.1",
         "port": 0,
         "log-level": "error",

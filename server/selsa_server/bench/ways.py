@@ -51,7 +51,8 @@ def all_ways(
     Raises:
         ChoiceError: a provider or precision has an unknown name; it is shown with what is allowed.
     """
-    largest = max(batches)
+    # As a server has it, whose calls hold frames of several videos.
+    largest = max(*batches, EngineOptions().max_batch)
     options = [
         EngineOptions(
             provider=named.provider, precision=named.precision, threads=named.threads, max_batch=largest
