@@ -98,20 +98,24 @@ def main() -> None:
     bundle, machine = given.bundle or default_bundle(), Machine.here()
     name = Manifest.read(bundle).name
     print(*machine.lines(), "", f"{name}, {width}x{height}", "frames   local MB   server MB", sep="\n")
-    rows = []
+    rows: list[Peaks] = []
     for row in measure(bundle, given.lengths, (width, height), given.references):
         print(f"{row.frames:6}   {row.local:8.1f}   {row.server:9.1f}", flush=True)
         rows.append(row)
+        # After each length: the longest takes most of the time.
+        write(given, machine, name, rows)
+
+
+def write(given: argparse.Namespace, machine: Machine, name: str, rows: list[Peaks]) -> None:
+    """The figures and their picture, where they were asked for."""
     if given.json is not None:
-        described = {
-            "machine": machine,
-            "command": sys.argv[1:],
-            "bundle": name,
-            "references": given.references,
-        }
-        write_json(given.json, {**described, "size": [width, height], "peaks": [asdict(row) for row in rows]})
+        described = {"machine": machine, "command": sys.argv[1:], "bundle": name, "size": given.size}
+        write_json(
+            given.json,
+            {**described, "references": given.references, "peaks": [asdict(row) for row in rows]},
+        )
     if given.plot is not None:
-        plot(given.plot, rows, f"{name}, {width}x{height}, {given.references} reference frames")
+        plot(given.plot, rows, f"{name}, {given.size}, {given.references} reference frames")
 
 
 if __name__ == "__main__":
