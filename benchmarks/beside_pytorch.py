@@ -61,6 +61,7 @@ def open_ours(bundle: Path, precisions: Sequence[str], footage: Footage) -> list
     """The pipeline in each precision that can be had; fp32 in ONNX Runtime is the first, and always there."""
     found = []
     for precision in precisions:
+        say(f"loading ours in {precision}")
         try:
             options = FP32_ON_CPU if precision == "fp32" else options_named("auto", precision)
             loaded = load_engines(bundle, options)
@@ -207,7 +208,10 @@ def compare(
     key_frames = tuple(i * given.frames // given.key_frames for i in range(given.key_frames))
     footage = Footage(video, key_frames, config.preprocess)
     ours = open_ours(bundle, given.precision, footage)
-    published = Published(detector_of(checkpoint), footage, ours[0].references())
+    references = footage.references(config.reference_frames)
+    say(f"plain PyTorch: feature maps of {len(references)} reference frames")
+    published = Published(detector_of(checkpoint), footage, references)
+    say("comparing plain PyTorch's detections with ours")
     agreement = check_same_model(ours[0], published)
     contenders: list[Contender] = [published, Torchvision(footage, len(config.classes)), *ours]
     seconds = measure(contenders, given.rounds)

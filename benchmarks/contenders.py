@@ -17,7 +17,8 @@ from selsa_bundle.preprocess import PreparedFrame, Preprocess
 from selsa_server.container import VideoLimits
 from selsa_server.decode import CorruptFrame, decode_frames
 from selsa_server.pipeline import DetectionPipeline
-from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord
+from selsa_server.selection import select_frames
 from selsa_server.stopwatch import Stopwatch
 from selsa_server.video_index import index_video
 from selsa_training.model.detector import SelsaDetector
@@ -46,6 +47,11 @@ class Footage:
     key_frames: tuple[int, ...]
     preprocess: Preprocess
 
+    def references(self, count: int) -> tuple[int, ...]:
+        """Source indices of `count` reference frames, as the pipeline chooses them."""
+        index = index_video(self.path, VideoLimits())
+        return tuple(select_frames(index, DetectParams(), count).references)
+
     def prepared(self, wanted: Sequence[int]) -> list[PreparedFrame]:
         """These frames, decoded, resized and padded."""
         index = index_video(self.path, VideoLimits())
@@ -71,14 +77,6 @@ class Ours:
         *_, last = self._pipeline.run(self._footage.path, DetectParams())
         assert isinstance(last, SummaryRecord)
         return (time.perf_counter() - begun) / last.emitted
-
-    def references(self) -> tuple[int, ...]:
-        """Source indices of the reference frames."""
-        records = self._pipeline.run(self._footage.path, DetectParams())
-        first = next(records)
-        records.close()
-        assert isinstance(first, VideoRecord)
-        return first.reference_frames
 
     def detections(self) -> dict[int, FrameRecord]:
         """Every detection of the key frames."""
