@@ -95,8 +95,8 @@ release: $(RELEASE_VENV)/.installed $(VENV)/.installed
 
 # Figures: benchmarks/README.md and its pictures, measured on this machine -----------------------------------
 #
-# All of them take half an hour on two cores, after an hour in which the models are made once. Nothing else should
-# run meanwhile. One alone: make figures-memory tables
+# It takes long: the models are made first, once, and nothing else should run meanwhile. One alone:
+# make figures-memory tables. Fewer rounds: ROUNDS=3
 
 FIGURES := benchmarks/figures
 ROUNDS ?= 5
