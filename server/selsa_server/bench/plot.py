@@ -34,7 +34,7 @@ def plot_report(path: Path, report: BenchReport) -> None:
     bars = [part for part in BARS if any(part in way.seconds for way in report.ways)]
     curves = any(len(way.clients) > 1 for way in report.ways)
     height = 1.6 + 0.28 * len(report.ways) * (len(bars) + 1)
-    figure = new_figure(6.4 * (bool(bars) + curves), max(3.6, height))
+    figure = new_figure(6.4 * (bool(bars) + curves), max(4.0, height))
     panels = figure.subplots(1, bool(bars) + curves, squeeze=False)[0]
     if bars:
         _costs(figure, panels[0], report.ways, bars)
@@ -66,7 +66,7 @@ def _costs(figure: "Figure", axes: "Axes", ways: Sequence[WayReport], bars: Sequ
         axes.bar_label(drawn, [f"{median:.3g}" for median in medians], padding=4, fontsize=8)
     axes.set_yticks(range(len(ways)), labels=[way.name.replace(", ", "\n", 1) for way in ways], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("milliseconds a frame")
+    axes.set_xlabel("milliseconds a frame", fontsize=9)
     axes.margins(x=0.12)
     tidy(axes, grid="x")
     figure.legend(
@@ -101,8 +101,8 @@ def _throughput(axes: "Axes", ways: Sequence[WayReport]) -> None:
     axes.set_xticks(counts, labels=[str(count) for count in counts])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("clients at the same time")
-    axes.set_ylabel("frames a second, all clients together")
+    axes.set_xlabel("clients at the same time", fontsize=9)
+    axes.set_ylabel("frames a second, all together", fontsize=9)
     tidy(axes, grid="y")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
 
