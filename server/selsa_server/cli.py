@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 EXIT_CANNOT_SERVE: Final = 3
+SECRET: Final = ("jobs_database",)
 
 
 @with_server_options
@@ -44,13 +45,17 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise _refuse(f"{name} is {first.get('input')!r}: {first['msg']}") from error
+        # What concerns all of them is said without their values, of which one is a password.
+        said = f"{name} is {first.get('input')!r}: " if name and name not in SECRET else ""
+        raise _refuse(f"{said}{first['msg']}") from error
     if not settings.spool_dir.is_dir():
         raise _refuse(f"spool_dir {settings.spool_dir} is no folder; make it or name another one")
     if settings.api_keys_file is not None:
         _check_keys(settings.api_keys_file)
     if settings.otlp_endpoint is not None:
         _check_tracing()
+    if settings.jobs_database is not None:
+        _check_shared_jobs(settings)
     return settings
 
 
@@ -69,6 +74,16 @@ def _check_tracing() -> None:
     try:
         require_tracing()
     except ImportError as error:
+        raise _refuse(str(error)) from error
+
+
+def _check_shared_jobs(settings: ServerSettings) -> None:
+    from selsa_server.jobs_files import JobsPlaceError
+    from selsa_server.jobs_place import open_place
+
+    try:
+        open_place(settings).close()
+    except JobsPlaceError as error:
         raise _refuse(str(error)) from error
 
 

@@ -4,9 +4,9 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["BundleSettings", "BundleSource", "LogLevel", "PrecisionName", "ProviderName", "ServerSettings"]
@@ -127,6 +127,23 @@ class ServerSettings(BundleSettings):
     jobs_max_queued: int = Field(default=100, ge=1, le=100_000, description="jobs that may wait")
     jobs_max_bytes: int = Field(default=20 << 30, gt=0, description="bytes of all jobs' videos and results")
     jobs_ttl: float = Field(default=24 * 3600, gt=0, description="seconds until an ended job is deleted")
+    jobs_database: SecretStr | None = Field(
+        default=None,
+        description="address postgresql://... of the database of jobs that several servers share; "
+        "default: SQLite in jobs_dir",
+    )
+    jobs_files: str | None = Field(
+        default=None,
+        min_length=1,
+        description="fsspec address (a folder, s3://BUCKET/PREFIX) of videos and results of jobs that "
+        "several servers share; with jobs_database",
+    )
+    jobs_lease: float = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="seconds after which the jobs of a server that says nothing go to others",
+    )
     max_streams: int = Field(default=4, ge=0, le=1024, description="live streams at once")
     stream_timeout: float = Field(
         default=30, gt=0, description="seconds a live stream's client may send nothing, or take no record"
@@ -140,6 +157,12 @@ class ServerSettings(BundleSettings):
         description="address of an OpenTelemetry collector for traces, such as http://localhost:4318; "
         "default: OTEL_EXPORTER_OTLP_ENDPOINT, or no tracing",
     )
+
+    @model_validator(mode="after")
+    def _jobs_are_shared_wholly(self) -> Self:
+        if (self.jobs_database is None) != (self.jobs_files is None):
+            raise ValueError("jobs_database and jobs_files go together: servers share both or none")
+        return self
 
     @field_validator("otlp_endpoint")
     @classmethod
