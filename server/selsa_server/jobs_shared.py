@@ -16,6 +16,7 @@ from selsa_server.jobs_parts import ObjectStore, PartsReader, PartTable, ResultP
 __all__ = ["SharedFiles", "open_shared_files"]
 
 PROBE_SECONDS: Final = 30
+BUCKETS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
 # Records wait this long at least and at most to become a part, and up to this share of the run's time.
 FIRST_FLUSH, LAST_FLUSH, FLUSH_SHARE = 1.0, 10.0, 0.02
 # What no job knows may be an upload that becomes one in this very moment, on another server.
@@ -46,7 +47,7 @@ class SharedFiles:
     def adopt(self, upload: Path, job_id: str) -> int:
         """Copy an upload to the store."""
         size = upload.stat().st_size
-        self._files.makedirs(self._folder(job_id), exist_ok=True)
+        self._make_folder(self._folder(job_id))
         self._files.put_file(str(upload), self._video(job_id))
         return size
 
@@ -77,7 +78,11 @@ class SharedFiles:
 
     def sweep(self, known: Collection[str]) -> None:
         """Delete old videos of no job; a server that was killed between storing one and its job left them."""
-        for path in self._files.ls(self._root, detail=False):
+        try:
+            paths = self._files.ls(self._root, detail=False)
+        except FileNotFoundError:  # nothing is there, and so no folder
+            return
+        for path in paths:
             job_id = path.rstrip("/").rpartition("/")[2]
             if not fullmatch(ID_PATTERN, job_id) or job_id in known:
                 continue
@@ -91,12 +96,18 @@ class SharedFiles:
     def probe(self) -> None:
         """Write, read and delete something small, as jobs will."""
         name = f"{self._root}/selsa-probe-{time.time_ns()}"
-        self._files.makedirs(self._root, exist_ok=True)
+        self._make_folder(self._root)
         self._files.pipe_file(name, b"selsa")
         found = self._files.cat_file(name)
         self._files.rm_file(name)
         if found != b"selsa":
             raise OSError("what was written is not what is read")
+
+    def _make_folder(self, path: str) -> None:
+        """A store of objects has no folders, and a bucket that is missing is a mistake and is not made."""
+        protocol = self._files.protocol
+        if BUCKETS.isdisjoint((protocol,) if isinstance(protocol, str) else protocol):
+            self._files.makedirs(path, exist_ok=True)
 
     def _put(self, name: str, body: bytes) -> None:
         self._files.pipe_file(f"{self._root}/{name}", body)

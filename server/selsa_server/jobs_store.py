@@ -75,7 +75,9 @@ class JobStore:
             "created": self._now(),
         }
         insert = self._insert(JOB).values(**values).on_conflict_do_nothing(index_elements=["reuse_key"])
-        either = (JOB.c.id == job_id) | (JOB.c.reuse_key == reuse_key)
+        either = JOB.c.id == job_id
+        if reuse_key is not None:
+            either |= JOB.c.reuse_key == reuse_key
         with self._engine.begin() as connection:
             connection.execute(insert)
             return JobRow(**connection.execute(sa.select(JOB).where(either)).mappings().one())
