@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import socket
 
     from selsa_bundle.load import LoadedBundle
+    from selsa_server.services import LoadBundle
 
 __all__ = ["serve"]
 
@@ -31,7 +32,10 @@ def serve(**options: Any) -> None:
 
     return_freed_memory()
     settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
-    _run(_load_all(settings), settings)
+    if settings.cluster:
+        _serve_on_cluster(settings)
+    else:
+        _run(_load_all(settings, _load_here), settings)
 
 
 def _refuse(reason: str) -> typer.Exit:
@@ -87,11 +91,26 @@ def _check_shared_jobs(settings: ServerSettings) -> None:
         raise _refuse(str(error)) from error
 
 
-def _load_all(settings: ServerSettings) -> "dict[str, LoadedBundle]":
+def _serve_on_cluster(settings: ServerSettings) -> None:
+    from selsa_server.cluster import on_cluster, serving_settings
+    from selsa_server.cluster_connection import ClusterError
+
+    try:
+        with on_cluster(settings) as cluster:
+            loaded = _load_all(settings, cluster.load)
+            _run(loaded, serving_settings(settings), cluster.load)
+            lost = cluster.watch.lost
+    except ClusterError as error:
+        raise _refuse(str(error)) from error
+    if lost:
+        raise _refuse("the cluster's head does not answer any more")
+
+
+def _load_all(settings: ServerSettings, load: "LoadBundle") -> "dict[str, LoadedBundle]":
     """The bundles by the names they are served by, the default first."""
     loaded: dict[str, LoadedBundle] = {}
     for source in _sources(settings):
-        bundle = _load(source.path, settings)
+        bundle = _load(source.path, settings, load)
         name = source.name or bundle.manifest.name
         if name in loaded:
             raise _refuse(f"two bundles have the name {name}; give one of them another: --bundle NAME=FOLDER")
@@ -109,17 +128,24 @@ def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
         raise _refuse(str(error)) from error
 
 
-def _load(folder: Path, settings: ServerSettings) -> "LoadedBundle":
-    from selsa_bundle.errors import BundleError
+def _load_here(folder: Path, settings: ServerSettings) -> "LoadedBundle":
     from selsa_server.bundle_loading import load_bundle
 
+    return load_bundle(folder, settings)
+
+
+def _load(folder: Path, settings: ServerSettings, load: "LoadBundle") -> "LoadedBundle":
+    from selsa_bundle.errors import BundleError
+
     try:
-        return load_bundle(folder, settings)
+        return load(folder, settings)
     except BundleError as error:
         raise _refuse(" ".join(str(error).split())) from error
 
 
-def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
+def _run(
+    loaded: "dict[str, LoadedBundle]", settings: ServerSettings, load: "LoadBundle" = _load_here
+) -> None:
     import structlog
 
     from selsa_server.container import VideoLimits
@@ -150,6 +176,7 @@ def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
         listener,
         on_ready=lambda: typer.echo(f"Serving {', '.join(loaded)} at {address}"),
         others=dict(zip(list(loaded)[1:], others, strict=True)),
+        load=load,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from selsa_server.batching import CallDroppedError
-from selsa_server.errors import DetectError, JobError
+from selsa_server.errors import DetectError, EngineFailureError, JobError
 from selsa_server.jobs_files import JobFiles, JobRecord, Results, RunLostError
 from selsa_server.jobs_store import JobStore
 from selsa_server.jobs_table import JobRow
@@ -112,6 +112,9 @@ class JobRunner:
         except RunLostError:
             raise
         except DetectError as error:
+            # Engines that end with the server say nothing about the video.
+            if isinstance(error, EngineFailureError) and run.stopped():
+                return
             results.append([error.record(results.frames)])
         except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)

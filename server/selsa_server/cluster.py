@@ -1,0 +1,147 @@
+"""The composition root of serving on a cluster: the same server, whose bundles have engines on Ray."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.errors import EngineError
+from selsa_bundle.load import LoadedBundle
+from selsa_server.batching import BatchingOptions
+from selsa_server.bundle_loading import load_bundle
+from selsa_server.cluster_connection import ClusterConnection, ClusterError, connected
+from selsa_server.cluster_head import HeadWatch
+from selsa_server.cluster_replica import LoadEngines, ReplicaEngines
+from selsa_server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from selsa_server.cluster_deployment import ReplicaOptions
+
+__all__ = ["Cluster", "on_cluster", "serving_settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A cluster that this process serves on.
+
+    Attributes:
+        settings: the server's.
+        connection: to the cluster.
+        watch: of its head.
+    """
+
+    settings: ServerSettings
+    connection: ClusterConnection
+    watch: HeadWatch
+
+    def load(self, folder: Path, settings: ServerSettings) -> LoadedBundle:
+        """The bundle in a folder, its frame engine on the cluster.
+
+        Raises:
+            BundleError: it cannot be used here or on the cluster.
+        """
+        local = load_bundle(folder, _ingress_settings(settings))
+        load = ReplicaEngines(
+            folder=None if folder == default_bundle() else str(folder.resolve()),
+            digest=local.digest,
+            settings=_replica_settings(settings),
+        )
+        try:
+            return self.around(local, load)
+        except ClusterError as error:
+            local.engines.close()
+            raise EngineError(str(error)) from error
+
+    def around(self, local: LoadedBundle, load: LoadEngines) -> LoadedBundle:
+        """A bundle that is loaded here, with the frame engines that `load` gives where replicas are.
+
+        Raises:
+            ClusterError: they do not start, or run another bundle.
+        """
+        from selsa_server.cluster_deployment import deploy, remove
+        from selsa_server.cluster_engines import ClusterEngines
+
+        name, handle = deploy(local.digest, load, _replica_options(self.settings))
+        replica = handle.describe.remote().result(timeout_s=60)
+        if replica.digest != local.digest:
+            raise ClusterError(f"the cluster runs {replica.digest}, the bundle here is {local.digest}")
+        here = self.settings.sequence_engine == "ingress"
+        engines = ClusterEngines(
+            handle=handle,
+            replica=replica,
+            local=local.engines if here else None,
+            local_calls=threading.BoundedSemaphore(self.settings.engine_calls),
+            ended=self.watch.ended,
+            # Those of a cluster that was there before are other servers' too.
+            on_close=(lambda: remove(name)) if self.connection.own else (lambda: None),
+        )
+        if not here:
+            local.engines.close()
+        return replace(local, engines=engines, why=f"{replica.why} (replicas on Ray)".strip())
+
+
+@contextmanager
+def on_cluster(settings: ServerSettings) -> Iterator[Cluster]:
+    """Be on the cluster that the settings name, as long as the block lasts.
+
+    When its head is gone, this process gets SIGTERM, so that it drains: streams end with an `error` record,
+    and jobs go on elsewhere or later.
+
+    Raises:
+        ClusterError: there is none, or it cannot be used.
+    """
+    with connected(settings.address, settings.object_store) as connection:
+        watch = HeadWatch(connection.head, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        watch.start()
+        try:
+            yield Cluster(settings=settings, connection=connection, watch=watch)
+        finally:
+            watch.stop()
+
+
+def serving_settings(settings: ServerSettings) -> ServerSettings:
+    """The settings of the application in front of the replicas.
+
+    Each video has one call out at a time. None waits here for another's answer, and merging is the replicas'.
+    """
+    callers = settings.max_concurrent + settings.jobs_concurrent + settings.max_streams
+    return settings.model_copy(update={"engine_calls": callers, "max_batch": 1})
+
+
+def _ingress_settings(settings: ServerSettings) -> ServerSettings:
+    """How the sequence engine runs here: on what there is; provider and precision are the replicas'."""
+    return settings.model_copy(update={"provider": "auto", "allow_cpu": True})
+
+
+def _replica_settings(settings: ServerSettings) -> ServerSettings:
+    """How engines run in a replica: in as many threads as it has cores. Nothing secret travels."""
+    threads = settings.threads or round(settings.replica_cpus)
+    return ServerSettings(
+        provider=settings.provider,
+        precision=settings.precision,
+        allow_cpu=settings.allow_cpu,
+        engine_cache=settings.engine_cache,
+        threads=threads,
+        max_batch=settings.max_batch,
+    )
+
+
+def _replica_options(settings: ServerSettings) -> "ReplicaOptions":
+    from selsa_server.cluster_deployment import ReplicaOptions
+
+    return ReplicaOptions(
+        replicas=settings.replicas,
+        max_replicas=settings.max_replicas or settings.replicas,
+        cpus=settings.replica_cpus,
+        gpus=settings.replica_gpus,
+        batching=BatchingOptions(
+            max_batch=settings.max_batch,
+            max_wait=settings.max_batch_wait,
+            calls_at_once=settings.engine_calls,
+        ),
+    )
