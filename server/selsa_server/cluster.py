@@ -3,11 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.errors import EngineError
@@ -22,7 +22,9 @@ from selsa_server.settings import ServerSettings
 if TYPE_CHECKING:
     from selsa_server.cluster_deployment import ReplicaOptions
 
-__all__ = ["Cluster", "on_cluster", "serving_settings"]
+__all__ = ["Cluster", "on_cluster", "replica_engines", "serving_settings", "with_replicas"]
+
+DESCRIBE_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +48,8 @@ class Cluster:
             BundleError: it cannot be used here or on the cluster.
         """
         local = load_bundle(folder, _ingress_settings(settings))
-        load = ReplicaEngines(
-            folder=None if folder == default_bundle() else str(folder.resolve()),
-            digest=local.digest,
-            settings=_replica_settings(settings),
-        )
         try:
-            return self.around(local, load)
+            return self.around(local, replica_engines(folder, local.digest, settings))
         except ClusterError as error:
             local.engines.close()
             raise EngineError(str(error)) from error
@@ -63,26 +60,69 @@ class Cluster:
         Raises:
             ClusterError: they do not start, or run another bundle.
         """
-        from selsa_server.cluster_deployment import deploy, remove
-        from selsa_server.cluster_engines import ClusterEngines
+        name = self.deploy(local.digest, load)
+        from selsa_server.cluster_deployment import remove
 
-        name, handle = deploy(local.digest, load, _replica_options(self.settings))
-        replica = handle.describe.remote().result(timeout_s=60)
-        if replica.digest != local.digest:
-            raise ClusterError(f"the cluster runs {replica.digest}, the bundle here is {local.digest}")
-        here = self.settings.sequence_engine == "ingress"
-        engines = ClusterEngines(
-            handle=handle,
-            replica=replica,
-            local=local.engines if here else None,
-            local_calls=threading.BoundedSemaphore(self.settings.engine_calls),
+        return with_replicas(
+            local,
+            name,
+            self.settings,
             ended=self.watch.ended,
             # Those of a cluster that was there before are other servers' too.
             on_close=(lambda: remove(name)) if self.connection.own else (lambda: None),
         )
-        if not here:
-            local.engines.close()
-        return replace(local, engines=engines, why=f"{replica.why} (replicas on Ray)".strip())
+
+    def deploy(self, digest: str, load: LoadEngines) -> str:
+        """The name of the application of these engines, whose replicas run.
+
+        Raises:
+            ClusterError: they do not start.
+        """
+        from selsa_server.cluster_deployment import deploy
+
+        return deploy(digest, load, _replica_options(self.settings))
+
+
+def with_replicas(
+    local: LoadedBundle,
+    application: str,
+    settings: ServerSettings,
+    *,
+    ended: Callable[[], str | None] = lambda: None,
+    on_close: Callable[[], None] = lambda: None,
+) -> LoadedBundle:
+    """A bundle that is loaded here, with the frame engines of an application on the cluster.
+
+    Args:
+        local: the bundle.
+        application: its name.
+        settings: where the sequence engine runs, and how many of its calls at once.
+        ended: says why the cluster cannot answer any more, or None.
+        on_close: called once, when the engines are closed.
+
+    Raises:
+        ClusterError: the replicas run another bundle.
+    """
+    from ray import serve
+
+    from selsa_server.cluster_engines import ClusterEngines
+
+    handle = serve.get_app_handle(application)
+    replica = handle.describe.remote().result(timeout_s=DESCRIBE_SECONDS)
+    if replica.digest != local.digest:
+        raise ClusterError(f"the cluster runs {replica.digest}, the bundle here is {local.digest}")
+    here = settings.sequence_engine == "ingress"
+    engines = ClusterEngines(
+        handle=handle,
+        replica=replica,
+        local=local.engines if here else None,
+        local_calls=threading.BoundedSemaphore(settings.engine_calls),
+        ended=ended,
+        on_close=on_close,
+    )
+    if not here:
+        local.engines.close()
+    return replace(local, engines=engines, why=f"{replica.why} (replicas on Ray)".strip())
 
 
 @contextmanager
@@ -102,6 +142,15 @@ def on_cluster(settings: ServerSettings) -> Iterator[Cluster]:
             yield Cluster(settings=settings, connection=connection, watch=watch)
         finally:
             watch.stop()
+
+
+def replica_engines(folder: Path, digest: str, settings: ServerSettings) -> ReplicaEngines:
+    """How replicas get the engines of the bundle in a folder."""
+    return ReplicaEngines(
+        folder=None if folder == default_bundle() else str(folder.resolve()),
+        digest=digest,
+        settings=_replica_settings(settings),
+    )
 
 
 def serving_settings(settings: ServerSettings) -> ServerSettings:

@@ -4,10 +4,12 @@ Who connects becomes a node of the cluster, without cores to give away: Ray's ob
 memory of this machine, and a head elsewhere may die without taking this process along.
 """
 
+import ctypes
 import logging
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ __all__ = ["ClusterConnection", "ClusterError", "connected"]
 ANSWER_SECONDS: Final = 5.0
 JOIN_SECONDS: Final = 60.0
 END_SECONDS: Final = 10.0
+PR_SET_PDEATHSIG: Final = 1
 # Neither reports to its makers nor a dashboard that listens, unless somebody asked for them.
 QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_enable_metrics_collection": "0"}
 
@@ -131,6 +134,7 @@ def _node(address: str, object_store: int | None) -> Iterator[str]:
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         ) as process,
     ):
         try:
@@ -142,6 +146,12 @@ def _node(address: str, object_store: int | None) -> Iterator[str]:
                 process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _end_with_parent() -> None:
+    """Called in the new process: a node whose owner was killed ends too. Other systems than Linux keep it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_until_joined(process: "subprocess.Popen[bytes]", said: IO[bytes], address: str) -> None:

@@ -2,14 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from selsa_server.batching import BatchingOptions
 from selsa_server.cluster_connection import ClusterError
 from selsa_server.cluster_replica import CALLS_IN_HAND, EngineReplica, LoadEngines
-
-if TYPE_CHECKING:
-    from ray.serve.handle import DeploymentHandle
 
 __all__ = ["ReplicaOptions", "application", "deploy", "remove"]
 
@@ -61,8 +58,8 @@ def application(load: LoadEngines, options: ReplicaOptions) -> Any:
     return deployment.bind(load, options.batching)
 
 
-def deploy(digest: str, load: LoadEngines, options: ReplicaOptions) -> tuple[str, "DeploymentHandle[Any]"]:
-    """The application's name and a handle to its replicas, which are started unless another server did.
+def deploy(digest: str, load: LoadEngines, options: ReplicaOptions) -> str:
+    """The application's name; its replicas run, started by this server or another one.
 
     Raises:
         ClusterError: the replicas do not start; the message says why.
@@ -76,14 +73,15 @@ def deploy(digest: str, load: LoadEngines, options: ReplicaOptions) -> tuple[str
     serve.start(proxy_location="Disabled")
     found = serve.status().applications.get(name)
     if found is not None and found.status == "RUNNING":
-        return name, serve.get_app_handle(name)
+        return name
     try:
-        return name, serve.run(application(load, options), name=name, route_prefix=None)
+        serve.run(application(load, options), name=name, route_prefix=None)
     except Exception as error:  # Serve has one kind for all of them
         message = serve.status().applications.get(name)
         text = str(error) if message is None else message.message
         serve.delete(name, _blocking=False)
         raise ClusterError(f"the engines do not start on the cluster: {_last_line(text)}") from error
+    return name
 
 
 def remove(name: str) -> None:
