@@ -52,7 +52,7 @@ def find_videos(inputs: Sequence[str]) -> list[BatchVideo]:
     """The videos, each once, in the order of the inputs and by name within one.
 
     A folder gives the videos below it, `@FILE` one input a line. Results are named by where a video lies
-    below the folder that was named; of two that would have one name, both get a piece of their address's hash.
+    below the folder that was named; two that would have one name both get a piece of their address's hash.
 
     Raises:
         InputsError: an input cannot be listed, or has no video.

@@ -7,6 +7,7 @@ Frames never lie in the dataset, only addresses and outcomes do, so that memory 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from selsa_bundle.load import LoadedBundle
 from selsa_server.batch_inputs import BatchVideo
@@ -17,10 +18,12 @@ from selsa_server.schema import DetectParams
 
 __all__ = ["BatchPlan", "run_batch"]
 
-# A video that ends its worker this often is given up.
-MAX_RETRIES = 4
+# How often Ray repeats what a worker was at when it died; it counts a worker that is not back yet, too.
+MAX_RETRIES: Final = 4
+# How often what Ray gave up is begun again, before it is given up for good.
+PASSES: Final = 3
 # Ray keeps account of each block; what is beyond this many shares one.
-MAX_BLOCKS = 5_000
+MAX_BLOCKS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +58,19 @@ def run_batch(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome
         if plan.output.path(video.name) in done:
             del left[video.name]
             yield Outcome(name=video.name, address=video.address, state="there")
-    if not left:
-        return
-    for outcome in _streamed(list(left.values()), plan):
-        if left.pop(outcome.name, None) is not None:
-            yield outcome
+    for _ in range(PASSES):
+        if not left:
+            return
+        for outcome in _streamed(list(left.values()), plan):
+            if left.pop(outcome.name, None) is not None:
+                yield outcome
     for video in left.values():
         yield Outcome(
             name=video.name,
             address=video.address,
             state="failed",
             code="internal_error",
-            detail=f"Its worker ended {MAX_RETRIES + 1} times.",
+            detail=f"Its worker ended again and again, {PASSES} times {MAX_RETRIES + 1} at most.",
         )
 
 

@@ -1,8 +1,8 @@
-"""Kills on a batch of short videos, and of the head under a stream: `python tests/cluster/faults.py [--json FILE]`.
+"""Kills on a batch of short videos, and of the head under a stream: `python tests/cluster/faults.py`.
 
-A cluster of two nodes on this machine (and the driver's own), fake engines. A replica, a node and the driver are
-killed with SIGKILL at random moments; after each run there must be one result for each video, equal to that of
-the pipeline alone.
+A cluster of two nodes on this machine (and the driver's own), fake engines. A replica, a node and the driver
+are killed with SIGKILL at random moments; after each run there must be one result for each video, equal to
+that of the pipeline alone.
 """
 
 import argparse
