@@ -30,6 +30,7 @@ SETTINGS: Final = (
     "engine_calls",
     "prefetch",
     "address",
+    "application",
     "replicas",
     "max_replicas",
     "replica_cpus",

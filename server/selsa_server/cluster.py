@@ -22,7 +22,14 @@ from selsa_server.settings import ServerSettings
 if TYPE_CHECKING:
     from selsa_server.cluster_deployment import ReplicaOptions
 
-__all__ = ["Cluster", "on_cluster", "replica_engines", "serving_settings", "with_replicas"]
+__all__ = [
+    "Cluster",
+    "on_cluster",
+    "replica_engines",
+    "replica_options",
+    "serving_settings",
+    "with_replicas",
+]
 
 DESCRIBE_SECONDS: Final = 120
 
@@ -76,11 +83,14 @@ class Cluster:
         """The name of the application of these engines, whose replicas run.
 
         Raises:
-            ClusterError: they do not start.
+            ClusterError: they do not start, or the application that the settings name is not there.
         """
-        from selsa_server.cluster_deployment import deploy
+        from selsa_server.cluster_deployment import deploy, find
 
-        return deploy(digest, load, _replica_options(self.settings))
+        if self.settings.application is not None:
+            return find(self.settings.application)
+
+        return deploy(digest, load, replica_options(self.settings))
 
 
 def with_replicas(
@@ -144,10 +154,13 @@ def on_cluster(settings: ServerSettings) -> Iterator[Cluster]:
             watch.stop()
 
 
-def replica_engines(folder: Path, digest: str, settings: ServerSettings) -> ReplicaEngines:
-    """How replicas get the engines of the bundle in a folder."""
+def replica_engines(
+    folder: Path | str | None, digest: str | None, settings: ServerSettings
+) -> ReplicaEngines:
+    """How replicas get the engines of the bundle in a folder; None is the packaged one, wherever it is."""
+    packaged = folder is None or Path(folder) == default_bundle()
     return ReplicaEngines(
-        folder=None if folder == default_bundle() else str(folder.resolve()),
+        folder=None if packaged else str(Path(folder or "").resolve()),
         digest=digest,
         settings=_replica_settings(settings),
     )
@@ -180,7 +193,8 @@ def _replica_settings(settings: ServerSettings) -> ServerSettings:
     )
 
 
-def _replica_options(settings: ServerSettings) -> "ReplicaOptions":
+def replica_options(settings: ServerSettings) -> "ReplicaOptions":
+    """How many replicas, of what size."""
     from selsa_server.cluster_deployment import ReplicaOptions
 
     return ReplicaOptions(

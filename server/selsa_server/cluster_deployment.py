@@ -8,7 +8,7 @@ from selsa_server.batching import BatchingOptions
 from selsa_server.cluster_connection import ClusterError
 from selsa_server.cluster_replica import CALLS_IN_HAND, EngineReplica, LoadEngines
 
-__all__ = ["ReplicaOptions", "application", "deploy", "remove"]
+__all__ = ["ReplicaOptions", "application", "deploy", "find", "remove"]
 
 # Calls in hand that a replica should have: one that runs, and one to go on with.
 CALLS_AIMED_AT: Final = 2
@@ -81,6 +81,25 @@ def deploy(digest: str, load: LoadEngines, options: ReplicaOptions) -> str:
         text = str(error) if message is None else message.message
         serve.delete(name, _blocking=False)
         raise ClusterError(f"the engines do not start on the cluster: {_last_line(text)}") from error
+    return name
+
+
+def find(name: str) -> str:
+    """The name of an application that somebody else deployed.
+
+    Raises:
+        ClusterError: there is none of that name, or it does not run.
+    """
+    from ray import serve
+
+    found = serve.status().applications
+    if name not in found:
+        there = ", ".join(found) or "none"
+        raise ClusterError(f"the cluster has no application {name}; it has {there}")
+    if found[name].status != "RUNNING":
+        raise ClusterError(
+            f"the application {name} is {found[name].status}: {_last_line(found[name].message)}"
+        )
     return name
 
 

@@ -138,6 +138,12 @@ class ServerSettings(BundleSettings):
         pattern=r"^[A-Za-z0-9._\[\]:-]+:\d{1,5}$",
         description="HOST:PORT of the head of a Ray cluster that is there; with cluster",
     )
+    application: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="name of engines that are on the cluster already, as KubeRay deploys them; default: this "
+        "server deploys them",
+    )
     replicas: int = Field(default=1, ge=1, le=4096, description="frame engines on the cluster")
     max_replicas: int | None = Field(
         default=None,
@@ -203,6 +209,8 @@ class ServerSettings(BundleSettings):
     def _a_cluster_is_asked_for(self) -> Self:
         if self.address is not None and not self.cluster:
             raise ValueError("address is set without cluster")
+        if self.application is not None and self.address is None:
+            raise ValueError("application is set without the address of its cluster")
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise ValueError(f"max_replicas is {self.max_replicas}, less than replicas, {self.replicas}")
         return self
