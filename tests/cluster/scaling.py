@@ -1,9 +1,10 @@
-"""What a cluster costs and how it scales: `python tests/cluster/scaling.py {replicas,overhead,sequence}`.
+"""What a cluster costs and how it scales: `python tests/cluster/scaling.py WHAT`.
 
 replicas: videos at once on a server before 1, 2, 4, 8 replicas on two local nodes. Their engines are fake
 and sleep a fixed time per frame, so that the machine's cores, which are fewer, are not what is measured.
 overhead: the same requests to `selsa serve` and to `selsa serve --cluster`, in turn, on a real bundle.
 sequence: the sequence engine in the server's process and in the replica, in turn, on a real bundle.
+decode: core-seconds of everything but engines for a frame of 1920x1080 H.264, resized for the large models.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,18 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / name) for name in ("server", "cluster")]
 
 import httpx  # noqa: E402
+import numpy as np  # noqa: E402
 import orjson  # noqa: E402
+from fakes import fake_bundle  # noqa: E402
 from local_cluster import environment, local_cluster  # noqa: E402
 from media import write_video  # noqa: E402
 
+from selsa_bundle.engine import FrameBatch  # noqa: E402
+from selsa_bundle.fake_engine import FakeEngines  # noqa: E402
+from selsa_bundle.preprocess import Preprocess  # noqa: E402
+from selsa_server.pipeline import DetectionPipeline  # noqa: E402
 from selsa_server.sample_video import write_sample_video  # noqa: E402
+from selsa_server.schema import DetectParams  # noqa: E402
 
 SERVER = TESTS / "cluster" / "cluster_server.py"
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -104,6 +113,34 @@ def sequence(options: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+class _NoEngines(FakeEngines):
+    """Engines that look at no pixel."""
+
+    def run_frames(self, frames: Any, image_size: Any) -> FrameBatch:
+        return super().run_frames(np.zeros((len(frames), 16, 16, 3), np.uint8), np.full((len(frames), 2), 16))
+
+
+def decode(options: argparse.Namespace) -> dict[str, Any]:
+    """Processor time of this process and its children, over the frames."""
+    bundle = fake_bundle(_NoEngines())
+    manifest = bundle.manifest.model_copy(update={"preprocess": Preprocess(long_side=1000, short_side=600)})
+    pipeline = DetectionPipeline(replace(bundle, manifest=manifest))
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "video.mp4"
+        write_sample_video(video, options.frames, width=1920, height=1080)
+        for number in range(options.rounds + 1):
+            before = sum(os.times()[:4])
+            frames = sum(record.type == "frame" for record in pipeline.run(video, DetectParams()))
+            if number:
+                seconds.append((sum(os.times()[:4]) - before) / frames)
+    found = statistics.median(seconds)
+    print(
+        f"{found * 1e3:.1f} core-milliseconds a frame ({min(seconds) * 1e3:.1f} to {max(seconds) * 1e3:.1f})"
+    )
+    return {"core_seconds_per_frame": round(found, 5), "rounds": [round(each, 5) for each in seconds]}
+
+
 def _compare(options: argparse.Namespace, ways: dict[str, list[str]]) -> dict[str, Any]:
     width, height = (int(part) for part in options.size.split("x"))
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -142,7 +179,7 @@ def _compare(options: argparse.Namespace, ways: dict[str, list[str]]) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["replicas", "overhead", "sequence"])
+    parser.add_argument("what", choices=["replicas", "overhead", "sequence", "decode"])
     parser.add_argument("--seconds-per-frame", type=float, default=0.1)
     parser.add_argument("--videos-per-replica", type=int, default=4)
     parser.add_argument("--bundle", type=Path)
@@ -154,7 +191,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    report = {"replicas": replicas, "overhead": overhead, "sequence": sequence}[options.what](options)
+    run = {"replicas": replicas, "overhead": overhead, "sequence": sequence, "decode": decode}[options.what]
+    report = run(options)
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
