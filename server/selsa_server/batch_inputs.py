@@ -92,7 +92,8 @@ def _paths(files: Any, root: str) -> list[tuple[str, str]]:
     """Paths of videos with the names of their results."""
     if any(mark in root for mark in "*?["):
         matches = sorted(path for path in files.glob(root) if not files.isdir(path))
-        return [(path, PurePosixPath(path).name) for path in matches]
+        found = [(path, PurePosixPath(path).name) for path in matches]
+        return [(path, name) for path, name in found if not name.startswith(".")]
     if files.isdir(root):
         base = PurePosixPath(root)
         below = sorted(path for path in files.find(root) if _is_video(PurePosixPath(path), base))

@@ -12,7 +12,7 @@ import orjson
 
 from selsa_server.schema import FrameRecord, SummaryRecord, VideoRecord
 
-__all__ = ["BatchOutput", "OutputError", "ResultFormat", "open_output"]
+__all__ = ["BatchOutput", "BatchRecord", "OutputError", "ResultFormat", "open_output"]
 
 ResultFormat = Literal["ndjson", "parquet"]
 BatchRecord = VideoRecord | FrameRecord | SummaryRecord

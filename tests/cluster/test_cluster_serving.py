@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import typer
 from cluster_fakes import FakeLoad
@@ -20,6 +21,11 @@ from typer.testing import CliRunner
 
 from selsa_bundle.errors import EngineError
 from selsa_bundle.fake_engine import FakeEngines
+from selsa_server.batch_bundle import WorkerBundle
+from selsa_server.batch_inputs import find_videos
+from selsa_server.batch_order import summarize
+from selsa_server.batch_output import open_output
+from selsa_server.batch_run import BatchPlan
 from selsa_server.cli import serve
 from selsa_server.cluster import Cluster, on_cluster
 from selsa_server.pipeline import DetectionPipeline
@@ -107,6 +113,34 @@ def test_what_an_engine_raises_on_a_replica_is_raised_here(cluster: Cluster, vid
     with pytest.raises(EngineError, match="the fake engine was told to fail"):
         for _ in range(4):
             bundle.engines.run_frames(frame.pixels[None], np.array([frame.image_size]))
+
+
+def test_a_batch_has_one_result_for_each_video_and_is_not_done_twice(
+    cluster: Cluster, videos: list[Path], tmp_path: Path
+) -> None:
+    local = fake_pipeline(FakeEngines())
+    (videos[0].parent / "junk.mp4").write_bytes(b"x" * 1000)
+    digest = local.bundle.digest
+    plan = BatchPlan(
+        open_bundle=WorkerBundle(
+            load=FakeLoad(), application=cluster.deploy(digest, FakeLoad()), settings=cluster.settings
+        ),
+        options=local.options,
+        params=DetectParams(),
+        output=open_output(str(tmp_path), "ndjson", {"bundle": digest}),
+        workers=2,
+        worker_cpus=0.25,
+    )
+    told: list[str] = []
+    found = find_videos([str(videos[0].parent)])
+    first, second = (summarize(found, plan, told.append, told.append) for _ in range(2))
+    assert (first.states, second.states) == ({"done": 4, "failed": 1}, {"there": 4, "failed": 1})
+    report = orjson.loads((tmp_path / "report.json").read_bytes())
+    assert [failure["code"] for failure in report["failures"]] == ["not_a_video"]
+    for video in videos:
+        lines = (tmp_path / f"{video.name}.ndjson").read_bytes().splitlines()
+        frames = [orjson.loads(line) for line in lines[1:-1]]
+        assert frames == [orjson.loads(orjson.dumps(each)) for each in results(local, video)[1:]]
 
 
 def refusal(*arguments: str) -> str:
