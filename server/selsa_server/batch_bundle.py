@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from selsa_bundle.load import LoadedBundle
 from selsa_server.cluster import with_replicas
 from selsa_server.cluster_replica import LoadEngines
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import SequencePlace
 
 __all__ = ["WorkerBundle"]
 
@@ -17,13 +17,13 @@ class WorkerBundle:
     Attributes:
         load: loads it on the worker's node.
         application: whose replicas are its frame engines.
-        settings: where the sequence engine runs.
+        place: where the sequence engine runs.
     """
 
     load: LoadEngines
     application: str
-    settings: ServerSettings
+    place: SequencePlace
 
     def __call__(self) -> LoadedBundle:
         """The bundle. Raises `BundleError` or `ClusterError`."""
-        return with_replicas(self.load(), self.application, self.settings)
+        return with_replicas(self.load(), self.application, place=self.place, calls=1)

@@ -159,7 +159,7 @@ def _plan(order: BatchOrder, cluster: Cluster, folder: Path, digest: str, output
     bundle = WorkerBundle(
         load=replica_engines(folder, digest, here),
         application=cluster.deploy(digest, replica_engines(folder, digest, settings)),
-        settings=here,
+        place=settings.sequence_engine,
     )
     limits = VideoLimits(
         max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels

@@ -17,7 +17,7 @@ from selsa_server.bundle_loading import load_bundle
 from selsa_server.cluster_connection import ClusterConnection, ClusterError, connected
 from selsa_server.cluster_head import HeadWatch
 from selsa_server.cluster_replica import LoadEngines, ReplicaEngines
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import SequencePlace, ServerSettings
 
 if TYPE_CHECKING:
     from selsa_server.cluster_deployment import ReplicaOptions
@@ -73,7 +73,8 @@ class Cluster:
         return with_replicas(
             local,
             name,
-            self.settings,
+            place=self.settings.sequence_engine,
+            calls=self.settings.engine_calls,
             ended=self.watch.ended,
             # Those of a cluster that was there before are other servers' too.
             on_close=(lambda: remove(name)) if self.connection.own else (lambda: None),
@@ -96,8 +97,9 @@ class Cluster:
 def with_replicas(
     local: LoadedBundle,
     application: str,
-    settings: ServerSettings,
     *,
+    place: SequencePlace,
+    calls: int,
     ended: Callable[[], str | None] = lambda: None,
     on_close: Callable[[], None] = lambda: None,
 ) -> LoadedBundle:
@@ -106,7 +108,8 @@ def with_replicas(
     Args:
         local: the bundle.
         application: its name.
-        settings: where the sequence engine runs, and how many of its calls at once.
+        place: where the sequence engine runs.
+        calls: of it at once, where that is here.
         ended: says why the cluster cannot answer any more, or None.
         on_close: called once, when the engines are closed.
 
@@ -121,12 +124,12 @@ def with_replicas(
     replica = handle.describe.remote().result(timeout_s=DESCRIBE_SECONDS)
     if replica.digest != local.digest:
         raise ClusterError(f"the cluster runs {replica.digest}, the bundle here is {local.digest}")
-    here = settings.sequence_engine == "ingress"
+    here = place == "ingress"
     engines = ClusterEngines(
         handle=handle,
         replica=replica,
         local=local.engines if here else None,
-        local_calls=threading.BoundedSemaphore(settings.engine_calls),
+        local_calls=threading.BoundedSemaphore(calls),
         ended=ended,
         on_close=on_close,
     )
@@ -154,15 +157,19 @@ def on_cluster(settings: ServerSettings) -> Iterator[Cluster]:
             watch.stop()
 
 
-def replica_engines(
-    folder: Path | str | None, digest: str | None, settings: ServerSettings
-) -> ReplicaEngines:
+def replica_engines(folder: Path | None, digest: str | None, settings: ServerSettings) -> ReplicaEngines:
     """How replicas get the engines of the bundle in a folder; None is the packaged one, wherever it is."""
     packaged = folder is None or Path(folder) == default_bundle()
     return ReplicaEngines(
         folder=None if packaged else str(Path(folder or "").resolve()),
         digest=digest,
-        settings=_replica_settings(settings),
+        provider=settings.provider,
+        precision=settings.precision,
+        # As many as the replica has cores.
+        threads=settings.threads or round(settings.replica_cpus),
+        max_batch=settings.max_batch,
+        allow_cpu=settings.allow_cpu,
+        engine_cache=None if settings.engine_cache is None else str(settings.engine_cache),
     )
 
 
@@ -178,19 +185,6 @@ def serving_settings(settings: ServerSettings) -> ServerSettings:
 def _ingress_settings(settings: ServerSettings) -> ServerSettings:
     """How the sequence engine runs here: on what there is; provider and precision are the replicas'."""
     return settings.model_copy(update={"provider": "auto", "allow_cpu": True})
-
-
-def _replica_settings(settings: ServerSettings) -> ServerSettings:
-    """How engines run in a replica: in as many threads as it has cores. Nothing secret travels."""
-    threads = settings.threads or round(settings.replica_cpus)
-    return ServerSettings(
-        provider=settings.provider,
-        precision=settings.precision,
-        allow_cpu=settings.allow_cpu,
-        engine_cache=settings.engine_cache,
-        threads=threads,
-        max_batch=settings.max_batch,
-    )
 
 
 def replica_options(settings: ServerSettings) -> "ReplicaOptions":

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from selsa_server.cluster import replica_engines, replica_options
-from selsa_server.cluster_deployment import application
-from selsa_server.settings import PrecisionName, ProviderName, ServerSettings
+from selsa_server.batching import BatchingOptions
+from selsa_server.cluster_deployment import ReplicaOptions, application
+from selsa_server.cluster_replica import ReplicaEngines
+from selsa_server.settings import PrecisionName, ProviderName
 
 __all__ = ["EnginesArgs", "engines"]
 
@@ -25,17 +26,36 @@ class EnginesArgs(BaseModel):
     provider: ProviderName = "auto"
     precision: PrecisionName = "auto"
     allow_cpu: bool = False
-    threads: int = 0
-    engine_calls: int = 1
-    max_batch: int = 8
-    max_batch_wait: float = 0.005
-    replicas: int = 1
-    max_replicas: int | None = None
-    replica_cpus: float = 1
-    replica_gpus: float = 0
+    engine_cache: str | None = None
+    threads: int = Field(default=0, ge=0, le=1024)
+    engine_calls: int = Field(default=1, ge=1, le=16)
+    max_batch: int = Field(default=8, ge=1, le=256)
+    max_batch_wait: float = Field(default=0.005, ge=0, le=1)
+    replicas: int = Field(default=1, ge=1, le=4096)
+    max_replicas: int | None = Field(default=None, ge=1, le=4096)
+    replica_cpus: float = Field(default=1, ge=0, le=1024)
+    replica_gpus: float = Field(default=0, ge=0, le=16)
 
 
 def engines(args: EnginesArgs) -> Any:
     """The application."""
-    settings = ServerSettings(cluster=True, **args.model_dump(exclude={"bundle"}))
-    return application(replica_engines(args.bundle, None, settings), replica_options(settings))
+    load = ReplicaEngines(
+        folder=args.bundle,
+        digest=None,
+        provider=args.provider,
+        precision=args.precision,
+        threads=args.threads or round(args.replica_cpus),
+        max_batch=args.max_batch,
+        allow_cpu=args.allow_cpu,
+        engine_cache=args.engine_cache,
+    )
+    options = ReplicaOptions(
+        replicas=args.replicas,
+        max_replicas=args.max_replicas or args.replicas,
+        cpus=args.replica_cpus,
+        gpus=args.replica_gpus,
+        batching=BatchingOptions(
+            max_batch=args.max_batch, max_wait=args.max_batch_wait, calls_at_once=args.engine_calls
+        ),
+    )
+    return application(load, options)

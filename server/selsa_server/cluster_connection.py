@@ -68,7 +68,9 @@ def connected(address: str | None, object_store: int | None) -> Iterator[Cluster
         ) from error
     logging.getLogger("ray").setLevel(logging.WARNING)
     if address is None:
+        # Said in full, since RAY_ADDRESS would name another one.
         ray.init(
+            address="local",
             include_dashboard=False,
             object_store_memory=object_store,
             log_to_driver=False,

@@ -13,13 +13,15 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from selsa_bundle.choice import EngineOptions
 from selsa_bundle.contract import Dimensions
+from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import BundleError
-from selsa_bundle.load import LoadedBundle
+from selsa_bundle.load import LoadedBundle, load_engines
 from selsa_server.batching import BatchingEngines, BatchingOptions
 from selsa_server.readiness import run_one_frame
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import PrecisionName, ProviderName
 
 __all__ = ["CALLS_IN_HAND", "EngineReplica", "LoadEngines", "ReplicaEngines", "ReplicaInfo"]
 
@@ -83,17 +85,27 @@ class EngineReplica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaEngines:
-    """Where a replica finds its bundle: a folder that is the same on every node.
+    """How a replica gets its engines: from a folder that is the same on every node.
 
     Attributes:
         folder: of the bundle; None: the packaged one, wherever the node has it.
         digest: what the bundle there must be; None: whoever calls looks at that.
-        settings: provider, precision and threads.
+        provider: what the engines run on.
+        precision: what they compute in.
+        threads: of an engine; 0: one per physical core.
+        max_batch: frames in a call at most.
+        allow_cpu: run on the CPU where that provider cannot be had.
+        engine_cache: folder of engines that TensorRT compiled, on the node.
     """
 
     folder: str | None
     digest: str | None
-    settings: ServerSettings
+    provider: ProviderName
+    precision: PrecisionName
+    threads: int
+    max_batch: int
+    allow_cpu: bool
+    engine_cache: str | None
 
     def __call__(self) -> LoadedBundle:
         """Load the engines.
@@ -101,11 +113,16 @@ class ReplicaEngines:
         Raises:
             BundleError: the bundle on this node is missing, another one, or does not run as asked for.
         """
-        from selsa_bundle.default_bundle import default_bundle
-        from selsa_server.bundle_loading import load_bundle
-
+        options = EngineOptions(
+            provider=self.provider,
+            precision=self.precision,
+            threads=self.threads,
+            allow_cpu=self.allow_cpu,
+            max_batch=self.max_batch,
+            engine_cache=None if self.engine_cache is None else Path(self.engine_cache),
+        )
         folder = default_bundle() if self.folder is None else Path(self.folder)
-        bundle = load_bundle(folder, self.settings)
+        bundle = load_engines(folder, options)
         if self.digest is not None and bundle.digest != self.digest:
             bundle.engines.close()
             raise BundleError(f"the bundle {folder} on this node is {bundle.digest}, not {self.digest}")

@@ -27,7 +27,7 @@ def main(address: str, videos: str, output: str, replicas: int, seconds: float) 
             open_bundle=WorkerBundle(
                 load=FakeLoad(),
                 application=cluster.deploy(digest, FakeLoad(seconds_per_frame=seconds)),
-                settings=settings,
+                place="ingress",
             ),
             options=PipelineOptions(limits=LIMITS, batch=4),
             params=DetectParams(),

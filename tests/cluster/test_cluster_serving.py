@@ -123,7 +123,7 @@ def test_a_batch_has_one_result_for_each_video_and_is_not_done_twice(
     digest = local.bundle.digest
     plan = BatchPlan(
         open_bundle=WorkerBundle(
-            load=FakeLoad(), application=cluster.deploy(digest, FakeLoad()), settings=cluster.settings
+            load=FakeLoad(), application=cluster.deploy(digest, FakeLoad()), place="ingress"
         ),
         options=local.options,
         params=DetectParams(),
