@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -24,6 +24,9 @@ __all__ = ["ClusterConnection", "ClusterError", "connected"]
 
 ANSWER_SECONDS: Final = 5.0
 JOIN_SECONDS: Final = 60.0
+# A busy machine may start a node too slowly for Ray.
+JOIN_TRIES: Final = 3
+TOO_SLOW: Final = "timed out during startup"
 END_SECONDS: Final = 10.0
 PR_SET_PDEATHSIG: Final = 1
 # Neither reports to its makers nor a dashboard that listens, unless somebody asked for them.
@@ -84,7 +87,8 @@ def connected(address: str | None, object_store: int | None) -> Iterator[Cluster
         return
     head = _split(address)
     _check_answers(address, head)
-    with _node(address, object_store) as folder:
+    with ExitStack() as stack:
+        folder = _join(stack, address, object_store)
         try:
             # Of several nodes on this machine, it is the folder that says which.
             ray.init(address=address, _temp_dir=folder, log_to_driver=False, logging_level=logging.ERROR)
@@ -96,6 +100,17 @@ def connected(address: str | None, object_store: int | None) -> Iterator[Cluster
             # Once the head is gone there is nobody to take leave of, and Ray would wait for it.
             if answers(head):
                 ray.shutdown()
+
+
+def _join(stack: ExitStack, address: str, object_store: int | None) -> str:
+    """Start a node that ends with the stack; its folder."""
+    for tries_left in range(JOIN_TRIES - 1, -1, -1):
+        try:
+            return stack.enter_context(_node(address, object_store))
+        except ClusterError as error:
+            if TOO_SLOW not in str(error) or not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def answers(head: tuple[str, int], seconds: float = ANSWER_SECONDS) -> bool:
