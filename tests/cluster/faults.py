@@ -120,6 +120,15 @@ def run(nodes: Any, videos: Path, output: Path, kill: Callable[..., None] | None
             raise SystemExit(f"the batch ended with {code}")
 
 
+def undisturbed(nodes: Any, videos: Path, output: Path, alone: dict[str, Records]) -> None:
+    """A run in which nothing is killed."""
+    begun = time.monotonic()
+    run(nodes, videos, output, None, 0)
+    assert found(output) == alone
+    seconds = time.monotonic() - begun
+    print(f"undisturbed: {len(alone)} results, equal to the pipeline alone, {seconds:.0f} s", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -135,14 +144,11 @@ def main() -> None:
             write_video(folder / f"{number:02d}.mp4", FRAMES - number % 5, codec="mpeg4")
         alone = expected(folder)
         with local_cluster([2, 2]) as nodes:
-            begun = time.monotonic()
-            run(nodes, folder, Path(scratch) / "undisturbed", None, 0)
-            seconds = time.monotonic() - begun
-            assert found(Path(scratch) / "undisturbed") == alone
-            print(
-                f"undisturbed: {len(alone)} results, equal to the pipeline alone, {seconds:.0f} s", flush=True
-            )
+            if options.only is None:
+                undisturbed(nodes, folder, Path(scratch) / "undisturbed", alone)
             for kill in (kill_replica, kill_node, kill_driver):
+                if options.only not in (None, kill.__name__.removeprefix("kill_")):
+                    continue
                 for number in range(options.rounds):
                     after = random.uniform(0, 15)
                     output = Path(scratch) / f"{kill.__name__}-{number}"
