@@ -1,4 +1,9 @@
-"""The two stages of the detector as ONNX graphs with dynamic batch, height, width and reference count."""
+"""The two stages of the detector as ONNX graphs with dynamic batch, height, width and reference count.
+
+ONNX Runtime and OpenVINO take one kind, TensorRT the other (*native*, of operators that every TensorRT has).
+Both are written from the same modules; they differ in how the best candidates and those to be suppressed are
+found, and in how much of RoIAlign is made at once.
+"""
 
 import contextlib
 import io
@@ -6,25 +11,31 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
-from selsa_export.native_operators import NATIVE_OPSET, NATIVE_TRANSLATIONS
-from selsa_export.native_stages import NativeFrameStage, NativePrecision, NativeSequenceStage
-from selsa_export.operators import OPSETS, TRANSLATIONS
-from selsa_training.model.detector import FrameStage, SelsaDetector, SequenceStage
+from selsa_export.graph_stages import FloatPrecision, FrameGraph, SequenceGraph
+from selsa_export.native_operators import NATIVE_TRANSLATIONS
+from selsa_export.operators import TRANSLATIONS
+from selsa_training.config import ModelConfig
+from selsa_training.model.backbone import STRIDE
+from selsa_training.model.detector import SelsaDetector
 from selsa_training.model.dimensions import dimensions_of
 
-__all__ = ["write_graph", "write_native_graph"]
+__all__ = ["OPSET", "channels_at_once", "write_graph", "write_native_graph"]
 
+OPSET: Final = 18
+# What RoIAlign may hold between its two products on a CPU, for one frame: about what caches hold.
+ROI_BYTES: Final = 12 << 20
 # Sizes the graphs are traced with: all different and none of them 1, so that no dynamic dimension is taken
 # for a constant or for another.
-TRACE_BATCH = 2
-TRACE_SIZE = (96, 160)
-TRACE_REFERENCES = 3
+TRACE_BATCH: Final = 2
+TRACE_SIZE: Final = (96, 160)
+TRACE_REFERENCES: Final = 3
 
 
 def write_graph(engine: EngineName, detector: SelsaDetector, path: Path) -> EngineContract:
@@ -33,17 +44,29 @@ def write_graph(engine: EngineName, detector: SelsaDetector, path: Path) -> Engi
     Returns:
         The tensor contract that the graph was written to.
     """
-    stage: nn.Module = FrameStage(detector) if engine == "frame" else SequenceStage(detector)
-    return _write(engine, stage, dimensions_of(detector.config), path, OPSETS[engine], TRANSLATIONS)
+    channels = channels_at_once(detector.config)
+    stage = FrameGraph(detector, "fp32", channels) if engine == "frame" else SequenceGraph(detector, "fp32")
+    return _write(engine, stage, dimensions_of(detector.config), path, TRANSLATIONS)
 
 
 def write_native_graph(
-    engine: EngineName, detector: SelsaDetector, path: Path, precision: NativePrecision = "fp32"
+    engine: EngineName, detector: SelsaDetector, path: Path, precision: FloatPrecision = "fp32"
 ) -> EngineContract:
     """The same out of operators that every TensorRT has; inputs and outputs are float32 in any precision."""
-    native = NativeFrameStage if engine == "frame" else NativeSequenceStage
-    stage: nn.Module = native(detector, precision)
-    return _write(engine, stage, dimensions_of(detector.config), path, NATIVE_OPSET, NATIVE_TRANSLATIONS)
+    channels = detector.config.neck_channels
+    stage = (
+        FrameGraph(detector, precision, channels) if engine == "frame" else SequenceGraph(detector, precision)
+    )
+    return _write(engine, stage, dimensions_of(detector.config), path, NATIVE_TRANSLATIONS)
+
+
+def channels_at_once(config: ModelConfig) -> int:
+    """Channels of the feature map whose part of RoIAlign stays within `ROI_BYTES` on the largest frame."""
+    short = min(config.preprocess.short_side, config.preprocess.long_side)
+    height = -(-short // STRIDE)
+    one = config.proposals.proposals * config.head.roi_size * height * 4
+    # Whole vectors of a processor.
+    return max(16, min(ROI_BYTES // one, config.neck_channels) // 16 * 16)
 
 
 def _write(
@@ -51,7 +74,6 @@ def _write(
     stage: nn.Module,
     dims: Dimensions,
     path: Path,
-    opset: int,
     translations: dict[Callable[..., Any], Callable[..., Any]],
 ) -> EngineContract:
     contract = contract_for(engine, dims)
@@ -60,7 +82,7 @@ def _write(
             stage.eval(),
             _example(engine, dims),
             dynamo=True,
-            opset_version=opset,
+            opset_version=OPSET,
             input_names=[spec.name for spec in contract.inputs],
             output_names=[spec.name for spec in contract.outputs],
             dynamic_shapes=_dynamic_shapes(contract),
@@ -70,6 +92,8 @@ def _write(
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
+    # Where in whose folder each operator was traced: nothing that runs needs it.
+    ClearMetadataAndDocStringPass()(program.model)
     program.save(str(path), include_initializers=True, external_data=False)
     return contract
 
