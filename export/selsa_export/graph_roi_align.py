@@ -1,10 +1,8 @@
-"""RoIAlign as two matrix products, in the form that the graphs are written from.
+"""RoIAlign as two matrix products, in the form that graphs are written from.
 
 Bilinear interpolation is separable, and so is the average over samples: a box is pooled by one matrix along x
-and one along y. On small feature maps this takes a quarter of the time of ONNX Runtime's own RoIAlign, on
-R-50's largest it takes as long; TensorRT has no other way without a plugin. What differs from
-`selsa_training.model.roi_align_matrices`: boxes are proposals, clipped to their frame, so that no sample lies
-outside the feature map; and what lies between the two products can be made a few channels at a time.
+and one along y. What differs from `selsa_training.model.roi_align_matrices`: boxes are proposals, clipped to
+their frame, so that no sample lies outside the feature map; and nothing is repeated for each cell.
 
 Shape legend: B frames, P boxes, K cells of the output along each axis.
 """
@@ -14,49 +12,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RoiPooling"]
+__all__ = ["RoiProducts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoiPooling:
+class RoiProducts:
     """How boxes are pooled.
 
     Attributes:
         size: K.
         sampling_ratio: samples per cell along each axis.
         scale: cells of the feature map per pixel.
-        channels_at_once: of which one pass through both products makes RoI features; between them lie
-            B * P * K * height * these values.
     """
 
     size: int
     sampling_ratio: int
     scale: float
-    channels_at_once: int
 
     def __call__(self, features: Tensor, boxes: Tensor) -> Tensor:
-        """RoI features [B * P, channels * K * K] of features [B, channels, h, w].
+        """RoI features [B * P, K * K * channels] of features [B, channels, h, w]: column by column, in each
+        its rows, in each the channels.
 
-        Ordered by pass, then column by column, in each its rows, in each the pass's channels. Frames are
-        rarely higher than wide, and what lies between the products is smallest with the longer side first.
+        Frames are rarely higher than wide, and what lies between the products, B * P * K * h * channels
+        values, is smallest with the longer side first.
 
         Args:
             features: any float type.
             boxes: float32 [B, P, 4], xyxy in pixels, inside the frame.
         """
-        batch, channels, height, width = features.shape
+        batch, _, height, width = features.shape
         count = boxes.shape[1]
         scaled = boxes * self.scale - 0.5
         across = self._weights(scaled[..., 0], scaled[..., 2], width).to(features.dtype)
         down = self._weights(scaled[..., 1], scaled[..., 3], height).to(features.dtype)
-        across = across.reshape(batch, count * self.size, width)
-        down = down.reshape(batch * count, 1, self.size, height)
-        passes = []
-        for some in features.permute(0, 3, 2, 1).split(min(self.channels_at_once, channels), dim=3):
-            columns = torch.bmm(across, some.reshape(batch, width, -1))
-            columns = columns.reshape(batch * count, self.size, height, -1)
-            passes.append(torch.matmul(down, columns).reshape(batch * count, -1))
-        return passes[0] if len(passes) == 1 else torch.cat(passes, dim=1)
+        cells = features.permute(0, 3, 2, 1).reshape(batch, width, -1)
+        columns = torch.bmm(across.reshape(batch, count * self.size, width), cells)
+        columns = columns.reshape(batch * count, self.size, height, -1)
+        pooled = torch.matmul(down.reshape(batch * count, 1, self.size, height), columns)
+        return pooled.reshape(batch * count, -1)
 
     def _weights(self, low: Tensor, high: Tensor, cells: int) -> Tensor:
         """[B, P, K * cells]: how much each cell counts in each output cell, along one axis."""
@@ -72,9 +65,8 @@ class RoiPooling:
 
     def reordered(self, layer: nn.Linear) -> nn.Linear:
         """A layer on RoI features in the order (channel, row, column), for the order that they come in."""
-        weight = layer.weight.reshape(layer.out_features, -1, self.size, self.size)
-        passes = [some.permute(0, 3, 2, 1).flatten(1) for some in weight.split(self.channels_at_once, dim=1)]
+        weight = layer.weight.reshape(layer.out_features, -1, self.size, self.size).permute(0, 3, 2, 1)
         turned = nn.Linear(layer.in_features, layer.out_features)
-        turned.weight = nn.Parameter(torch.cat(passes, dim=1).contiguous(), requires_grad=False)
+        turned.weight = nn.Parameter(weight.flatten(1).contiguous(), requires_grad=False)
         turned.bias = layer.bias
         return turned

@@ -1,12 +1,12 @@
 """The two stages of the detector in the form that the graphs are written from, whatever runs them.
 
 Same weights, same outputs up to rounding. What differs: bytes become floats before anything else happens to
-them (TensorRT casts a uint8 input first or not at all); RoIAlign is two matrix products, with the weights of
-the first shared layer put into the order they come in; the key frame's own memory and the bank are attended
-to side by side, so that the bank is never copied; rows of all frames go through the head's layers together,
-so that each is one product with its bias; and, in half precision, what computes features does so in float16,
-while whatever a box's coordinates pass through stays float32: between 512 and 1,024 pixels float16 knows only
-every half pixel.
+them (TensorRT casts a uint8 input first or not at all); RoIAlign may be two matrix products, with the weights
+of the first shared layer put into the order they come in; the key frame's own memory and the bank are
+attended to side by side, so that the bank is never copied; rows of all frames go through the head's layers
+together, so that each is one product with its bias; and, in half precision, what computes features does so in
+float16, while whatever a box's coordinates pass through stays float32: between 512 and 1,024 pixels float16
+knows only every half pixel.
 """
 
 import copy
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from selsa_export.graph_attention import attend, mask_bias
-from selsa_export.graph_roi_align import RoiPooling
+from selsa_export.graph_roi_align import RoiProducts
 from selsa_training.model.aggregation import AggregationStage
 from selsa_training.model.backbone import Backbone
 from selsa_training.model.detector import Detections, FrameFeatures, SelsaDetector
@@ -35,10 +35,10 @@ class FrameGraph(nn.Module):
     Args:
         detector: in evaluation mode, on the CPU; it stays as it is.
         precision: of what computes features.
-        channels_at_once: of the feature map whose RoI features are made in one go.
+        roi_products: whether RoIAlign is two matrix products, rather than one operator.
     """
 
-    def __init__(self, detector: SelsaDetector, precision: FloatPrecision, channels_at_once: int) -> None:
+    def __init__(self, detector: SelsaDetector, precision: FloatPrecision, *, roi_products: bool) -> None:
         super().__init__()
         detector = copy.deepcopy(detector)
         self.dtype = TYPES[precision]
@@ -47,17 +47,16 @@ class FrameGraph(nn.Module):
         self.neck = detector.neck.to(self.dtype)
         self.rpn = detector.rpn.to(self.dtype)
         self.proposals = detector.proposals
-        roi = detector.roi_features
-        self.pool = RoiPooling(
-            size=roi.size,
-            sampling_ratio=roi.sampling_ratio,
-            scale=roi.scale,
-            channels_at_once=channels_at_once,
-        )
+        self.roi = detector.roi_features
+        self.products: RoiProducts | None = None
         head = detector.head
-        first = head.stages[0]
-        assert isinstance(first, AggregationStage)
-        first.fc = self.pool.reordered(first.fc)
+        if roi_products:
+            self.products = RoiProducts(
+                size=self.roi.size, sampling_ratio=self.roi.sampling_ratio, scale=self.roi.scale
+            )
+            first = head.stages[0]
+            assert isinstance(first, AggregationStage)
+            first.fc = self.products.reordered(first.fc)
         self.head = head.to(self.dtype)
 
     def forward(self, frames: Tensor, image_size: Tensor) -> FrameFeatures:
@@ -65,7 +64,12 @@ class FrameGraph(nn.Module):
         features = self.neck(self.backbone(self._normalise(frames, image_size)))
         objectness, deltas = self.rpn(features)
         boxes, valid = self.proposals(objectness.float(), deltas.float(), image_size)
-        rows = self._memorise(self.pool(features, boxes))
+        pooled = (
+            self.roi(features, boxes).flatten(0, 1)
+            if self.products is None
+            else self.products(features, boxes)
+        )
+        rows = self._memorise(pooled)
         batch, count, _ = boxes.shape
         queries, *memory = (x.float().reshape(batch, count, -1) for x in rows)
         kept = torch.stack(memory, dim=1).reshape(batch, len(self.head.stages), 2, count, -1)

@@ -48,6 +48,7 @@ class _Graph:
     def __init__(self, graph: Any) -> None:
         self.nodes = list(graph.node)
         self.weights = {each.name: each for each in graph.initializer}
+        self.op_of = {name: node.op_type for node in self.nodes for name in node.output}
         self.consumers: dict[str, list[Any]] = {}
         for node in self.nodes:
             for name in node.input:
@@ -64,32 +65,21 @@ def layers_of(model: Any) -> list[Layer]:
     graph = _Graph(model.graph)
     layers = []
     for node in graph.nodes:
-        if node.op_type not in ("Conv", "MatMul") or len(node.input) < 2:
+        if node.op_type not in ("Conv", "Gemm"):
             continue
         weight = graph.weights.get(node.input[1])
-        parameter = _parameter(node, graph)
-        if weight is None or parameter is None or parameter.startswith(NEVER):
+        if weight is None or node.input[1].startswith(NEVER):
             continue
-        dims = list(weight.dims)
-        per_output = int(np.prod(dims[1:])) if node.op_type == "Conv" else int(dims[0])
         layers.append(
             Layer(
                 node=node.name,
-                group=_group(parameter),
+                group=_group(node.input[1].removesuffix(".weight")),
                 activation=node.input[0],
                 output=node.output[0],
-                weights_per_output=per_output,
+                weights_per_output=int(np.prod(weight.dims[1:])),
             )
         )
     return layers
-
-
-def _parameter(node: Any, graph: _Graph) -> str | None:
-    """The layer's name in the model; a matrix product's weights are nameless there, its bias is not."""
-    takers = graph.consumers.get(node.output[0], [])
-    names = [*node.input[1:], *(name for taker in takers if taker.op_type == "Add" for name in taker.input)]
-    known = (name.removeprefix("detector.") for name in names if name.startswith("detector."))
-    return next((name.rpartition(".")[0] for name in known), None)
 
 
 def _group(parameter: str) -> str:
@@ -175,8 +165,11 @@ class _Writer:
         """Go through the graph once; a tensor is quantised right where it is made."""
         for node in self._graph.nodes:
             self._take(node)
+            made = list(node.output)
             self.nodes.append(node)
-            for tensor in node.output:
+            if node.op_type == "Gemm" and node.name in self._plan.nodes:
+                self._set_apart(node)
+            for tensor in made:
                 if tensor in self._plan.made_quantized or tensor in self._plan.taken_quantized:
                     self._quantize_activation(tensor)
 
@@ -190,9 +183,6 @@ class _Writer:
                 node.input[position] = f"{tensor}_dequantized"
                 if chosen and position == 0:
                     self._quantize_weights(node, tensor)
-
-        if chosen and node.op_type not in ("Conv", "MatMul"):
-            raise ValueError(f"{node.name} is a {node.op_type}, only Conv and MatMul are quantised")
 
     def _quantize_activation(self, tensor: str) -> None:
         low, high = self._ranges[self._plan.same_range.get(tensor, tensor)]
@@ -213,13 +203,21 @@ class _Writer:
             helper.make_node("DequantizeLinear", [q, factor, offset], [dq], f"{tensor}_dequantize")
         )
 
+    def _set_apart(self, node: Any) -> None:
+        """The bias of a product of matrices as a node of its own, in fp32.
+
+        Runtimes fuse a product whose result goes on in fp32 alone; this one's may go on as bytes as well.
+        """
+        (tensor,), bias = node.output, node.input.pop()
+        node.output[0] = f"{tensor}_product"
+        self.nodes.append(helper.make_node("Add", [node.output[0], bias], [tensor], f"{tensor}_bias"))
+
     def _quantize_weights(self, node: Any, activation: str) -> None:
         """int8 weights and, for a convolution, int32 biases in steps of both scales' product."""
         weight = numpy_helper.to_array(self._graph.weights[node.input[1]])
-        axis = 0 if node.op_type == "Conv" else 1
-        others = tuple(i for i in range(weight.ndim) if i != axis)
+        others = tuple(range(1, weight.ndim))
         scale = np.maximum(np.abs(weight).max(axis=others) / 127, 1e-12).astype(np.float32)
-        if node.op_type == "Conv" and len(node.input) > 2 and node.input[2]:
+        if node.op_type == "Conv" and len(node.input) > 2:
             bias = numpy_helper.to_array(self._graph.weights[node.input[2]]).astype(np.float64)
             # A channel without weights but with a bias would overflow its tiny steps.
             step = scale * self._scales[activation]
@@ -227,12 +225,11 @@ class _Writer:
             scale = np.where(step < needed, needed * 1.01 / self._scales[activation], scale)
             scale = scale.astype(np.float32)
             step = scale * self._scales[activation]
-            node.input[2] = self._stored(node.input[2], np.rint(bias / step).astype(np.int32), step, 0)
-        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        whole = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
-        node.input[1] = self._stored(node.input[1], whole, scale, axis)
+            node.input[2] = self._stored(node.input[2], np.rint(bias / step).astype(np.int32), step)
+        whole = np.clip(np.rint(weight / scale.reshape(-1, *[1] * len(others))), -127, 127).astype(np.int8)
+        node.input[1] = self._stored(node.input[1], whole, scale)
 
-    def _stored(self, name: str, whole: npt.NDArray[Any], scale: npt.NDArray[np.float32], axis: int) -> str:
+    def _stored(self, name: str, whole: npt.NDArray[Any], scale: npt.NDArray[np.float32]) -> str:
         """An integer constant and the node that dequantises it."""
         inputs = [
             self._constant(f"{name}_quantized", whole),
@@ -241,7 +238,7 @@ class _Writer:
         ]
         output = f"{name}_dequantized"
         self.nodes.append(
-            helper.make_node("DequantizeLinear", inputs, [output], f"{name}_dequantize", axis=axis)
+            helper.make_node("DequantizeLinear", inputs, [output], f"{name}_dequantize", axis=0)
         )
         return output
 

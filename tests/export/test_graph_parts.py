@@ -1,6 +1,5 @@
 """The forms that graphs are written from compute what the model's own parts compute."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,8 +7,8 @@ from torch import nn
 from torchvision.ops import roi_align
 
 from selsa_export.graph_attention import attend, mask_bias
-from selsa_export.graph_roi_align import RoiPooling
-from selsa_export.onnx_graphs import channels_at_once
+from selsa_export.graph_roi_align import RoiProducts
+from selsa_export.onnx_graphs import roi_products
 from selsa_training.config import CONFIGS
 from selsa_training.model.attention import multi_head_attention
 
@@ -50,12 +49,7 @@ def test_half_precision_sums_up_without_overflow() -> None:
     assert torch.allclose(found.float(), own, rtol=1e-2)
 
 
-def pooling(channels_at_once: int) -> RoiPooling:
-    return RoiPooling(size=3, sampling_ratio=2, scale=1 / 16, channels_at_once=channels_at_once)
-
-
-@pytest.mark.parametrize("channels_at_once", [1, 2, 5, 8])
-def test_roi_features_through_the_reordered_layer_are_those_of_torchvision(channels_at_once: int) -> None:
+def test_roi_features_through_the_reordered_layer_are_those_of_torchvision() -> None:
     draw = torch.Generator().manual_seed(0)
     batch, channels, height, width, count = 2, 5, 6, 9, 40
     features = torch.randn(batch, channels, height, width, generator=draw)
@@ -69,16 +63,11 @@ def test_roi_features_through_the_reordered_layer_are_those_of_torchvision(chann
     rois = torch.cat([frame, boxes], 2).reshape(-1, 5)
     layer = nn.Linear(channels * 9, 7)
     want = layer(roi_align(features, rois, (3, 3), 1 / 16, 2, aligned=True).flatten(1))
-    pool = pooling(channels_at_once)
+    pool = RoiProducts(size=3, sampling_ratio=2, scale=1 / 16)
     found = pool.reordered(layer)(pool(features, boxes))
     assert torch.allclose(found, want, atol=1e-5)
 
 
-def test_a_large_model_makes_roi_features_in_passes_and_a_small_one_at_once() -> None:
-    assert {name: channels_at_once(config) for name, config in CONFIGS.items()} == {
-        "r50-dc5": 32,
-        "r101-dc5": 32,
-        "x101-dc5": 32,
-        "r18-dc5": 32,
-        "tiny": 128,
-    }
+def test_only_small_feature_maps_are_pooled_by_products_on_a_cpu() -> None:
+    chosen = {name: roi_products(config) for name, config in CONFIGS.items()}
+    assert chosen == {name: name == "tiny" for name in CONFIGS}
