@@ -6,6 +6,7 @@
 #   make page    builds the page that the server has at / (needs Node 20.19 or newer)
 #   make lock    locks what the images are made of, with hashes; MAKE_LOCK=--upgrade takes newer versions
 #   make compose-test    the CPU image and compose profile for real, in a Docker engine; not part of `make test`
+#   make figures measures everything in benchmarks/README.md on this machine; not part of `make test`
 #   make release wheel and sdist in dist/, checked in empty environments, with SBOM and licences
 #
 # make demo VIDEO=my.mp4 takes another video than the packaged one, BUNDLE=folder another bundle, PORT=8123
@@ -18,7 +19,7 @@ WORK := work
 PORT ?= 8765
 VIDEO ?=
 BUNDLE ?=
-SOURCES := training export server client tests docs docker
+SOURCES := training export server client tests docs docker benchmarks
 
 .PHONY: demo train-default page screenshot lock compose-test release test format lint types contracts tests clean
 .DELETE_ON_ERROR:
@@ -91,6 +92,63 @@ compose-test: $(VENV)/.installed
 release: $(RELEASE_VENV)/.installed $(VENV)/.installed
 	$(RELEASE_BIN)/python -u tests/release/release.py \
 		--reuse training=$(abspath $(BIN)/python) --reuse export=$(abspath $(BIN)/python) $(RELEASE)
+
+# Figures: benchmarks/README.md and its pictures, measured on this machine -----------------------------------
+#
+# It takes long: the models are made first, once, and nothing else should run meanwhile. One alone:
+# make figures-memory tables. Fewer rounds: ROUNDS=3
+
+FIGURES := benchmarks/figures
+ROUNDS ?= 5
+MODELS := $(foreach name,r18 r50 r101 x101,$(WORK)/bench/$(name).bundle)
+INT8 := $(WORK)/bench/r50-int8.bundle
+ALL_FIGURES := default r50 r50-profile models pytorch memory waiting
+
+.PHONY: figures tables $(addprefix figures-,$(ALL_FIGURES))
+
+# One after the other: `make -j` must not measure two at a time.
+figures: $(VENV)/.installed
+	@set -e; for each in $(ALL_FIGURES); do $(MAKE) --no-print-directory figures-$$each; done
+	@$(MAKE) --no-print-directory tables
+
+tables: $(VENV)/.installed
+	$(BIN)/python benchmarks/readme_tables.py
+
+$(WORK)/bench/%.bundle: | $(VENV)/.installed
+	@mkdir -p $(WORK)/bench
+	test -d $(WORK)/bench/$* || $(BIN)/selsa init $*-dc5 -o $(WORK)/bench/$*
+	$(BIN)/selsa export $(WORK)/bench/$* -o $@ --native none
+
+$(INT8): | $(WORK)/bench/r50.bundle
+	$(BIN)/selsa quantize $(WORK)/bench/r50.bundle -o $@ --precision fp32,bf16,int8 --calibrate server/selsa_bundle/sample.mp4
+
+figures-default: $(VENV)/.installed
+	$(BIN)/selsa bench --frames 48 --clients 1,2,4,8,16 --profile --rounds $(ROUNDS) \
+		--json $(FIGURES)/default.json --plot $(FIGURES)/default.png
+
+figures-r50: $(INT8)
+	$(BIN)/selsa bench --bundle $(INT8) --provider cpu,openvino --precision fp32,bf16,int8 --phases engines,pipeline \
+		--rounds $(ROUNDS) --json $(FIGURES)/r50.json --plot $(FIGURES)/r50.png
+
+figures-r50-profile: $(WORK)/bench/r50.bundle
+	$(BIN)/selsa bench --bundle $(WORK)/bench/r50.bundle --frames 16 --phases engines,pipeline --profile \
+		--rounds $(ROUNDS) --json $(FIGURES)/r50-profile.json
+
+figures-models: $(MODELS)
+	$(BIN)/selsa bench $(addprefix --bundle ,server/selsa_bundle/default $(MODELS)) --frames 16 \
+		--provider cpu --precision fp32 --phases engines,pipeline \
+		--rounds $(ROUNDS) --json $(FIGURES)/models.json --plot $(FIGURES)/models.png
+
+figures-pytorch: $(INT8)
+	$(BIN)/python benchmarks/beside_pytorch.py --checkpoint $(WORK)/bench/r50 --bundle $(INT8) \
+		--rounds $(ROUNDS) --json $(FIGURES)/beside-pytorch.json --plot $(FIGURES)/beside-pytorch.png
+
+figures-memory: $(VENV)/.installed
+	$(BIN)/python benchmarks/memory_of_length.py \
+		--json $(FIGURES)/memory-of-length.json --plot $(FIGURES)/memory-of-length.png
+
+figures-waiting: $(VENV)/.installed
+	$(BIN)/python benchmarks/waiting_threads.py --rounds $(ROUNDS) --json $(FIGURES)/waiting-threads.json
 
 # The checks, the same here and in CI ----------------------------------------------------------------------
 

@@ -29,10 +29,11 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/selsa \
     && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
         --require-hashes --only-binary=:all: -r /locks/server-gpu.txt
-# TensorRT's libraries are in NVIDIA's own index alone, as the version of the bindings that are locked but without
-# a hash of ours. TENSORRT=no leaves them out: the image then runs on CUDA only.
+# TensorRT's libraries are in NVIDIA's own index alone, from where their package on PyPI fetches them while it is
+# built: the version of the bindings that are locked, but without a hash of ours. TENSORRT_INDEX names another index
+# that has the wheels; TENSORRT=no leaves them out, and the image then runs on CUDA only.
 ARG TENSORRT=yes
-ARG TENSORRT_INDEX=https://pypi.nvidia.com
+ARG TENSORRT_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
     case "${TENSORRT}" in \
         no) exit 0 ;; \
@@ -41,7 +42,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     esac \
     && version=$(sed -n 's/^tensorrt-cu13-bindings==\([0-9.]*\).*/\1/p' /locks/server-gpu.txt) \
     && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
-        --no-deps --extra-index-url "${TENSORRT_INDEX}" "tensorrt-cu13-libs==${version}" "tensorrt-cu13==${version}" \
+        --no-deps ${TENSORRT_INDEX:+--extra-index-url "${TENSORRT_INDEX}"} \
+        "tensorrt-cu13-libs==${version}" "tensorrt-cu13==${version}" \
     # What builds engines for Windows.
     && find /opt/selsa -name 'libnvinfer_builder_resource_win*' -delete
 COPY docker/trim.sh /build/

@@ -37,6 +37,8 @@ class RuntimeOptions:
         threads: threads of one operator; 0 lets the runtime take one per physical core.
         providers: execution providers, first choice first.
         precision: what is written into the graphs.
+        spin: whether threads without work wait awake. They do so long after a call, and the two engines'
+            threads and the decoder's then fight for the cores; `benchmarks/waiting_threads.py` has the cost.
         device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines
             run on a GPU, else nowhere.
     """
@@ -44,6 +46,7 @@ class RuntimeOptions:
     threads: int = 0
     providers: tuple[str, ...] = (CPU,)
     precision: Precision = "fp32"
+    spin: bool = False
     device: str | None = None
 
 
@@ -144,6 +147,7 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
+    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spin)))
     # Frame sizes vary from video to video, and a memory plan is kept for every size ever seen. The arena
     # stays: without it R-50's frame engine took 1.1 to 1.6 times as long, its sequence engine 2 to 3 times.
     # What it keeps is given back from time to time; see `_ArenaTrim`.

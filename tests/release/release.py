@@ -28,6 +28,7 @@ PROMISED = {
     "live": ["selsa_client"],
     "supervision": ["selsa_client"],
     "server": ["selsa_client", "selsa_bundle", "selsa_server"],
+    "server,plot": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,tracing": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,openvino": ["selsa_client", "selsa_bundle", "selsa_server"],
     "tensorrt-rtx,server": ["selsa_client", "selsa_bundle", "selsa_server"],

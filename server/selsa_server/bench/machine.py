@@ -1,0 +1,111 @@
+"""Where figures were made: what a reader must know to compare them with their own."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from selsa_bundle.processor import processor_flags, processor_name
+
+__all__ = ["Machine"]
+
+# Instruction sets that decide how fast a precision is.
+TELLING: Final = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "amx_tile",
+    "asimd", "asimddp", "bf16", "i8mm", "sve",
+)  # fmt: skip
+DISTRIBUTIONS: Final = (
+    "selsa", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "openvino",
+    "tensorrt", "tensorrt-rtx-cu13-bindings", "torch", "torchvision",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """This machine, when it was looked at.
+
+    Attributes:
+        processor: as its maker calls it.
+        instructions: those of its instruction sets that decide how fast a precision is.
+        cores: that this process may use.
+        memory: bytes of it, 0 where the system does not say.
+        accelerators: NVIDIA GPUs with their drivers, as `nvidia-smi` names them.
+        system: operating system and architecture.
+        python: its version.
+        versions: of the packages that compute, those that are installed.
+        busy: processes that wanted to run over the last minute, everybody's; None where the system does not
+            say. Much more than was measured means that others took part of the machine.
+        date: ISO 8601, UTC.
+    """
+
+    processor: str
+    instructions: tuple[str, ...]
+    cores: int
+    memory: int
+    accelerators: tuple[str, ...]
+    system: str
+    python: str
+    versions: dict[str, str]
+    busy: float | None
+    date: str
+
+    @classmethod
+    def here(cls) -> "Machine":
+        """This one, now."""
+        return cls(
+            processor=processor_name(),
+            instructions=tuple(flag for flag in TELLING if flag in processor_flags()),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            memory=_memory(),
+            accelerators=_accelerators(),
+            system=f"{platform.system()} {platform.machine()}",
+            python=sys.version.split()[0],
+            versions=_versions(),
+            busy=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        busy = "" if self.busy is None else f"; {self.busy:g} processes wanted to run when this began"
+        return [
+            f"{self.processor} ({', '.join(self.instructions) or 'no telling instruction sets'})",
+            *self.accelerators,
+            f"{self.cores} cores, {self.memory / 2**30:.0f} GiB, {self.system}{busy}",
+            f"Python {self.python}, {', '.join(f'{name} {each}' for name, each in self.versions.items())}",
+            self.date,
+        ]
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _accelerators() -> tuple[str, ...]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    command = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - fixed words
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in said.stdout.splitlines() if line.strip())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,104 @@
+"""A real `selsa serve` process, and clients that send it a video at the same time."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from selsa_server.bench.errors import BenchError
+from selsa_server.bench.ways import Way
+
+__all__ = ["MAX_CLIENTS", "send_at_once", "serving"]
+
+# What a server takes at once without refusing any, with its default settings.
+MAX_CLIENTS: Final = 32
+NDJSON: Final = {"Accept": "application/x-ndjson"}
+# As `selsa serve`, without looking for the command's script.
+SERVE: Final = "import typer, selsa_server.cli; typer.run(selsa_server.cli.serve)"
+SECONDS_TO_END: Final = 30
+
+
+@contextmanager
+def serving(way: Way) -> Iterator[str]:
+    """The address of a server of its own that runs a bundle that way, ready; ended with the block.
+
+    Raises:
+        BenchError: it did not start; the message is its last word.
+    """
+    options = way.options
+    given = {
+        "bundle": way.bundle,
+        "provider": options.provider,
+        "precision": options.precision,
+        "threads": options.threads,
+        "batch": way.batch,
+        "max-batch": options.max_batch,
+        "host": "127.0.0.1",
+        "port": 0,
+        "log-level": "error",
+    }
+    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    with tempfile.TemporaryDirectory() as folder:
+        spool, log = Path(folder) / "spool", Path(folder) / "log"
+        spool.mkdir()
+        command = [sys.executable, "-c", SERVE, *arguments, "--spool-dir", str(spool)]
+        # Nobody else's settings, nor those of whoever measures.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SELSA_")}
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(  # noqa: S603 - our own code, with options that were checked
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            ) as process,
+        ):
+            try:
+                yield _address(process, log)
+            finally:
+                _end(process)
+
+
+def send_at_once(clients: list[httpx.Client], video: bytes, frames: int) -> None:
+    """Each client sends the video and reads its records to the end, all of them at the same time.
+
+    Raises:
+        BenchError: an answer is not whole.
+    """
+    with ThreadPoolExecutor(len(clients)) as pool:
+        for emitted in pool.map(lambda client: _send(client, video), clients):
+            if emitted != frames:
+                raise BenchError(f"the server gave {emitted} frames of {frames}")
+
+
+def _address(process: "subprocess.Popen[str]", log: Path) -> str:
+    assert process.stdout is not None
+    line = next((line for line in process.stdout if line.startswith("Serving ")), None)
+    if line is None:
+        said = log.read_text(errors="replace").strip().splitlines()
+        raise BenchError(f"the server did not start: {said[-1] if said else 'it said nothing'}")
+    return line.split()[-1]
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _send(client: httpx.Client, video: bytes) -> int:
+    """Frame records of one answer."""
+    try:
+        with client.stream("POST", "/detect", content=video, headers=NDJSON) as response:
+            lines = list(response.iter_lines())
+    except httpx.HTTPError as error:
+        raise BenchError(f"a request failed: {type(error).__name__}: {error}") from error
+    if response.status_code != 200 or '"type":"summary"' not in lines[-1]:
+        raise BenchError(f"status {response.status_code}: {lines[-1][:300] if lines else ''}")
+    return len(lines) - 2
