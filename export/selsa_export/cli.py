@@ -80,15 +80,17 @@ def _export(
     *,
     overwrite: bool,
 ) -> None:
-    from selsa_export.bundle import export_bundle
     from selsa_export.errors import PrecisionError
+
+    if plan is not None and "fp16" in plan.precisions and "fp16" not in native:
+        raise PrecisionError(f"--precision fp16 needs the native graphs in fp16; --native is {native}")
+
+    from selsa_export.bundle import export_bundle
     from selsa_export.native_bundle import native_precisions
     from selsa_export.parity_frames import procedural_frames, read_frames
     from selsa_training.checkpoint import load_checkpoint
 
     natives = native_precisions(native)
-    if plan is not None and "fp16" in plan.precisions and "fp16" not in natives:
-        raise PrecisionError(f"--precision fp16 needs the native graphs in fp16; --native is {native}")
     # Read first: a wrong path should not cost the minutes of an export.
     clip = procedural_frames() if frames is None else read_frames(frames)
     described = "procedural clip" if frames is None else frames.name
