@@ -3,8 +3,10 @@
 #   docker build -f docker/server.cpu.Dockerfile -t selsa-server:cpu .
 #   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 selsa-server:cpu
 #
-# Everything is installed by hash: docker/locks/, which `make lock` makes from pyproject.toml.
+# Everything is installed by hash: docker/locks/, which `make lock` makes from pyproject.toml. With
+# --build-arg LOCK=server-cluster it is the image for Ray and shared jobs, which is larger.
 ARG BASE=python:3.11-slim
+ARG LOCK=server-cpu
 
 FROM python:3.11-slim AS wheel
 COPY docker/locks/build.txt /locks/
@@ -21,11 +23,12 @@ RUN /build/bin/python -m hatchling build -t wheel -d /wheel
 
 FROM ${BASE} AS installed
 RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
-COPY docker/locks/server-cpu.txt /locks/
+ARG LOCK
+COPY docker/locks/server-cpu.txt docker/locks/server-cluster.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/selsa \
     && pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
-        --no-compile --require-hashes --only-binary=:all: -r /locks/server-cpu.txt
+        --no-compile --require-hashes --only-binary=:all: -r /locks/${LOCK}.txt
 COPY docker/trim.sh /build/
 RUN sh /build/trim.sh /opt/selsa/lib/python3*/site-packages
 COPY --from=wheel /wheel /wheel
@@ -45,6 +48,8 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=installed /opt/selsa /opt/selsa
 COPY docker/ready.py /opt/selsa/ready.py
+# KubeRay starts `ray` in a login shell, which has a PATH of its own.
+RUN if [ -x /opt/selsa/bin/ray ]; then ln -s /opt/selsa/bin/ray /opt/selsa/bin/serve /usr/local/bin/; fi
 
 FROM scratch
 ARG VERSION=unreleased

@@ -22,7 +22,10 @@ VAGUE = {"utils", "util", "misc", "helpers", "common", "tools"}
     ("module", "banned"),
     [
         ("selsa_server.app", ["torch", "torchvision", "timm", "onnx", "onnxscript"]),
+        ("selsa_server.app", ["ray", "fsspec", "psycopg", "pyarrow"]),
         ("selsa_server.cli", ["torch", "fastapi", "onnxruntime", "av", "cv2", "numpy"]),
+        ("selsa_server.cli", ["sqlalchemy", "ray"]),
+        ("selsa_server.cli_batch", ["ray", "fsspec", "pyarrow", "numpy", "sqlalchemy", "fastapi"]),
         ("selsa_server.local", ["torch", "fastapi", "starlette", "uvicorn"]),
         ("selsa_server.schema", ["numpy", "fastapi", "httpx"]),
         ("selsa_bundle", ["torch", "onnxruntime"]),

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import socket
 
     from selsa_bundle.load import LoadedBundle
+    from selsa_server.services import LoadBundle
 
 __all__ = ["serve"]
 
 EXIT_CANNOT_SERVE: Final = 3
+SECRET: Final = ("jobs_database",)
 
 
 @with_server_options
@@ -30,7 +32,10 @@ def serve(**options: Any) -> None:
 
     return_freed_memory()
     settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
-    _run(_load_all(settings), settings)
+    if settings.cluster:
+        _serve_on_cluster(settings)
+    else:
+        _run(_load_all(settings, _load_here), settings)
 
 
 def _refuse(reason: str) -> typer.Exit:
@@ -44,13 +49,17 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise _refuse(f"{name} is {first.get('input')!r}: {first['msg']}") from error
+        # What concerns all of them is said without their values, of which one is a password.
+        said = f"{name} is {first.get('input')!r}: " if name and name not in SECRET else ""
+        raise _refuse(f"{said}{first['msg']}") from error
     if not settings.spool_dir.is_dir():
         raise _refuse(f"spool_dir {settings.spool_dir} is no folder; make it or name another one")
     if settings.api_keys_file is not None:
         _check_keys(settings.api_keys_file)
     if settings.otlp_endpoint is not None:
         _check_tracing()
+    if settings.jobs_database is not None:
+        _check_shared_jobs(settings)
     return settings
 
 
@@ -72,11 +81,36 @@ def _check_tracing() -> None:
         raise _refuse(str(error)) from error
 
 
-def _load_all(settings: ServerSettings) -> "dict[str, LoadedBundle]":
+def _check_shared_jobs(settings: ServerSettings) -> None:
+    from selsa_server.jobs_files import JobsPlaceError
+    from selsa_server.jobs_place import open_place
+
+    try:
+        open_place(settings).close()
+    except JobsPlaceError as error:
+        raise _refuse(str(error)) from error
+
+
+def _serve_on_cluster(settings: ServerSettings) -> None:
+    from selsa_server.cluster import on_cluster, serving_settings
+    from selsa_server.cluster_connection import ClusterError
+
+    try:
+        with on_cluster(settings) as cluster:
+            loaded = _load_all(settings, cluster.load)
+            _run(loaded, serving_settings(settings), cluster.load)
+            lost = cluster.watch.lost
+    except ClusterError as error:
+        raise _refuse(str(error)) from error
+    if lost:
+        raise _refuse("the cluster's head does not answer any more")
+
+
+def _load_all(settings: ServerSettings, load: "LoadBundle") -> "dict[str, LoadedBundle]":
     """The bundles by the names they are served by, the default first."""
     loaded: dict[str, LoadedBundle] = {}
     for source in _sources(settings):
-        bundle = _load(source.path, settings)
+        bundle = _load(source.path, settings, load)
         name = source.name or bundle.manifest.name
         if name in loaded:
             raise _refuse(f"two bundles have the name {name}; give one of them another: --bundle NAME=FOLDER")
@@ -94,17 +128,24 @@ def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
         raise _refuse(str(error)) from error
 
 
-def _load(folder: Path, settings: ServerSettings) -> "LoadedBundle":
-    from selsa_bundle.errors import BundleError
+def _load_here(folder: Path, settings: ServerSettings) -> "LoadedBundle":
     from selsa_server.bundle_loading import load_bundle
 
+    return load_bundle(folder, settings)
+
+
+def _load(folder: Path, settings: ServerSettings, load: "LoadBundle") -> "LoadedBundle":
+    from selsa_bundle.errors import BundleError
+
     try:
-        return load_bundle(folder, settings)
+        return load(folder, settings)
     except BundleError as error:
         raise _refuse(" ".join(str(error).split())) from error
 
 
-def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
+def _run(
+    loaded: "dict[str, LoadedBundle]", settings: ServerSettings, load: "LoadBundle" = _load_here
+) -> None:
     import structlog
 
     from selsa_server.container import VideoLimits
@@ -135,6 +176,7 @@ def _run(loaded: "dict[str, LoadedBundle]", settings: ServerSettings) -> None:
         listener,
         on_ready=lambda: typer.echo(f"Serving {', '.join(loaded)} at {address}"),
         others=dict(zip(list(loaded)[1:], others, strict=True)),
+        load=load,
     )
 
 

@@ -2,34 +2,26 @@
 
 import os
 import re
-import secrets
 import sys
-from contextlib import suppress
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from selsa_server.errors import JobError
+from selsa_server.jobs_files import ID_PATTERN, JobsPlaceError, checked_id
+from selsa_server.jobs_results import ResultsFile, ResultsReader
 
-__all__ = ["ID_PATTERN", "JobsFolder", "JobsFolderError", "new_job_id"]
+__all__ = ["JobsFolder"]
 
-# 144 bits from the system's generator.
-ID_PATTERN: Final = r"^[A-Za-z0-9_-]{24}$"
-
-
-class JobsFolderError(Exception):
-    """The folder cannot be used; the message says why."""
-
-
-def new_job_id() -> str:
-    """An id that nobody can guess."""
-    return secrets.token_urlsafe(18)
+# Records of this many seconds at most wait to be written together: a sync costs milliseconds.
+FLUSH_SECONDS: Final = 0.2
 
 
 class JobsFolder:
-    """A folder that one process works in at a time.
+    """`JobFiles` in a folder that one process works in at a time.
 
     Raises:
-        JobsFolderError: another process holds it, or it is somebody else's.
+        JobsPlaceError: another process holds it, or it is somebody else's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,13 +30,13 @@ class JobsFolder:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A folder for temporary files is everybody's: what lies there under our name may not be ours.
             if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
-                raise JobsFolderError(f"the jobs folder {path} belongs to another user; set jobs_dir")
+                raise JobsPlaceError(f"the jobs folder {path} belongs to another user; set jobs_dir")
             self._lock = (path / "lock").open("ab")
         except OSError as error:
-            raise JobsFolderError(f"the jobs folder {path} cannot be used: {error.strerror}") from error
+            raise JobsPlaceError(f"the jobs folder {path} cannot be used: {error.strerror}") from error
         if not _try_lock(self._lock):
             self._lock.close()
-            raise JobsFolderError(f"another server works in the jobs folder {path}; set jobs_dir")
+            raise JobsPlaceError(f"another server works in the jobs folder {path}; set jobs_dir")
 
     def close(self) -> None:
         """Let another process have it."""
@@ -55,47 +47,50 @@ class JobsFolder:
         """Where the state is."""
         return self.path / "jobs.sqlite3"
 
-    def video(self, job_id: str) -> Path:
-        """The video of a job that has not ended."""
-        return self.path / f"{_checked(job_id)}.video"
+    @property
+    def uploads(self) -> Path:
+        """The folder itself, so that an upload becomes a video by its name."""
+        return self.path
 
-    def results(self, job_id: str) -> Path:
-        """The results of a job."""
-        return self.path / f"{_checked(job_id)}.ndjson"
+    def patience(self, elapsed: float) -> float:
+        """Seconds that records may wait to be written together."""
+        del elapsed
+        return FLUSH_SECONDS
+
+    def video(self, job_id: str) -> AbstractContextManager[Path]:
+        """The video of a job that has not ended."""
+        return nullcontext(self._video(job_id))
+
+    def results(self, job_id: str, run: int) -> ResultsFile:
+        """The results of a job that begins or goes on; the file is there."""
+        del run
+        path = self._results(job_id)
+        path.touch(mode=0o600)
+        self._sync()
+        return ResultsFile(path)
+
+    def read(self, job_id: str, after: int) -> ResultsReader:
+        """The results of a job from record number `after` on."""
+        return ResultsReader(self._results(job_id), after)
 
     def adopt(self, upload: Path, job_id: str) -> int:
         """Make an upload in this folder a job's video, durably; returns its size in bytes."""
         with upload.open("rb") as file:
             os.fsync(file.fileno())
-        video = upload.rename(self.video(job_id))
+        video = upload.rename(self._video(job_id))
         self._sync()
         return video.stat().st_size
 
-    def begin_results(self, job_id: str) -> Path:
-        """The results of a job that begins or goes on; the file is there."""
-        path = self.results(job_id)
-        path.touch(mode=0o600)
-        self._sync()
-        return path
-
     def drop_video(self, job_id: str) -> None:
         """Delete a job's video."""
-        self.video(job_id).unlink(missing_ok=True)
+        self._video(job_id).unlink(missing_ok=True)
 
     def drop(self, job_id: str) -> None:
         """Delete all files of a job."""
         self.drop_video(job_id)
-        self.results(job_id).unlink(missing_ok=True)
+        self._results(job_id).unlink(missing_ok=True)
 
-    def size(self, job_id: str) -> int:
-        """Bytes of a job's files."""
-        total = 0
-        for path in (self.video(job_id), self.results(job_id)):
-            with suppress(FileNotFoundError):
-                total += path.stat().st_size
-        return total
-
-    def sweep(self, known: set[str]) -> None:
+    def sweep(self, known: Collection[str]) -> None:
         """Delete what an ended process left: uploads that became no job, and files of no job."""
         uploads = list(self.path.glob("selsa-*.upload"))
         of_jobs = [*self.path.glob("*.video"), *self.path.glob("*.ndjson")]
@@ -103,6 +98,12 @@ class JobsFolder:
         lost = [path for path in of_jobs if re.fullmatch(ID_PATTERN, path.stem) and path.stem not in known]
         for path in (*uploads, *lost):
             path.unlink(missing_ok=True)
+
+    def _video(self, job_id: str) -> Path:
+        return self.path / f"{checked_id(job_id)}.video"
+
+    def _results(self, job_id: str) -> Path:
+        return self.path / f"{checked_id(job_id)}.ndjson"
 
     def _sync(self) -> None:
         """Make names durable; a system without folders to sync does so by itself."""
@@ -113,12 +114,6 @@ class JobsFolder:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _checked(job_id: str) -> str:
-    if not re.fullmatch(ID_PATTERN, job_id):
-        raise JobError("job_not_found", "There is no such job.")
-    return job_id
 
 
 if sys.platform == "win32":

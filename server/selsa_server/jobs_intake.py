@@ -9,8 +9,9 @@ from pathlib import Path
 import anyio.to_thread
 
 from selsa_server.errors import JobError, OverloadError
-from selsa_server.jobs_folder import JobsFolder, new_job_id
-from selsa_server.jobs_store import JobRow, JobStore
+from selsa_server.jobs_files import JobFiles, new_job_id
+from selsa_server.jobs_store import JobStore
+from selsa_server.jobs_table import JobRow
 from selsa_server.models import Model
 from selsa_server.schema import DetectParams
 
@@ -27,6 +28,8 @@ class JobsOptions:
         max_bytes: of all videos and results.
         ttl: seconds from a job's end until it is deleted.
         retry_after: seconds a client is asked to wait when the queue is full.
+        lease: seconds after which other servers take over the jobs of one that says nothing; None: there
+            are no others.
     """
 
     concurrent: int = 1
@@ -34,26 +37,27 @@ class JobsOptions:
     max_bytes: int = 20 << 30
     ttl: float = 24 * 3600
     retry_after: int = 60
+    lease: float | None = None
 
 
 class JobIntake:
     """Takes uploads into the queue.
 
     Args:
-        folder: where the jobs are.
-        store: their state.
+        files: where videos and results are.
+        store: the jobs' state.
         options: the jobs' bounds.
         added: called when there may be a new job.
     """
 
     def __init__(
         self,
-        folder: JobsFolder,
+        files: JobFiles,
         store: JobStore,
         options: JobsOptions,
         added: Callable[[], None],
     ) -> None:
-        self._folder = folder
+        self._files = files
         self._store = store
         self._options = options
         self._added = added
@@ -124,7 +128,7 @@ class JobIntake:
         found = self._store.find(reuse_key)
         if found is None:
             job_id = new_job_id()
-            size = self._folder.adopt(upload, job_id)
+            size = self._files.adopt(upload, job_id)
             found = self._store.add(
                 job_id=job_id,
                 reuse_key=reuse_key,
@@ -136,7 +140,7 @@ class JobIntake:
             )
             if found.id == job_id:
                 return found, True
-            self._folder.drop(job_id)
+            self._files.drop(job_id)
         if found.fingerprint != fingerprint:
             raise JobError(
                 "idempotency_key_reused",

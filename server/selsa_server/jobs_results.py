@@ -7,12 +7,12 @@ from typing import BinaryIO, Final, Self
 
 from pydantic import ValidationError
 
+from selsa_server.jobs_files import JobRecord
 from selsa_server.progress import Resume
-from selsa_server.schema import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord, parse_record
+from selsa_server.schema import FrameRecord, parse_record
 
-__all__ = ["JobRecord", "ResultsFile", "ResultsReader"]
+__all__ = ["ResultsFile", "ResultsReader"]
 
-JobRecord = VideoRecord | FrameRecord | SummaryRecord | ErrorRecord
 BLOCK_BYTES: Final = 1 << 16
 
 

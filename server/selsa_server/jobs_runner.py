@@ -1,17 +1,17 @@
-"""One run of one job, in a worker thread: from the video in the folder to records in the results file."""
+"""One run of one job, in a worker thread: from the stored video to stored records."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from selsa_server.batching import CallDroppedError
-from selsa_server.errors import DetectError, JobError
-from selsa_server.jobs_folder import JobsFolder
-from selsa_server.jobs_results import JobRecord, ResultsFile
-from selsa_server.jobs_store import JobRow, JobStore
+from selsa_server.errors import DetectError, EngineFailureError, JobError
+from selsa_server.jobs_files import JobFiles, JobRecord, Results, RunLostError
+from selsa_server.jobs_store import JobStore
+from selsa_server.jobs_table import JobRow
 from selsa_server.metrics import Metrics
 from selsa_server.progress import Progress
 from selsa_server.record_run import DetectionService
@@ -19,8 +19,6 @@ from selsa_server.schema import DetectParams, ErrorRecord, SummaryRecord, VideoR
 
 __all__ = ["JobRunner"]
 
-# Records of this many seconds at most wait to be written together: a sync costs milliseconds.
-FLUSH_SECONDS: Final = 0.2
 # A video that ends the process this many times in a row without a further frame is not tried again.
 MAX_ATTEMPTS: Final = 5
 
@@ -31,9 +29,10 @@ class _Run:
 
     row: JobRow
     service: DetectionService | None
-    results: ResultsFile
+    results: Results
     stopped: Callable[[], bool]
     progress: Progress
+    video_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +45,14 @@ class JobRunner:
 
     Attributes:
         store: state of the jobs.
-        folder: their files.
+        files: their videos and results.
         max_bytes: of all jobs' files.
         changed: called after every change of a job.
         metrics: what became of the frames is counted here.
     """
 
     store: JobStore
-    folder: JobsFolder
+    files: JobFiles
     max_bytes: int
     changed: Callable[[], None]
     metrics: Metrics
@@ -71,17 +70,18 @@ class JobRunner:
         """
         emitted = corrupt = 0
         try:
-            with ResultsFile(self.folder.begin_results(row.id)) as results:
+            with self.files.results(row.id, row.run) as results:
                 self._go_on(_Run(row, service, results, stopped, progress))
                 emitted, last = results.added, results.last
                 corrupt = last.corrupt if isinstance(last, SummaryRecord) else 0
         finally:
             now = self.store.get(row.id)
+            ours = now is None or now.run == row.run
             cancelled = now is None or now.state == "cancelled"
             if cancelled:
-                self.folder.drop(row.id)
-            elif now is not None and now.has_ended:
-                self.folder.drop_video(row.id)
+                self.files.drop(row.id)
+            elif ours and now is not None and now.has_ended:
+                self.files.drop_video(row.id)
             # What a server that ends leaves undone is not saved: the next one does it.
             saved = progress.left if cancelled else 0
             self.metrics.frames("job", emitted=emitted, corrupt=corrupt, saved=saved)
@@ -90,23 +90,36 @@ class JobRunner:
     def _go_on(self, run: "_Run") -> None:
         row, results = run.row, run.results
         try:
-            # A stop between the last record and the change of state leaves a job that ended unnoticed.
-            if not isinstance(results.last, SummaryRecord | ErrorRecord):
-                self._detect(run)
-        except DetectError as error:
-            results.append([error.record(results.frames)])
-        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
-            structlog.get_logger().error("job failed", job=row.id, exc_info=error)
-            hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
-            results.append([hidden.record(results.frames)])
+            self._work_on(run)
+        except RunLostError:
+            structlog.get_logger().warning("job lost to another server or cancelled", job=row.id, run=row.run)
+            return
         if isinstance(results.last, SummaryRecord):
-            self.store.end(row.id, "done", size=results.bytes)
+            self.store.end(row.id, "done", size=results.bytes, run=row.run)
         elif isinstance(results.last, ErrorRecord):
             problem = DetectError(results.last.code, results.last.detail).problem()
             # The same content may be sent again; only a key that the client chose stays taken.
             keep = (row.reuse_key or "").startswith("key:")
             text = problem.model_dump_json()
-            self.store.end(row.id, "failed", size=results.bytes, problem=text, keep_key=keep)
+            self.store.end(row.id, "failed", size=results.bytes, run=row.run, problem=text, keep_key=keep)
+
+    def _work_on(self, run: "_Run") -> None:
+        row, results = run.row, run.results
+        try:
+            # A stop between the last record and the change of state leaves a job that ended unnoticed.
+            if not isinstance(results.last, SummaryRecord | ErrorRecord):
+                self._detect(run)
+        except RunLostError:
+            raise
+        except DetectError as error:
+            # Engines that end with the server say nothing about the video.
+            if isinstance(error, EngineFailureError) and run.stopped():
+                return
+            results.append([error.record(results.frames)])
+        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
+            structlog.get_logger().error("job failed", job=row.id, exc_info=error)
+            hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
+            results.append([hidden.record(results.frames)])
 
     def _detect(self, run: "_Run") -> None:
         row, results = run.row, run.results
@@ -119,20 +132,33 @@ class JobRunner:
         pipeline, _ = run.service.for_caller(run.stopped)
         if row.bundle != pipeline.bundle.digest:
             results.clear()
-            self.store.start_over(row.id, pipeline.bundle.digest)
+            self.store.start_over(row.id, pipeline.bundle.digest, run=row.run)
             run.row = replace(row, done=0)
-        begun, resume = results.last is not None, results.resume
-        params = DetectParams.model_validate_json(row.params)
-        video = self.folder.video(row.id)
-        records = pipeline.run(video, params, stopped=run.stopped, progress=run.progress, resume=resume)
+        with self.files.video(row.id) as video:
+            run.video_bytes = video.stat().st_size
+            self._keep(
+                run,
+                pipeline.run(
+                    video,
+                    DetectParams.model_validate_json(row.params),
+                    stopped=run.stopped,
+                    progress=run.progress,
+                    resume=results.resume,
+                ),
+                begun=results.last is not None,
+            )
+
+    def _keep(self, run: "_Run", records: Iterable[JobRecord], *, begun: bool) -> None:
+        """Keep the records as they come; `begun`: an earlier run gave the first one."""
         pending: list[JobRecord] = []
-        flushed = 0.0
+        start, flushed = time.monotonic(), 0.0
         try:
             for record in records:
                 if begun and isinstance(record, VideoRecord):
                     continue
                 pending.append(record)
-                if time.monotonic() - flushed >= FLUSH_SECONDS:
+                now = time.monotonic()
+                if now - flushed >= self.files.patience(now - start):
                     self._flush(run, pending)
                     flushed = time.monotonic()
         except CallDroppedError:
@@ -147,8 +173,11 @@ class JobRunner:
         pending.clear()
         # Online mode sees all frames again to fill its bank; to the client that is no step back.
         done = max(progress.done, row.done)
-        self.store.note_progress(row.id, done=done, total=progress.total, size=self.folder.size(row.id))
+        size = run.video_bytes + run.results.bytes
+        ours = self.store.note_progress(row.id, run=row.run, done=done, total=progress.total, size=size)
         self.changed()
+        if not ours:
+            raise RunLostError
         if self.store.size() > self.max_bytes:
             raise JobError(
                 "jobs_full", f"The files of all jobs are larger than the {self.max_bytes} bytes allowed."

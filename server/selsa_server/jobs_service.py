@@ -1,8 +1,8 @@
-"""Opening and closing the jobs with the server: the folder, its lock, and what the last server left."""
+"""Opening and closing the jobs with the server: where they are, and what the last server left."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -10,9 +10,9 @@ import structlog
 
 from selsa_server.errors import JobError
 from selsa_server.jobs import Jobs
-from selsa_server.jobs_folder import JobsFolder, JobsFolderError
+from selsa_server.jobs_files import JobsPlaceError
 from selsa_server.jobs_intake import JobsOptions
-from selsa_server.jobs_store import JobStore
+from selsa_server.jobs_place import JobsPlace, open_place
 from selsa_server.metrics import Metrics
 from selsa_server.models import Models
 from selsa_server.settings import ServerSettings
@@ -25,17 +25,23 @@ class JobsService:
 
     Args:
         models: what detects.
-        path: the folder of the jobs.
+        open_place: opens the place where the jobs are; raises `JobsPlaceError`.
         options: their bounds.
-        required: a folder that cannot be used ends the server; otherwise it serves without jobs and says so.
+        required: a place that cannot be used ends the server; otherwise it serves without jobs and says so.
     """
 
     def __init__(
-        self, models: Models, path: Path, options: JobsOptions, metrics: Metrics, *, required: bool
+        self,
+        models: Models,
+        open_place: Callable[[], JobsPlace],
+        options: JobsOptions,
+        metrics: Metrics,
+        *,
+        required: bool,
     ) -> None:
         self._models = models
         self._metrics = metrics
-        self._path = path
+        self._open_place = open_place
         self._options = options
         self._required = required
         self._jobs: Jobs | None = None
@@ -62,11 +68,11 @@ class JobsService:
         """Work on jobs as long as the context lasts; those that have not ended go on the next time.
 
         Raises:
-            JobsFolderError: the folder is required and cannot be used.
+            JobsPlaceError: the place is required and cannot be used.
         """
         try:
-            folder = JobsFolder(self._path)
-        except JobsFolderError as error:
+            place = await anyio.to_thread.run_sync(self._open_place)
+        except JobsPlaceError as error:
             if self._required:
                 raise
             structlog.get_logger().warning("no jobs", reason=str(error))
@@ -74,29 +80,28 @@ class JobsService:
             yield
             return
         try:
-            async with self._working(folder):
+            async with self._working(place):
                 yield
         finally:
-            folder.close()
+            await anyio.to_thread.run_sync(place.close)
 
     @asynccontextmanager
-    async def _working(self, folder: JobsFolder) -> AsyncIterator[None]:
-        store = await anyio.to_thread.run_sync(JobStore, folder.database)
-        try:
-            store.requeue_running(crashed=True)
-            folder.sweep(store.ids())
-            async with anyio.create_task_group() as group:
-                self._jobs = jobs = Jobs(self._models, folder, store, self._options, self._metrics)
-                jobs.start(group)
-                try:
-                    yield
-                finally:
-                    self._jobs, self._reason = None, "The server is ending."
-                    jobs.stop()
-                    group.cancel_scope.cancel()
-            store.requeue_running(crashed=False)
-        finally:
-            store.close()
+    async def _working(self, place: JobsPlace) -> AsyncIterator[None]:
+        store, files = place.store, place.files
+        # Alone, what runs by the books was the last server's, which is gone.
+        await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=True))
+        await anyio.to_thread.run_sync(lambda: files.sweep(store.ids()))
+        async with anyio.create_task_group() as group:
+            self._jobs = jobs = Jobs(self._models, files, store, self._options, self._metrics)
+            jobs.start(group)
+            try:
+                yield
+            finally:
+                self._jobs, self._reason = None, "The server is ending."
+                jobs.stop()
+                group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=False))
 
 
 def build_jobs(models: Models, settings: ServerSettings, metrics: Metrics) -> JobsService:
@@ -106,7 +111,8 @@ def build_jobs(models: Models, settings: ServerSettings, metrics: Metrics) -> Jo
         max_queued=settings.jobs_max_queued,
         max_bytes=settings.jobs_max_bytes,
         ttl=settings.jobs_ttl,
+        lease=None if settings.jobs_database is None else settings.jobs_lease,
     )
-    # Two servers may well share the folder for temporary files; a folder that was named is meant.
-    path = settings.jobs_dir or settings.spool_dir / "selsa-jobs"
-    return JobsService(models, path, options, metrics, required=settings.jobs_dir is not None)
+    # Two servers may well share the folder for temporary files; a place that was named is meant.
+    named = settings.jobs_dir is not None or settings.jobs_database is not None
+    return JobsService(models, partial(open_place, settings), options, metrics, required=named)

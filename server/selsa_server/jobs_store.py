@@ -1,118 +1,56 @@
-"""The state of jobs in one SQLite file: every change is a transaction that survives the process.
+"""The state of jobs in a database: every change is a transaction that survives the process.
 
-Nothing outside this file knows SQL.
+Nothing outside this file asks the database for jobs.
 """
 
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from selsa_server.jobs_table import JOB, JobRow
 from selsa_server.schema_jobs import JobState
 
-__all__ = ["JobRow", "JobStore"]
+__all__ = ["JobStore"]
 
-SCHEMA_VERSION: Final = 2
-SCHEMA: Final = """
-CREATE TABLE job (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    reuse_key TEXT UNIQUE,
-    fingerprint TEXT NOT NULL,
-    params TEXT NOT NULL,
-    bundle TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'queued',
-    version INTEGER NOT NULL DEFAULT 1,
-    bytes INTEGER NOT NULL,
-    done INTEGER NOT NULL DEFAULT 0,
-    total INTEGER,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    created REAL NOT NULL,
-    started REAL,
-    started_done INTEGER NOT NULL DEFAULT 0,
-    ended REAL,
-    problem TEXT,
-    model TEXT
-);
-CREATE INDEX job_state ON job (state, number);
-"""
-# From the version before to this one. Jobs without a model were for the only one that there was.
-MIGRATIONS: Final = {
-    1: "ALTER TABLE job ADD COLUMN model TEXT; UPDATE job SET model = json_extract(params, '$.model');",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow:
-    """One job.
-
-    Attributes:
-        number: counts jobs; the queue's order.
-        id: what the client knows it by.
-        reuse_key: what makes a second request the same job; None when there is no second one to be.
-        fingerprint: of content, parameters and bundle.
-        params: `DetectParams` as JSON.
-        bundle: digest of the bundle that its results are of.
-        state: see `JobState`.
-        version: goes up with every change.
-        bytes: of its files.
-        done: frames that have their record or do not decode.
-        total: frames that were selected, once that is known.
-        attempts: times in a row that work began and got no frame further.
-        created: seconds since the epoch, as all times here.
-        started: when the latest run began.
-        started_done: `done` at that time.
-        ended: when it was done, failed or was cancelled.
-        problem: `Problem` as JSON, if it failed.
-        model: the name of the model it is for; None: the default, of jobs that an older server took.
-    """
-
-    number: int
-    id: str
-    reuse_key: str | None
-    fingerprint: str
-    params: str
-    bundle: str
-    state: JobState
-    version: int
-    bytes: int
-    done: int
-    total: int | None
-    attempts: int
-    created: float
-    started: float | None
-    started_done: int
-    ended: float | None
-    problem: str | None
-    model: str | None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.state in ("done", "failed", "cancelled")
+_Time = float | sa.ColumnElement[float]
+_NEXT_VERSION: Final = JOB.c.version + 1
 
 
 class JobStore:
-    """Jobs by id. Safe for several threads of one process; the folder's lock keeps other processes out."""
+    """Jobs by id. Safe for several threads.
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        self._lock = threading.Lock()
-        self._now = now
-        # Nobody else writes, except a person with a tool; requests do not wait long for them.
-        self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
-        self._database.row_factory = sqlite3.Row
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._make_tables()
+    With a lease, several servers may share the database: a job that one of them has claimed is that server's
+    for as long as it renews the lease, then anybody's. Without one, the server is alone with it.
+
+    Args:
+        engine: what `jobs_database` opened; closed with the store.
+        owner: a name of this server that no other has.
+        lease: seconds that a claim holds; None: until the job ends or is put back.
+        now: seconds since the epoch; by default the shared database's own clock, or this machine's.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        owner: str = "",
+        lease: float | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine
+        self._owner = owner
+        self._lease = lease
+        shared = engine.dialect.name == "postgresql"
+        # Several machines' clocks differ, the database has one.
+        self._now: Callable[[], _Time] = _database_time if shared else now
+        self._insert: Callable[..., Any] = postgresql.insert if shared else sqlite.insert
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._database.close()
+        """Let go of the database."""
+        self._engine.dispose()
 
     def add(
         self,
@@ -126,129 +64,159 @@ class JobStore:
         size: int,
     ) -> JobRow:
         """A new job at the end of the queue, unless one has the same `reuse_key`: then that one."""
-        with self._transaction() as database:
-            database.execute(
-                "INSERT INTO job (id, reuse_key, fingerprint, params, model, bundle, bytes, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reuse_key) DO NOTHING",
-                (job_id, reuse_key, fingerprint, params, model, bundle, size, self._now()),
-            )
-            found = database.execute("SELECT * FROM job WHERE id = ? OR reuse_key = ?", (job_id, reuse_key))
-            return JobRow(**dict(found.fetchone()))
+        values = {
+            "id": job_id,
+            "reuse_key": reuse_key,
+            "fingerprint": fingerprint,
+            "params": params,
+            "model": model,
+            "bundle": bundle,
+            "bytes": size,
+            "created": self._now(),
+        }
+        insert = self._insert(JOB).values(**values).on_conflict_do_nothing(index_elements=["reuse_key"])
+        either = JOB.c.id == job_id
+        if reuse_key is not None:
+            either |= JOB.c.reuse_key == reuse_key
+        with self._engine.begin() as connection:
+            connection.execute(insert)
+            return JobRow(**connection.execute(sa.select(JOB).where(either)).mappings().one())
 
     def get(self, job_id: str) -> JobRow | None:
         """The job of that id."""
-        return self._one("SELECT * FROM job WHERE id = ?", job_id)
+        return self._one(sa.select(JOB).where(JOB.c.id == job_id))
 
     def find(self, reuse_key: str) -> JobRow | None:
         """The job that a request with this key means."""
-        return self._one("SELECT * FROM job WHERE reuse_key = ?", reuse_key)
+        return self._one(sa.select(JOB).where(JOB.c.reuse_key == reuse_key))
 
-    def claim(self) -> JobRow | None:
-        """The first job of the queue, now running; None if there is none."""
-        return self._one(
-            "UPDATE job SET state = 'running', started = ?, started_done = done, version = version + 1,"
-            " attempts = CASE WHEN done > started_done THEN 1 ELSE attempts + 1 END"
-            " WHERE number = (SELECT min(number) FROM job WHERE state = 'queued') RETURNING *",
-            self._now(),
+    def claim(self, models: Collection[str] | None = None) -> JobRow | None:
+        """The first job that nobody works on, now running and ours; None if there is none.
+
+        Args:
+            models: names of the models that it may be for; None: any.
+        """
+        free = JOB.c.state == "queued"
+        if self._lease is not None:
+            free |= (JOB.c.state == "running") & (JOB.c.lease < self._now())
+        if models is not None:
+            free &= JOB.c.model.is_(None) | JOB.c.model.in_(models)
+        # SQLite has no such locks and needs none: each of its transactions is alone.
+        first = (
+            sa.select(JOB.c.number)
+            .where(free)
+            .order_by(JOB.c.number)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .scalar_subquery()
+        )
+        further = JOB.c.done > JOB.c.started_done
+        return self._change(
+            JOB.c.number == first,
+            state="running",
+            started=self._now(),
+            started_done=JOB.c.done,
+            attempts=sa.case((further, 1), else_=JOB.c.attempts + 1),
+            run=JOB.c.run + 1,
+            owner=self._owner,
+            lease=self._until(),
         )
 
-    def note_progress(self, job_id: str, *, done: int, total: int | None, size: int) -> None:
-        """How far a running job is."""
-        self._one(
-            "UPDATE job SET done = ?, total = ?, bytes = ?, version = version + 1"
-            " WHERE id = ? AND state = 'running' RETURNING *",
-            done,
-            total,
-            size,
-            job_id,
-        )
+    def renew(self, runs: Collection[tuple[str, int]]) -> set[str]:
+        """Hold the claims of these runs (id and `run`) for longer; the ids of those that are still ours."""
+        ours = sa.tuple_(JOB.c.id, JOB.c.run).in_(list(runs)) & (JOB.c.state == "running")
+        held = sa.update(JOB).where(ours).values(lease=self._until()).returning(JOB.c.id)
+        with self._engine.begin() as connection:
+            return set(connection.execute(held).scalars())
 
-    def start_over(self, job_id: str, bundle: str) -> None:
+    def note_progress(self, job_id: str, *, run: int, done: int, total: int | None, size: int) -> bool:
+        """How far a run of a job is; says whether the job is still that run's."""
+        ours = _of_run(job_id, run)
+        found = self._change(ours, done=done, total=total, bytes=size, lease=self._until())
+        return found is not None
+
+    def start_over(self, job_id: str, bundle: str, *, run: int) -> None:
         """A running job begins anew with another bundle; a request for the old one is not this job."""
-        self._one(
-            "UPDATE job SET bundle = ?, done = 0, started_done = 0, reuse_key = NULL, version = version + 1"
-            " WHERE id = ? AND state = 'running' RETURNING *",
-            bundle,
-            job_id,
-        )
+        self._change(_of_run(job_id, run), bundle=bundle, done=0, started_done=0, reuse_key=None)
 
     def end(
-        self, job_id: str, state: JobState, *, size: int, problem: str | None = None, keep_key: bool = True
+        self,
+        job_id: str,
+        state: JobState,
+        *,
+        size: int,
+        run: int | None = None,
+        problem: str | None = None,
+        keep_key: bool = True,
     ) -> bool:
-        """End a job that has not ended; says whether it did."""
-        row = self._one(
-            "UPDATE job SET state = ?, ended = ?, bytes = ?, problem = ?, version = version + 1,"
-            " reuse_key = CASE WHEN ? THEN reuse_key END"
-            " WHERE id = ? AND state IN ('queued', 'running') RETURNING *",
-            state,
-            self._now(),
-            size,
-            problem,
-            keep_key,
-            job_id,
+        """End a job that has not ended, or only that `run` of it; says whether it did."""
+        which = (JOB.c.id == job_id) & JOB.c.state.in_(("queued", "running"))
+        row = self._change(
+            which if run is None else _of_run(job_id, run),
+            state=state,
+            ended=self._now(),
+            bytes=size,
+            problem=problem,
+            lease=None,
+            **({} if keep_key else {"reuse_key": None}),
         )
         return row is not None
 
     def requeue_running(self, *, crashed: bool) -> None:
-        """Put what was running back in the queue, in its old place; an orderly stop is no attempt."""
-        self._one(
-            "UPDATE job SET state = 'queued', version = version + 1,"
-            " attempts = CASE WHEN ? THEN attempts ELSE max(0, attempts - 1) END"
-            " WHERE state = 'running' RETURNING *",
-            crashed,
-        )
+        """Put what this server was running back in the queue; an orderly stop is no attempt."""
+        which = JOB.c.state == "running"
+        if self._lease is not None:
+            which &= JOB.c.owner == self._owner
+        fewer = sa.case((JOB.c.attempts > 0, JOB.c.attempts - 1), else_=0)
+        attempts = JOB.c.attempts if crashed else fewer
+        change = sa.update(JOB).where(which).values(state="queued", attempts=attempts, lease=None)
+        with self._engine.begin() as connection:
+            connection.execute(change.values(version=_NEXT_VERSION))
 
     def delete(self, job_id: str) -> None:
         """Forget a job."""
-        self._one("DELETE FROM job WHERE id = ? RETURNING *", job_id)
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(JOB).where(JOB.c.id == job_id))
 
-    def ended_before(self, moment: float) -> list[JobRow]:
-        """Jobs that ended before a time."""
-        return self._all("SELECT * FROM job WHERE ended < ?", moment)
+    def ended_for(self, seconds: float) -> list[JobRow]:
+        """Jobs that ended longer ago than that."""
+        return self._all(sa.select(JOB).where(JOB.c.ended < self._now() - seconds))
 
     def ids(self) -> set[str]:
         """Every job there is."""
-        return {row["id"] for row in self._rows("SELECT id FROM job")}
+        with self._engine.begin() as connection:
+            return set(connection.execute(sa.select(JOB.c.id)).scalars())
 
     def size(self) -> int:
         """Bytes of all jobs' files."""
-        return int(self._rows("SELECT coalesce(sum(bytes), 0) FROM job")[0][0])
+        return self._count(sa.select(sa.func.coalesce(sa.func.sum(JOB.c.bytes), 0)))
 
     def queued(self) -> int:
         """Jobs that wait."""
-        return int(self._rows("SELECT count(*) FROM job WHERE state = 'queued'")[0][0])
+        return self._count(sa.select(sa.func.count()).where(JOB.c.state == "queued"))
 
-    def _make_tables(self) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"the jobs are of version {version}, this is {SCHEMA_VERSION}")
-        if version == 0:
-            self._change_tables(SCHEMA, SCHEMA_VERSION)
-            return
-        for old in range(version, SCHEMA_VERSION):
-            self._change_tables(MIGRATIONS[old], old + 1)
+    def _until(self) -> _Time | None:
+        return None if self._lease is None else self._now() + self._lease
 
-    def _change_tables(self, script: str, version: int) -> None:
-        """In one transaction with the version, so that a kill leaves all of it or nothing."""
-        self._database.executescript(f"BEGIN;{script}PRAGMA user_version = {version};COMMIT;")
+    def _change(self, which: sa.ColumnElement[bool], **values: Any) -> JobRow | None:
+        change = sa.update(JOB).where(which).values(version=_NEXT_VERSION, **values)
+        return self._one(change.returning(*JOB.c))
 
-    def _rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        with self._transaction() as database:
-            return database.execute(sql, values).fetchall()
+    def _one(self, statement: sa.Executable) -> JobRow | None:
+        return next(iter(self._all(statement)), None)
 
-    def _all(self, sql: str, *values: Any) -> list[JobRow]:
-        return [JobRow(**dict(row)) for row in self._rows(sql, *values)]
+    def _all(self, statement: sa.Executable) -> list[JobRow]:
+        with self._engine.begin() as connection:
+            return [JobRow(**row) for row in connection.execute(statement).mappings()]
 
-    def _one(self, sql: str, *values: Any) -> JobRow | None:
-        return next(iter(self._all(sql, *values)), None)
+    def _count(self, statement: sa.Executable) -> int:
+        with self._engine.begin() as connection:
+            return int(connection.execute(statement).scalar_one())
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+
+def _of_run(job_id: str, run: int) -> sa.ColumnElement[bool]:
+    return (JOB.c.id == job_id) & (JOB.c.run == run) & (JOB.c.state == "running")
+
+
+def _database_time() -> sa.ColumnElement[float]:
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)

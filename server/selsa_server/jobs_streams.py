@@ -9,7 +9,7 @@ import anyio.to_thread
 
 from selsa_server.errors import DetectError, JobError, OverloadError
 from selsa_server.jobs import Jobs
-from selsa_server.jobs_results import ResultsReader
+from selsa_server.jobs_files import ResultsSource
 from selsa_server.jobs_view import job_view
 
 __all__ = ["follow_results", "state_events", "written_results"]
@@ -18,7 +18,7 @@ __all__ = ["follow_results", "state_events", "written_results"]
 KEEP_ALIVE_SECONDS: Final = 15.0
 
 
-async def written_results(reader: ResultsReader) -> AsyncIterator[bytes]:
+async def written_results(reader: ResultsSource) -> AsyncIterator[bytes]:
     """The records that are final now, as NDJSON; closes the reader."""
     try:
         while block := await anyio.to_thread.run_sync(reader.block):
@@ -27,7 +27,7 @@ async def written_results(reader: ResultsReader) -> AsyncIterator[bytes]:
         reader.close()
 
 
-async def follow_results(jobs: Jobs, job_id: str, reader: ResultsReader) -> AsyncIterator[bytes]:
+async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> AsyncIterator[bytes]:
     """The records as NDJSON until the job has ended; a cancelled job's last one is an error.
 
     When the server ends first, so is the last record; the job goes on, and the records before are valid.

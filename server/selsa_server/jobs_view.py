@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from selsa_server.jobs_store import JobRow
+from selsa_server.jobs_table import JobRow
 from selsa_server.schema import Problem
 from selsa_server.schema_jobs import Job, JobProgress
 

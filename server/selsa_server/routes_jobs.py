@@ -8,8 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from selsa_server.errors import JobError
-from selsa_server.jobs_folder import ID_PATTERN
-from selsa_server.jobs_results import ResultsReader
+from selsa_server.jobs_files import ID_PATTERN
 from selsa_server.jobs_service import JobsService
 from selsa_server.jobs_streams import follow_results, state_events, written_results
 from selsa_server.jobs_view import job_view
@@ -101,7 +100,7 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
             declared = request.headers.get("content-length", "")
             size = int(declared) if declared.isdecimal() else limits.max_bytes
             with jobs.intake.room(size, await jobs.intake.used()):
-                async with spool_body(request, jobs.folder.path, limits) as upload:
+                async with spool_body(request, jobs.files.uploads, limits) as upload:
                     row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
         response.status_code = 202 if new else 200
         response.headers["Location"] = f"/v1/jobs/{row.id}"
@@ -157,7 +156,7 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
         row = await jobs.get(job_id)
         if row.state == "cancelled":
             raise JobError("job_cancelled", "The job was cancelled; its results are deleted.")
-        reader = ResultsReader(jobs.folder.results(job_id), after)
+        reader = jobs.files.read(job_id, after)
         if not await anyio.to_thread.run_sync(reader.open) and row.has_ended:
             await jobs.get(job_id)  # deleted between the two lines above, it is not found
         body = follow_results(jobs, job_id, reader) if follow else written_results(reader)

@@ -1,4 +1,4 @@
-"""The fields of `ServerSettings` as command-line options, made from the fields themselves.
+"""The fields of settings as command-line options, made from the fields themselves.
 
 Values stay text until pydantic reads them, so that what is allowed is said in one place, the settings.
 """
@@ -14,11 +14,16 @@ from pydantic.fields import FieldInfo
 
 from selsa_server.settings import ServerSettings
 
-__all__ = ["with_server_options"]
+__all__ = ["option_of", "with_server_options"]
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
-_METAVARS: Final[dict[object, str]] = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
+_METAVARS: Final[dict[object, str]] = {
+    int: "INTEGER",
+    float: "NUMBER",
+    Path: "PATH",
+    "bundle": "[NAME=]FOLDER",
+}
 
 
 def with_server_options(function: _Function) -> _Function:
@@ -27,17 +32,20 @@ def with_server_options(function: _Function) -> _Function:
     typer reads options from the signature. An option that was not given is None, so that the environment
     and the default still count.
     """
-    parameters = [_parameter(name, field) for name, field in ServerSettings.model_fields.items()]
+    parameters = [option_of(name, field) for name, field in ServerSettings.model_fields.items()]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return function
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def option_of(name: str, field: FieldInfo) -> inspect.Parameter:
+    """The option of a field, as a parameter of a function that typer reads."""
     kind = _kind(field.annotation)
     flag = "--" + name.replace("_", "-")
     help_text = f"{field.description}{_default(field)}"
     if get_origin(kind) is tuple:
-        option: Any = Annotated[list[str] | None, typer.Option(flag, help=help_text, metavar="[NAME=]FOLDER")]
+        option: Any = Annotated[
+            list[str] | None, typer.Option(flag, help=help_text, metavar=_METAVARS.get(name, "TEXT"))
+        ]
     elif kind is bool:
         option = Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help_text)]
     else:

@@ -9,8 +9,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from selsa_server.app import Lifecycle, build_app
+from selsa_server.bundle_loading import load_bundle
 from selsa_server.draining import Drain
 from selsa_server.pipeline import DetectionPipeline
+from selsa_server.services import LoadBundle
 from selsa_server.settings import ServerSettings
 
 __all__ = ["DrainingServer", "serve_until_drained", "server_config"]
@@ -50,6 +52,9 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=GRACE_SECONDS,
+        # Always the same two, though Ray's extra brings others that uvicorn would prefer.
+        loop="asyncio",
+        http="h11",
         # Compressed messages would be unpacked before anything bounds them, and video does not get smaller.
         ws_per_message_deflate=False,
         # A stream whose client is told to wait reads no pongs either; streams have time limits of their own.
@@ -64,8 +69,9 @@ def serve_until_drained(
     *,
     on_ready: Callable[[], None],
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
+    load: LoadBundle = load_bundle,
 ) -> None:
-    """Serve a pipeline, and others by name, on a socket until a signal ends it.
+    """Serve a pipeline, and others by name, on a socket until a signal ends it; `load` is as in `build_app`.
 
     Raises:
         OSError: the file of API keys cannot be read.
@@ -73,6 +79,6 @@ def serve_until_drained(
     """
     drain = Drain(settings.drain_timeout)
     lifecycle = Lifecycle(drain=drain, on_ready=on_ready, on_drained=lambda: server.end())
-    app = build_app(pipeline, settings, lifecycle, others=others)
+    app = build_app(pipeline, settings, lifecycle, others=others, load=load)
     server = DrainingServer(server_config(app), drain)
     server.run(sockets=[listener])

@@ -4,16 +4,25 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = ["BundleSettings", "BundleSource", "LogLevel", "PrecisionName", "ProviderName", "ServerSettings"]
+__all__ = [
+    "BundleSettings",
+    "BundleSource",
+    "LogLevel",
+    "PrecisionName",
+    "ProviderName",
+    "SequencePlace",
+    "ServerSettings",
+]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 # As in `selsa_bundle.choice`, which the command line does not wait for.
 ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
+SequencePlace = Literal["ingress", "replica"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
@@ -119,6 +128,44 @@ class ServerSettings(BundleSettings):
         default=0.005, ge=0, le=1, description="seconds an engine call waits for frames of other videos"
     )
     engine_calls: int = Field(default=1, ge=1, le=16, description="engine calls that run at once")
+    cluster: bool = Field(
+        default=False,
+        description="run the frame engine on a Ray cluster; without address, one on this machine that ends "
+        "with the server",
+    )
+    address: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._\[\]:-]+:\d{1,5}$",
+        description="HOST:PORT of the head of a Ray cluster that is there; with cluster",
+    )
+    application: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="name of engines that are on the cluster already, as KubeRay deploys them; default: this "
+        "server deploys them",
+    )
+    replicas: int = Field(default=1, ge=1, le=4096, description="frame engines on the cluster")
+    max_replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="frame engines at most, by load; default: as many as replicas",
+    )
+    replica_cpus: float = Field(
+        default=1, ge=0, le=1024, description="cores of a frame engine; without threads, its threads too"
+    )
+    replica_gpus: float = Field(
+        default=0, ge=0, le=16, description="GPUs of a frame engine; 0.5: two of them share one"
+    )
+    sequence_engine: SequencePlace = Field(
+        default="ingress",
+        description="where the sequence engine runs: in this process, or with the frame engines",
+    )
+    object_store: int | None = Field(
+        default=None,
+        ge=80 << 20,
+        description="bytes of shared memory for Ray's objects here; default: Ray's own",
+    )
     prefetch: int = Field(default=8, ge=1, le=256, description="frames decoded ahead at most")
     jobs_dir: Path | None = Field(
         default=None, description="folder of the jobs; default: selsa-jobs in the spool folder"
@@ -127,6 +174,23 @@ class ServerSettings(BundleSettings):
     jobs_max_queued: int = Field(default=100, ge=1, le=100_000, description="jobs that may wait")
     jobs_max_bytes: int = Field(default=20 << 30, gt=0, description="bytes of all jobs' videos and results")
     jobs_ttl: float = Field(default=24 * 3600, gt=0, description="seconds until an ended job is deleted")
+    jobs_database: SecretStr | None = Field(
+        default=None,
+        description="address postgresql://... of the database of jobs that several servers share; "
+        "default: SQLite in jobs_dir",
+    )
+    jobs_files: str | None = Field(
+        default=None,
+        min_length=1,
+        description="fsspec address (a folder, s3://BUCKET/PREFIX) of videos and results of jobs that "
+        "several servers share; with jobs_database",
+    )
+    jobs_lease: float = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="seconds after which the jobs of a server that says nothing go to others",
+    )
     max_streams: int = Field(default=4, ge=0, le=1024, description="live streams at once")
     stream_timeout: float = Field(
         default=30, gt=0, description="seconds a live stream's client may send nothing, or take no record"
@@ -140,6 +204,22 @@ class ServerSettings(BundleSettings):
         description="address of an OpenTelemetry collector for traces, such as http://localhost:4318; "
         "default: OTEL_EXPORTER_OTLP_ENDPOINT, or no tracing",
     )
+
+    @model_validator(mode="after")
+    def _a_cluster_is_asked_for(self) -> Self:
+        if self.address is not None and not self.cluster:
+            raise ValueError("address is set without cluster")
+        if self.application is not None and self.address is None:
+            raise ValueError("application is set without the address of its cluster")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas is {self.max_replicas}, less than replicas, {self.replicas}")
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_are_shared_wholly(self) -> Self:
+        if (self.jobs_database is None) != (self.jobs_files is None):
+            raise ValueError("jobs_database and jobs_files go together: servers share both or none")
+        return self
 
     @field_validator("otlp_endpoint")
     @classmethod

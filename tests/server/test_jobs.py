@@ -16,7 +16,7 @@ from media import write_video
 
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import build_app
-from selsa_server.jobs_folder import JobsFolderError
+from selsa_server.jobs_files import JobsPlaceError
 from selsa_server.jobs_results import ResultsReader
 from selsa_server.settings import ServerSettings
 
@@ -274,7 +274,7 @@ def test_ended_jobs_expire(settings: ServerSettings, video: bytes) -> None:
 def test_a_folder_has_one_server(settings: ServerSettings, video: bytes) -> None:
     second = running(FakeEngines(), settings)
     with running(FakeEngines(), settings) as first:
-        with pytest.raises(JobsFolderError, match="another server works in the jobs folder"):
+        with pytest.raises(JobsPlaceError, match="another server works in the jobs folder"):
             second.__enter__()
         submit(first, video)
 

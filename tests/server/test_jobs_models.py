@@ -20,7 +20,7 @@ from media import frame_pixels, write_video
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_bundle.load import LoadedBundle
 from selsa_server.app import build_app
-from selsa_server.jobs_store import JobStore
+from selsa_server.jobs_database import JobsDatabaseError, open_sqlite
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
 from selsa_server.settings import ServerSettings
 
@@ -212,12 +212,12 @@ def test_jobs_of_an_older_server_are_done_by_the_default_or_the_model_they_named
 
 def test_a_newer_servers_jobs_are_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite3"
-    JobStore(path).close()
+    open_sqlite(path).dispose()
     database = sqlite3.connect(path)
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(sqlite3.DatabaseError, match="version 99"):
-        JobStore(path)
+    with pytest.raises(JobsDatabaseError, match="version 99"):
+        open_sqlite(path)
 
 
 class HeldEngines(FakeEngines):

@@ -20,6 +20,7 @@ from media import write_video
 
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import build_app
+from selsa_server.jobs_database import open_sqlite
 from selsa_server.jobs_store import JobStore
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.settings import ServerSettings
@@ -208,7 +209,7 @@ def test_what_no_job_knows_is_swept_away_and_foreign_files_are_not(
 
 
 def test_a_job_that_ends_the_process_again_and_again_is_given_up(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "jobs.sqlite3")
+    store = JobStore(open_sqlite(tmp_path / "jobs.sqlite3"))
     store.add(job_id="a", reuse_key=None, fingerprint="", params="{}", model="a", bundle="", size=1)
     attempts = []
     for _ in range(3):
@@ -217,8 +218,10 @@ def test_a_job_that_ends_the_process_again_and_again_is_given_up(tmp_path: Path)
         attempts.append(claimed.attempts)
         store.requeue_running(crashed=True)
     assert attempts == [1, 2, 3]
-    store.claim()
-    store.note_progress("a", done=5, total=10, size=1)
+    claimed = store.claim()
+    assert claimed is not None
+    assert store.note_progress("a", run=claimed.run, done=5, total=10, size=1)
+    assert not store.note_progress("a", run=claimed.run - 1, done=4, total=10, size=1)
     store.requeue_running(crashed=True)
     again = store.claim()
     assert again is not None and again.attempts == 1, "a frame further, the count begins anew"

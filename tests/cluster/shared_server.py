@@ -1,0 +1,30 @@
+"""A server on fake engines that shares its jobs: `python shared_server.py SPOOL DATABASE FILES LEASE`."""
+
+import socket
+import sys
+from pathlib import Path
+
+from fakes import fake_pipeline
+from pydantic import SecretStr
+
+from selsa_bundle.fake_engine import FakeEngines
+from selsa_server.log import configure_log
+from selsa_server.serving import serve_until_drained
+from selsa_server.settings import ServerSettings
+
+
+def main(spool: Path, database: str, files: str, lease: float) -> None:
+    configure_log("error")
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    settings = ServerSettings(
+        spool_dir=spool, jobs_database=SecretStr(database), jobs_files=files, jobs_lease=lease
+    )
+    pipeline = fake_pipeline(FakeEngines(seconds_per_frame=0.1), batch=3)
+    serve_until_drained(
+        pipeline, settings, listener, on_ready=lambda: print(f"Serving at {address}", flush=True)
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]))

@@ -1,0 +1,191 @@
+"""Jobs of servers that share a database and an object store: any of them answers, and one may die."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from media import write_video
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from selsa_server.cli import serve
+from selsa_server.jobs_database import open_postgresql
+from selsa_server.jobs_files import JobsPlaceError, new_job_id
+from selsa_server.jobs_place import open_place
+from selsa_server.jobs_store import JobStore
+from selsa_server.settings import ServerSettings
+
+FRAMES = 30
+SERVER = Path(__file__).with_name("shared_server.py")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("video") / "video.mp4"
+    return write_video(path, FRAMES, codec="mpeg4").read_bytes()
+
+
+@contextmanager
+def serving(spool: Path, database: str, files: str, lease: float = 2) -> Iterator[tuple[str, Any]]:
+    spool.mkdir(exist_ok=True)
+    command = [sys.executable, str(SERVER), str(spool), database, files, str(lease)]
+    paths = ":".join(str(SERVER.parents[1] / name) for name in ("server", "cluster"))
+    env = {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if line.startswith("Serving "))
+            yield line.split()[-1], process
+        finally:
+            process.kill()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def submit(address: str, video: bytes, **params: Any) -> str:
+    response = httpx.post(f"{address}/v1/jobs", content=video, params=params, timeout=30)
+    assert response.status_code in (200, 202), response.text
+    location: str = response.headers["location"]
+    return location
+
+
+def get(address: str, job: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(address + job, timeout=30).json()
+    return found
+
+
+def records(address: str, job: str, **params: Any) -> list[dict[str, Any]]:
+    response = httpx.get(f"{address}{job}/results", params=params, timeout=60)
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+@contextmanager
+def pair(folder: Path, database: str, files: str) -> Iterator[dict[int, tuple[str, Any]]]:
+    """Two servers, by their process ids."""
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        spools = [folder / "a", folder / "b"]
+        contexts = [serving(spool, database, files) for spool in spools]
+        servers = list(pool.map(stack.enter_context, contexts))
+        yield {process.pid: (address, process) for address, process in servers}
+
+
+def owner(database: str, job: str) -> int:
+    """The process that works on a job."""
+    store = JobStore(open_postgresql(database))
+    row = store.get(job.rpartition("/")[2])
+    store.close()
+    assert row is not None and row.owner is not None
+    return int(row.owner.split(":")[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["s3", "folder"])
+def test_when_a_server_is_killed_another_goes_on_with_its_job_and_no_record_is_lost_or_doubled(
+    database: str, bucket: str, kind: str, video: bytes, tmp_path: Path
+) -> None:
+    with pair(tmp_path, database, bucket if kind == "s3" else str(tmp_path / "shared")) as servers:
+        (any_address, _), *_ = servers.values()
+        job = submit(any_address, video)
+        wait_until(lambda: len(records(any_address, job)) > 3)
+        _, process = servers.pop(owner(database, job))
+        ((second, _),) = servers.values()
+        assert submit(second, video) == job, "the same video is the same job, whichever server is asked"
+        before = records(second, job)
+        process.kill()
+        followed = records(second, job, follow="true")
+        alone = httpx.post(f"{second}/detect", content=video, timeout=60).json()
+        assert followed[: len(before)] == before
+        assert followed[0] == alone["video"]
+        assert followed[1:-1] == alone["frames"]
+        assert (followed[-1]["type"], followed[-1]["emitted"]) == ("summary", FRAMES)
+        assert records(second, job, after=5) == followed[5:]
+        assert get(second, job)["state"] == "done"
+
+
+@pytest.mark.slow
+def test_a_job_can_be_cancelled_and_deleted_on_any_of_the_servers(
+    database: str, bucket: str, video: bytes, tmp_path: Path
+) -> None:
+    with pair(tmp_path, database, bucket) as servers:
+        (any_address, _), *_ = servers.values()
+        job = submit(any_address, video, mode="online")
+        wait_until(lambda: get(any_address, job)["progress"]["done"] > 0)
+        first, _ = servers.pop(owner(database, job))
+        ((second, _),) = servers.values()
+        assert httpx.delete(second + job).status_code == 204
+        assert get(first, job)["state"] == "cancelled"
+        wait_until(lambda: not list((tmp_path / "a").iterdir()) and not list((tmp_path / "b").iterdir()))
+        assert httpx.delete(first + job).status_code == 204
+        assert httpx.get(second + job).status_code == 404
+
+
+def shared(tmp_path: Path, database: str, files: str) -> ServerSettings:
+    return ServerSettings(spool_dir=tmp_path, jobs_database=SecretStr(database), jobs_files=files)
+
+
+def test_an_upload_that_became_no_job_is_swept_away_once_it_is_old(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_place(shared(tmp_path, database, str(tmp_path / "files")))
+    (tmp_path / "upload").write_bytes(b"video")
+    lost = new_job_id()
+    place.files.adopt(tmp_path / "upload", lost)
+    (tmp_path / "files" / "mine.txt").write_bytes(b"x")
+    place.files.sweep(set())
+    with place.files.video(lost) as copy:
+        assert copy.read_bytes() == b"video", "it may be another server's that is becoming a job"
+    later = time.time() + 2 * 3600
+    monkeypatch.setattr("selsa_server.jobs_shared.time.time", lambda: later)
+    place.files.sweep(set())
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["mine.txt"]
+    place.close()
+
+
+REFUSED = {
+    "no server": ("postgresql://selsa:hush@127.0.0.1:9/jobs", "FOLDER", "127.0.0.1:9/jobs refuses"),
+    "no address": ("mysql", "FOLDER", "is no address such as"),
+    "no such user": ("DATABASE:nobody", "FOLDER", "refuses: "),
+    "no such bucket": ("DATABASE", "s3://not-there/jobs", "jobs_files s3://not-there/jobs refuses"),
+    "no such scheme": ("DATABASE", "nonsense://x", "jobs_files nonsense://x cannot be used"),
+    "no folder": ("DATABASE", "/proc/selsa", "jobs_files /proc/selsa refuses"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_database_or_store_that_refuses_ends_the_start_with_one_line(
+    case: str, database: str, bucket: str, tmp_path: Path
+) -> None:
+    address, files, said = REFUSED[case]
+    address = address.replace("DATABASE:nobody", database.replace("selsa@", "nobody:hush@"))
+    address, files = address.replace("DATABASE", database), files.replace("FOLDER", str(tmp_path / "files"))
+    with pytest.raises(JobsPlaceError) as refused:
+        open_place(shared(tmp_path, address, files))
+    line = str(refused.value)
+    assert said in line
+    assert "\n" not in line and "hush" not in line
+
+
+def test_the_command_says_so_and_shows_no_password(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command("serve")(serve)
+    place = ["--jobs-database", "postgresql://selsa:hush@127.0.0.1:9/jobs"]
+    alone = CliRunner().invoke(app, place)
+    both = CliRunner().invoke(app, [*place, "--jobs-files", str(tmp_path)])
+    for result, said in ((alone, "go together"), (both, "127.0.0.1:9/jobs refuses")):
+        assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+        assert said in result.stderr and "hush" not in result.stderr
