@@ -21,8 +21,8 @@ from selsa_bundle.new_folder import new_folder
 from selsa_bundle.runtime_onnx import OnnxEngines, RuntimeOptions
 from selsa_export.errors import ParityError
 from selsa_export.gate_frames import write_gate_file
+from selsa_export.graph_stages import FloatPrecision
 from selsa_export.native_bundle import write_natives
-from selsa_export.native_stages import NativePrecision
 from selsa_export.onnx_graphs import write_graph
 from selsa_export.parity import ParityReference
 from selsa_export.parity_frames import Frame
@@ -49,7 +49,7 @@ def export_bundle(
     described: str,
     *,
     overwrite: bool = False,
-    natives: Sequence[NativePrecision] = (),
+    natives: Sequence[FloatPrecision] = (),
     precisions: PrecisionPlan | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:

@@ -80,6 +80,11 @@ def _export(
     *,
     overwrite: bool,
 ) -> None:
+    from selsa_export.errors import PrecisionError
+
+    if plan is not None and "fp16" in plan.precisions and "fp16" not in native:
+        raise PrecisionError(f"--precision fp16 needs the native graphs in fp16; --native is {native}")
+
     from selsa_export.bundle import export_bundle
     from selsa_export.native_bundle import native_precisions
     from selsa_export.parity_frames import procedural_frames, read_frames

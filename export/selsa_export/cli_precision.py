@@ -20,7 +20,8 @@ __all__ = [
 PrecisionOption = Annotated[
     str,
     typer.Option(
-        help="What the bundle is measured in, and has graphs for: fp32, bf16, int8, with commas between."
+        help="What the bundle is measured in, and has graphs for: fp32, bf16, fp16, int8, with commas "
+        "between. For TensorRT (fp16, int8) ONNX Runtime computes instead."
     ),
 ]
 CalibrateOption = Annotated[

@@ -1,5 +1,6 @@
 """The gate of a bundle: two small drawn frames and what trusted engines make of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from selsa_bundle.stored_file import StoredFile
 from selsa_bundle.tolerance import USUAL_TOLERANCES, GateTolerance, Precision
 from selsa_export.parity_frames import procedural_frames
 
-__all__ = ["tolerance_around", "write_gate_file"]
+__all__ = ["tolerance_around", "widest", "write_gate_file"]
 
 # Small, so that a server's start stays short; drawn, so that a bundle holds nobody's pictures.
 GATE_FRAMES: Final = 2
@@ -63,4 +64,15 @@ def tolerance_around(measured: GateDifference, precision: Precision) -> GateTole
         corner=round(2 * max(measured.boxes_corner, measured.detections_corner) + 0.5, 3),
         feature=round(2 * max(measured.queries, measured.memory) + 0.01, 4),
         score=min(1.0, round(2 * measured.scores + 0.02, 4)),
+    )
+
+
+def widest(tolerances: Sequence[GateTolerance]) -> GateTolerance:
+    """A tolerance that allows whatever one of these allows."""
+    return GateTolerance(
+        partner_iou=min(each.partner_iou for each in tolerances),
+        unmatched=max(each.unmatched for each in tolerances),
+        corner=max(each.corner for each in tolerances),
+        feature=max(each.feature for each in tolerances),
+        score=max(each.score for each in tolerances),
     )

@@ -8,7 +8,7 @@ from selsa_bundle.contract import EngineName
 from selsa_bundle.manifest import EngineFile, StoredFile, Variant
 from selsa_bundle.runtime_onnx import OnnxEngines, RuntimeOptions
 from selsa_export.errors import ParityError, PrecisionError
-from selsa_export.native_stages import NativePrecision
+from selsa_export.graph_stages import FloatPrecision
 from selsa_export.onnx_graphs import write_native_graph
 from selsa_export.parity import ParityReference
 from selsa_export.parity_report import EngineParity, Tolerance
@@ -18,9 +18,9 @@ from selsa_training.model.dimensions import dimensions_of
 __all__ = ["native_precisions", "write_natives"]
 
 ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
-VARIANTS: Final[dict[NativePrecision, Variant]] = {"fp32": "native", "fp16": "native-fp16"}
-FILES: Final[dict[NativePrecision, str]] = {"fp32": "native", "fp16": "native.fp16"}
-TOLERANCES: Final[dict[NativePrecision, Tolerance]] = {
+VARIANTS: Final[dict[FloatPrecision, Variant]] = {"fp32": "native", "fp16": "native-fp16"}
+FILES: Final[dict[FloatPrecision, str]] = {"fp32": "native", "fp16": "native.fp16"}
+TOLERANCES: Final[dict[FloatPrecision, Tolerance]] = {
     "fp32": Tolerance(),
     # What is wrong in any model. Untrained weights, whose scores lie close together, were within a quarter of
     # each of these; a trained model is far closer.
@@ -28,7 +28,7 @@ TOLERANCES: Final[dict[NativePrecision, Tolerance]] = {
 }
 
 
-def native_precisions(text: str) -> tuple[NativePrecision, ...]:
+def native_precisions(text: str) -> tuple[FloatPrecision, ...]:
     """`fp32,fp16` as precisions; `none` as none.
 
     Raises:
@@ -48,7 +48,7 @@ def native_precisions(text: str) -> tuple[NativePrecision, ...]:
 def write_natives(
     detector: SelsaDetector,
     folder: Path,
-    precisions: Sequence[NativePrecision],
+    precisions: Sequence[FloatPrecision],
     reference: ParityReference,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[Variant, dict[EngineName, EngineFile]], dict[str, EngineParity]]:

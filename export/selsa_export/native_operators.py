@@ -14,9 +14,8 @@ from selsa_export.native_suppression import DECIDED, greedy_suppression
 # Importing the operator registers it with torch.
 from selsa_training.model import nms as _nms
 
-__all__ = ["LARGEST_TOPK", "NATIVE_OPSET", "NATIVE_TRANSLATIONS"]
+__all__ = ["LARGEST_TOPK", "NATIVE_TRANSLATIONS"]
 
-NATIVE_OPSET: Final = 18
 # TensorRT's TopK takes no more.
 LARGEST_TOPK: Final = 3840
 assert _nms.greedy_nms is not None

@@ -1,4 +1,4 @@
-"""ONNX translations of the model's own operators.
+"""ONNX translations of the model's own operators, for ONNX Runtime and OpenVINO.
 
 Each is traced into the graph when the exporter meets the operator; together they use only operators of the
 ONNX standard.
@@ -9,19 +9,12 @@ from typing import Any, Final
 
 import torch
 from onnxscript import opset18 as op
-from onnxscript import opset23
 
-from selsa_bundle.contract import EngineName
-
-# Importing the operators registers them with torch.
-from selsa_training.model import attention as _attention
+# Importing the operator registers it with torch.
 from selsa_training.model import nms as _nms
 
-__all__ = ["OPSETS", "TRANSLATIONS"]
+__all__ = ["TRANSLATIONS"]
 
-# ONNX Runtime runs RoiAlign as of opset 16 but not the later revision (opset 22), and Attention from 23 on.
-OPSETS: Final[dict[EngineName, int]] = {"frame": 20, "sequence": 23}
-assert _attention.multi_head_attention is not None
 assert _nms.greedy_nms is not None
 
 
@@ -67,18 +60,6 @@ def _greedy_nms(
     return indices, op.Cast(kept, to=9)  # 9 is TensorProto.BOOL
 
 
-def _multi_head_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any,
-    heads: int,
-) -> Any:
-    outputs = opset23.Attention(query, key, value, mask, q_num_heads=heads, kv_num_heads=heads)
-    return outputs[0]
-
-
 TRANSLATIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
     torch.ops.selsa.greedy_nms.default: _greedy_nms,
-    torch.ops.selsa.multi_head_attention.default: _multi_head_attention,
 }

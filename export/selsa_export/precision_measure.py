@@ -2,9 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ SAME_BOX_IOU: Final = 0.9
 QUANTILES: Final = (0.5, 0.9, 0.95, 0.99, 1.0)
 
 Clips = Sequence[Sequence[PreparedFrame]]
+Way = TypeVar("Way", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +136,15 @@ class Judge:
 
 
 def seconds_in_turn(
-    ways: Mapping[str, Engines], frame: PreparedFrame, *, rounds: int
-) -> dict[str, list[float]]:
+    ways: Mapping[Way, Engines], frame: PreparedFrame, *, rounds: int
+) -> dict[Way, list[float]]:
     """Seconds of the frame engine for one frame, by way and round.
 
     The ways take turns within a round, so that a machine that is busy for a while is busy for all of them.
     """
     for engines in ways.values():
         _frame(engines, frame)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[Way, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, engines in ways.items():
             begun = time.perf_counter()

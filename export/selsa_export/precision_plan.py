@@ -10,10 +10,9 @@ from selsa_export.errors import PrecisionError
 from selsa_export.precision_frames import PrecisionFrames
 from selsa_export.precision_measure import PrecisionData
 
-__all__ = ["CPU_PRECISIONS", "PrecisionPlan", "check_precisions"]
+__all__ = ["PRECISIONS", "PrecisionPlan", "check_precisions"]
 
-# What is made and measured here; precisions for GPUs are measured where there is one.
-CPU_PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "int8")
+PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16", "int8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +20,7 @@ class PrecisionPlan:
     """What is wanted of a bundle.
 
     Attributes:
-        precisions: of `CPU_PRECISIONS`.
+        precisions: of `PRECISIONS`.
         frames: what to calibrate int8 and to compare detections on.
         data: what to take AP50 on; None: nothing.
         bounds: what a precision must keep to be chosen unasked.
@@ -42,10 +41,10 @@ def check_precisions(names: str) -> tuple[Precision, ...]:
         PrecisionError: one is unknown, or cannot be measured on this machine.
     """
     given = [name.strip() for name in names.split(",") if name.strip()]
-    if unknown := [name for name in given if name not in CPU_PRECISIONS]:
-        raise PrecisionError(f"--precision names {unknown[0]!r}; allowed are {', '.join(CPU_PRECISIONS)}")
+    if unknown := [name for name in given if name not in PRECISIONS]:
+        raise PrecisionError(f"--precision names {unknown[0]!r}; allowed are {', '.join(PRECISIONS)}")
     host = Host.here()
     reason = host.lacks("openvino") or host.cannot("openvino", "bf16")
     if "bf16" in given and reason is not None:
         raise PrecisionError(f"--precision bf16 cannot be measured here: {reason}")
-    return tuple(precision for precision in CPU_PRECISIONS if precision in given)
+    return tuple(precision for precision in PRECISIONS if precision in given)

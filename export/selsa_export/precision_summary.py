@@ -10,8 +10,11 @@ def summary_of(report: PrecisionReport) -> list[str]:
     lines = []
     for each in report.measured:
         found = each.agreement
+        speed = f"computed by {each.stand_in}"
+        if each.times_as_fast is not None:
+            speed = f"{each.times_as_fast:.2f} times as fast"
         parts = [
-            f"{each.precision} on {each.provider}: {each.times_as_fast:.2f} times as fast",
+            f"{each.precision} on {each.provider}: {speed}",
             f"{found.matched} of {found.compared} detections matched",
         ]
         if each.accuracy is not None:

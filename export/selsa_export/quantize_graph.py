@@ -1,4 +1,4 @@
-"""int8 written into a frame engine's graph: QuantizeLinear and DequantizeLinear around what is quantised.
+"""int8 written into a frame engine's graph for CPUs: quantise and dequantise around what is quantised.
 
 Convolutions and matrix products take uint8 activations (one scale a tensor) and int8 weights (one scale an
 output channel). ONNX Runtime and OpenVINO fuse each group of dequantise, operate, quantise into one integer
@@ -6,106 +6,23 @@ kernel; what is not fused computes the same in fp32. Anchors, decoding of boxes,
 never touched, nor are the two convolutions that say how good a box is and where it lies.
 """
 
+import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
-__all__ = ["Layer", "Range", "layers_of", "quantize_graph", "tensors_to_calibrate"]
+from selsa_export.quantize_layers import Graph, Layer, Range, array_of, quantized_weights
+from selsa_export.quantize_nodes import QuantizedNodes, dequantized, with_nodes
 
-# Half a pixel of a box is a thousandth of its delta's range, more than 8 bits tell apart.
-NEVER: Final = ("rpn.objectness", "rpn.deltas")
-
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """A convolution or a matrix product with weights.
-
-    Attributes:
-        node: the node's name in the graph.
-        group: the block it belongs to; blocks are quantised as a whole.
-        activation: name of the tensor that comes in.
-        output: name of the tensor that goes out.
-        weights_per_output: multiplications for one value that goes out.
-    """
-
-    node: str
-    group: str
-    activation: str
-    output: str
-    weights_per_output: int
-
-
-class _Graph:
-    """Who makes and who takes each tensor."""
-
-    def __init__(self, graph: Any) -> None:
-        self.nodes = list(graph.node)
-        self.weights = {each.name: each for each in graph.initializer}
-        self.consumers: dict[str, list[Any]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                self.consumers.setdefault(name, []).append(node)
-
-    def after_relu(self, tensor: str) -> str:
-        """The tensor after a ReLU that alone takes this one; quantised there, it costs nothing."""
-        takers = self.consumers.get(tensor, [])
-        return str(takers[0].output[0]) if len(takers) == 1 and takers[0].op_type == "Relu" else tensor
-
-
-def layers_of(model: Any) -> list[Layer]:
-    """The layers of a frame engine that may be quantised, in order."""
-    graph = _Graph(model.graph)
-    layers = []
-    for node in graph.nodes:
-        if node.op_type not in ("Conv", "MatMul") or len(node.input) < 2:
-            continue
-        weight = graph.weights.get(node.input[1])
-        parameter = _parameter(node, graph)
-        if weight is None or parameter is None or parameter.startswith(NEVER):
-            continue
-        dims = list(weight.dims)
-        per_output = int(np.prod(dims[1:])) if node.op_type == "Conv" else int(dims[0])
-        layers.append(
-            Layer(
-                node=node.name,
-                group=_group(parameter),
-                activation=node.input[0],
-                output=node.output[0],
-                weights_per_output=per_output,
-            )
-        )
-    return layers
-
-
-def _parameter(node: Any, graph: _Graph) -> str | None:
-    """The layer's name in the model; a matrix product's weights are nameless there, its bias is not."""
-    takers = graph.consumers.get(node.output[0], [])
-    names = [*node.input[1:], *(name for taker in takers if taker.op_type == "Add" for name in taker.input)]
-    known = (name.removeprefix("detector.") for name in names if name.startswith("detector."))
-    return next((name.rpartition(".")[0] for name in known), None)
-
-
-def _group(parameter: str) -> str:
-    """`backbone.layer3.5.conv2` -> `backbone.layer3.5`, a residual block; stem, neck and heads by name."""
-    parts = parameter.split(".")
-    if parts[0] == "backbone":
-        return ".".join(parts[:3]) if parts[1].startswith("layer") else "backbone.stem"
-    if parts[0] == "head":
-        return ".".join(parts[:3]) + ("" if parts[3] == "fc" else ".memory")
-    return parts[0]
+__all__ = ["quantize_graph", "tensors_to_calibrate"]
 
 
 def tensors_to_calibrate(model: Any, layers: Collection[Layer]) -> list[str]:
     """Every tensor that could be quantised, whichever layers are."""
-    graph = _Graph(model.graph)
-    plan = _plan(graph, {layer.node for layer in layers})
+    plan = _plan(Graph(model.graph), {layer.node for layer in layers})
     return sorted({*plan.made_quantized, *plan.taken_quantized})
 
 
@@ -117,19 +34,10 @@ def quantize_graph(model: Any, nodes: Collection[str], ranges: Mapping[str, Rang
         nodes: names of layers' nodes.
         ranges: lowest and highest value of every tensor that `tensors_to_calibrate` names.
     """
-    quantized = onnx.ModelProto()
-    quantized.CopyFrom(model)
-    graph = _Graph(quantized.graph)
-    plan = _plan(graph, set(nodes))
-    writer = _Writer(graph, plan, ranges)
+    graph = Graph(model.graph)
+    writer = _Writer(graph, _plan(graph, set(nodes)), ranges)
     writer.write()
-    del quantized.graph.node[:]
-    quantized.graph.node.extend(writer.nodes)
-    used = {name for node in writer.nodes for name in node.input}
-    kept = [each for each in (*quantized.graph.initializer, *writer.constants) if each.name in used]
-    del quantized.graph.initializer[:]
-    quantized.graph.initializer.extend(kept)
-    return quantized
+    return with_nodes(model, writer.made.nodes, writer.made.constants)
 
 
 @dataclass(slots=True)
@@ -144,7 +52,7 @@ class _Plan:
     same_range: dict[str, str]
 
 
-def _plan(graph: _Graph, nodes: set[str]) -> _Plan:
+def _plan(graph: Graph, nodes: set[str]) -> _Plan:
     plan = _Plan(nodes, set(), set(), {})
     for node in graph.nodes:
         if node.name in nodes:
@@ -161,38 +69,35 @@ def _plan(graph: _Graph, nodes: set[str]) -> _Plan:
 
 
 class _Writer:
-    """The nodes of the quantised graph, in order."""
+    """Goes through a graph once; a tensor is quantised right where it is made."""
 
-    def __init__(self, graph: _Graph, plan: _Plan, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, graph: Graph, plan: _Plan, ranges: Mapping[str, Range]) -> None:
         self._graph = graph
         self._plan = plan
         self._ranges = ranges
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        self._scales: dict[str, npt.NDArray[np.float32]] = {}
+        self.made = QuantizedNodes()
+        self._scales: dict[str, np.float32] = {}
 
     def write(self) -> None:
-        """Go through the graph once; a tensor is quantised right where it is made."""
-        for node in self._graph.nodes:
-            self._take(node)
-            self.nodes.append(node)
-            for tensor in node.output:
+        for original in self._graph.nodes:
+            node = copy.deepcopy(original)
+            chosen = node.name in self._plan.nodes
+            self._take(node, chosen=chosen)
+            self.made.add(node)
+            if chosen and node.op_type == "Gemm":
+                self._set_bias_apart(node)
+            for tensor in original.output:
                 if tensor in self._plan.made_quantized or tensor in self._plan.taken_quantized:
                     self._quantize_activation(tensor)
 
-    def _take(self, node: Any) -> None:
+    def _take(self, node: Any, *, chosen: bool) -> None:
         """Point a node at the dequantised tensors it is to take, weights included."""
-        chosen = node.name in self._plan.nodes
         for position, tensor in enumerate(node.input):
-            if tensor in self._plan.made_quantized or (
-                chosen and position == 0 and tensor in self._plan.taken_quantized
-            ):
-                node.input[position] = f"{tensor}_dequantized"
-                if chosen and position == 0:
-                    self._quantize_weights(node, tensor)
-
-        if chosen and node.op_type not in ("Conv", "MatMul"):
-            raise ValueError(f"{node.name} is a {node.op_type}, only Conv and MatMul are quantised")
+            wanted = chosen and position == 0 and tensor in self._plan.taken_quantized
+            if wanted or tensor in self._plan.made_quantized:
+                node.input[position] = dequantized(tensor)
+            if wanted:
+                self._quantize_weights(node, tensor)
 
     def _quantize_activation(self, tensor: str) -> None:
         low, high = self._ranges[self._plan.same_range.get(tensor, tensor)]
@@ -200,51 +105,28 @@ class _Writer:
         # float32, as the kernels have it; a tensor that is zero throughout needs some scale, too.
         scale = np.float32(max(high - low, 1e-8) / 255)
         zero = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
-        self._scales[tensor] = np.asarray(scale)
-        self._pair(tensor, np.asarray(scale), np.asarray(zero))
-
-    def _pair(self, tensor: str, scale: npt.NDArray[Any], zero: npt.NDArray[Any]) -> None:
-        factor, offset = self._constant(f"{tensor}_scale", scale), self._constant(f"{tensor}_zero", zero)
-        q, dq = f"{tensor}_quantized", f"{tensor}_dequantized"
-        self.nodes.append(
-            helper.make_node("QuantizeLinear", [tensor, factor, offset], [q], f"{tensor}_quantize")
-        )
-        self.nodes.append(
-            helper.make_node("DequantizeLinear", [q, factor, offset], [dq], f"{tensor}_dequantize")
-        )
+        self._scales[tensor] = scale
+        self.made.pair(tensor, scale, np.asarray(zero))
 
     def _quantize_weights(self, node: Any, activation: str) -> None:
         """int8 weights and, for a convolution, int32 biases in steps of both scales' product."""
-        weight = numpy_helper.to_array(self._graph.weights[node.input[1]])
-        axis = 0 if node.op_type == "Conv" else 1
-        others = tuple(i for i in range(weight.ndim) if i != axis)
-        scale = np.maximum(np.abs(weight).max(axis=others) / 127, 1e-12).astype(np.float32)
-        if node.op_type == "Conv" and len(node.input) > 2 and node.input[2]:
-            bias = numpy_helper.to_array(self._graph.weights[node.input[2]]).astype(np.float64)
-            # A channel without weights but with a bias would overflow its tiny steps.
-            step = scale * self._scales[activation]
-            needed = np.abs(bias) / (2**31 - 1)
-            scale = np.where(step < needed, needed * 1.01 / self._scales[activation], scale)
-            scale = scale.astype(np.float32)
-            step = scale * self._scales[activation]
-            node.input[2] = self._stored(node.input[2], np.rint(bias / step).astype(np.int32), step, 0)
-        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        whole = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
-        node.input[1] = self._stored(node.input[1], whole, scale, axis)
+        weight, bias = (array_of(self._graph, name) for name in node.input[1:])
+        if node.op_type == "Gemm":
+            node.input[1] = self.made.stored(node.input[1], *quantized_weights(weight))
+            return
+        # A channel without weights but with a bias would overflow its tiny steps.
+        least = np.abs(bias.astype(np.float64)) * 1.01 / (2**31 - 1) / self._scales[activation]
+        whole, scale = quantized_weights(weight, np.maximum(least, 1e-12))
+        step = scale * self._scales[activation]
+        steps = np.rint(bias.astype(np.float64) / step).astype(np.int32)
+        node.input[2] = self.made.stored(node.input[2], steps, step)
+        node.input[1] = self.made.stored(node.input[1], whole, scale)
 
-    def _stored(self, name: str, whole: npt.NDArray[Any], scale: npt.NDArray[np.float32], axis: int) -> str:
-        """An integer constant and the node that dequantises it."""
-        inputs = [
-            self._constant(f"{name}_quantized", whole),
-            self._constant(f"{name}_scale", scale),
-            self._constant(f"{name}_zero", np.zeros(scale.shape, whole.dtype)),
-        ]
-        output = f"{name}_dequantized"
-        self.nodes.append(
-            helper.make_node("DequantizeLinear", inputs, [output], f"{name}_dequantize", axis=axis)
-        )
-        return output
+    def _set_bias_apart(self, node: Any) -> None:
+        """The bias of a product of matrices as a node of its own, in fp32.
 
-    def _constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
+        Runtimes fuse a product whose result goes on in fp32 alone; this one's may go on as bytes as well.
+        """
+        (tensor,), bias = node.output, node.input.pop()
+        node.output[0] = f"{tensor}_product"
+        self.made.add(helper.make_node("Add", [node.output[0], bias], [tensor], f"{tensor}_bias"))

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_export.quantize_graph import Range
+from selsa_export.quantize_layers import Range
 
 __all__ = ["Calibration", "calibrate"]
 

@@ -11,7 +11,9 @@ from selsa_bundle.agreement import box_iou, match_boxes
 from selsa_bundle.engine import FrameBatch
 from selsa_bundle.precision_report import Bounds, DetectionAgreement, KeptLayers
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_export.quantize_graph import Layer, layers_of, quantize_graph, tensors_to_calibrate
+from selsa_export.errors import PrecisionError
+from selsa_export.quantize_graph import quantize_graph, tensors_to_calibrate
+from selsa_export.quantize_layers import Layer, layers_of
 from selsa_export.quantize_ranges import Calibration, calibrate
 
 __all__ = ["QuantizedModel", "quantize_until"]
@@ -49,8 +51,15 @@ def quantize_until(
         agreement: from a quantised frame engine to its detections' agreement with fp32.
         bounds: what must hold.
         say: told of every step.
+
+    Raises:
+        PrecisionError: the graph has no layers by the names that this exporter gives.
     """
     layers = layers_of(model)
+    if not layers:
+        raise PrecisionError(
+            "this bundle's frame engine was written by another version of selsa; int8 needs it exported again"
+        )
     outputs = [layer.output for layer in layers]
     calibration = calibrate(model, tensors_to_calibrate(model, layers), outputs, frames, say)
     ranked = _damages(model, layers, calibration, frames[:DAMAGE_FRAMES], say)

@@ -169,7 +169,7 @@ def _graph(provider: ProviderKind, precision: Precision, variants: Sequence[Vari
 
 def _speed(report: PrecisionReport | None, provider: ProviderKind, precision: Precision) -> float:
     known = None if report is None else report.of(provider, precision)
-    if known is not None:
+    if known is not None and known.times_as_fast is not None:
         return known.times_as_fast
     # ONNX Runtime in fp32 is what every bundle was compared with torch on.
     return 1.0 if (provider, precision) == ("cpu", "fp32") else 0.0
@@ -221,7 +221,7 @@ def _merit(provider: ProviderKind, precision: Precision, report: PrecisionReport
     known = None if report is None else report.of(provider, precision)
     if report is None:
         return "the bundle has no report on other precisions"
-    if known is None or (provider, precision) == ("cpu", "fp32"):
+    if known is None or known.times_as_fast is None or (provider, precision) == ("cpu", "fp32"):
         return "nothing faster is allowed by the bundle's report and possible here"
     has = host.instructions(provider, precision)
     processor = f"this processor has {has}, " if has else ""

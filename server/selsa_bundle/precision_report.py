@@ -75,15 +75,22 @@ class KeptLayers(_Part):
 
 
 class MeasuredPrecision(_Part):
-    """One way to run the bundle."""
+    """One way to run the bundle; what a stand-in computed has no speed."""
 
     provider: ProviderKind
     precision: Precision
-    frame_engine_bytes: int
-    times_as_fast: float = Field(
-        gt=0, description="frame engine: fp32 in ONNX Runtime / this, median of interleaved rounds"
+    stand_in: str | None = Field(
+        default=None, max_length=200, description="what computed instead, where the provider could not"
     )
-    seconds: float = Field(description="of the frame engine for one frame, on the machine of the report")
+    frame_engine_bytes: int
+    times_as_fast: float | None = Field(
+        default=None,
+        gt=0,
+        description="frame engine: fp32 in ONNX Runtime / this, median of interleaved rounds",
+    )
+    seconds: float | None = Field(
+        default=None, description="of the frame engine for one frame, on the machine of the report"
+    )
     agreement: DetectionAgreement
     accuracy: Accuracy | None = None
 

@@ -1,7 +1,7 @@
 """The OpenVINO side of the engine protocol: the same ONNX files, on the CPU, in fp32, bfloat16 or int8.
 
 In bfloat16 OpenVINO itself keeps what follows the last matrix product before an output in fp32, and so the
-decoding of boxes and their suppression.
+decoding of boxes and their suppression; `openvino_boxes` sees to what boxes pass through after that.
 """
 
 import threading
@@ -17,6 +17,7 @@ import openvino as ov
 from selsa_bundle.contract import Dimensions, EngineName, TensorSpec, contract_for
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import ContractError, EngineError
+from selsa_bundle.openvino_boxes import keep_boxes_exact
 from selsa_bundle.tolerance import Precision
 
 __all__ = ["OpenVinoEngines"]
@@ -114,12 +115,16 @@ class _Requests:
         self, core: ov.Core, engine: EngineName, path: Path, dims: Dimensions, settings: dict[str, str]
     ) -> None:
         try:
-            self._model = core.compile_model(core.read_model(str(path)), "CPU", settings)
+            model = core.read_model(str(path))
+            given = len(model.outputs)
+            if engine == "frame" and settings["INFERENCE_PRECISION_HINT"] == "bf16":
+                keep_boxes_exact(model)
+            self._model = core.compile_model(model, "CPU", settings)
         except Exception as error:
             raise EngineError(f"OpenVINO cannot load {path}: {_last_line(error)}") from error
         contract = contract_for(engine, dims)
         _check_tensors(path, "inputs", contract.inputs, self._model.inputs)
-        _check_tensors(path, "outputs", contract.outputs, self._model.outputs)
+        _check_tensors(path, "outputs", contract.outputs, self._model.outputs[:given])
         self.outputs = [spec.name for spec in contract.outputs]
         self._free: list[ov.InferRequest] = []
         self._lock = threading.Lock()

@@ -124,9 +124,14 @@ def cached_engine(
 def _graph(folder: Path, manifest: Manifest, engine: EngineName, precision: TensorRtPrecision) -> EngineFile:
     pair = manifest.engines.get(NATIVE_GRAPHS[precision])
     if pair is None:
+        again = (
+            "selsa export --precision int8 --calibrate VIDEO"
+            if precision == "int8"
+            else "selsa export --native"
+        )
         raise EngineError(
             f"{folder} has no native graphs in {precision}, from which TensorRT engines are built; it has "
-            f"{', '.join(manifest.engines)}. Export it again with `selsa export --native`."
+            f"{', '.join(manifest.engines)}. Export it again with `{again}`."
         )
     return pair[engine]
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from selsa_export import native_operators
-from selsa_export.native_operators import NATIVE_OPSET, NATIVE_TRANSLATIONS
+from selsa_export.native_operators import NATIVE_TRANSLATIONS
+from selsa_export.onnx_graphs import OPSET
 from selsa_training.model.nms import greedy_nms
 
 WANTED = 7
@@ -38,7 +39,7 @@ def exported(module: nn.Module, inputs: tuple, dynamic: tuple, path: Path) -> or
         module.eval(),
         inputs,
         dynamo=True,
-        opset_version=NATIVE_OPSET,
+        opset_version=OPSET,
         dynamic_shapes=dynamic,
         custom_translation_table=NATIVE_TRANSLATIONS,
         verbose=False,

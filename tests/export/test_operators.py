@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from selsa_export.onnx_graphs import OPSET
 from selsa_export.operators import TRANSLATIONS
-from selsa_training.model.attention import multi_head_attention
 from selsa_training.model.nms import greedy_nms
 
 
@@ -19,19 +19,12 @@ class Suppression(nn.Module):
         return indices, kept
 
 
-class Attention(nn.Module):
-    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return multi_head_attention(q, k, v, mask, 2)
-
-
-def exported(
-    module: nn.Module, inputs: tuple, dynamic: tuple, path: Path, opset: int
-) -> ort.InferenceSession:
+def exported(module: nn.Module, inputs: tuple, dynamic: tuple, path: Path) -> ort.InferenceSession:
     program = torch.onnx.export(
         module.eval(),
         inputs,
         dynamo=True,
-        opset_version=opset,
+        opset_version=OPSET,
         dynamic_shapes=dynamic,
         custom_translation_table=TRANSLATIONS,
         verbose=False,
@@ -45,7 +38,7 @@ def exported(
 def suppression(tmp_path_factory: pytest.TempPathFactory) -> ort.InferenceSession:
     inputs = (torch.rand(2, 30, 4), torch.rand(2, 30))
     path = tmp_path_factory.mktemp("nms") / "nms.onnx"
-    return exported(Suppression(), inputs, ({0: "B", 1: "N"}, {0: "B", 1: "N"}), path, 20)
+    return exported(Suppression(), inputs, ({0: "B", 1: "N"}, {0: "B", 1: "N"}), path)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -62,20 +55,3 @@ def test_suppression_is_the_same_for_every_frame_of_a_batch(
     want, want_kept = greedy_nms(torch.from_numpy(boxes), torch.from_numpy(scores), 0.5, 0.2, 7)
     assert np.array_equal(kept, want_kept.numpy())
     assert np.array_equal(indices, want.numpy())
-
-
-def test_attention_is_the_same_with_and_without_masked_rows(tmp_path: Path) -> None:
-    def inputs(batch: int, rows: int) -> tuple[torch.Tensor, ...]:
-        mask = torch.rand(batch, 1, 1, rows) > 0.3
-        mask[..., 0] = True
-        rest = (torch.randn(batch, n, 6) for n in (5, rows, rows))
-        return (*rest, mask.expand(-1, -1, 5, -1).contiguous())
-
-    rows = {0: "B", 1: "L"}
-    session = exported(
-        Attention(), inputs(2, 9), ({0: "B"}, rows, rows, {0: "B", 3: "L"}), tmp_path / "attention.onnx", 23
-    )
-    for batch, length in ((1, 4), (3, 17)):
-        given = inputs(batch, length)
-        found = session.run(None, {k: x.numpy() for k, x in zip(("q", "k", "v", "mask"), given, strict=True)})
-        assert np.allclose(found[0], multi_head_attention(*given, 2).numpy(), atol=1e-6)

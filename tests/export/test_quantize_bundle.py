@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -16,16 +17,19 @@ from selsa_bundle.default_bundle import default_bundle, sample_video
 from selsa_bundle.errors import ChecksumError, ChoiceError, ManifestError
 from selsa_bundle.host import Host
 from selsa_bundle.load import load_engines, prove_engines, verify_bundle
-from selsa_bundle.manifest import Manifest, StoredFile
+from selsa_bundle.manifest import EngineFile, Manifest, StoredFile
 from selsa_bundle.precision_report import Bounds, PrecisionReport, read_precisions
+from selsa_bundle.tolerance import USUAL_TOLERANCES
 from selsa_export.cli import export
 from selsa_export.cli_quantize import quantize
 from selsa_export.errors import CalibrationError, PrecisionError
+from selsa_export.gate_frames import widest
 from selsa_export.parity_frames import read_frames
 from selsa_export.precision_copy import quantize_bundle
 from selsa_export.precision_frames import PrecisionFrames, procedural_clips, read_clips
 from selsa_export.precision_measure import compare_with, detections_of
 from selsa_export.precision_plan import PrecisionPlan, check_precisions
+from selsa_export.precision_summary import summary_of
 
 HAS_VNNI = Host.here().cannot("cpu", "int8") is None
 needs_vnni = pytest.mark.skipif(not HAS_VNNI, reason="no int8 instructions on this processor")
@@ -40,13 +44,24 @@ def few() -> PrecisionFrames:
 
 
 @pytest.fixture(scope="module")
-def quantized(few: PrecisionFrames, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_natives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packaged bundle, whose graphs stand for native ones: they have the same layers."""
+    folder = Path(shutil.copytree(default_bundle(), tmp_path_factory.mktemp("natives") / "bundle"))
+    manifest = Manifest.read(folder)
+    pair = manifest.engines["fp32"]
+    engines = {**manifest.engines, "native": pair, "native-fp16": pair}
+    (folder / "manifest.json").write_bytes(manifest.model_copy(update={"engines": engines}).to_json())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantized(with_natives: Path, few: PrecisionFrames, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("quantized") / "bundle"
     # Bounds that always hold: nothing goes back to fp32, so this takes seconds.
     plan = PrecisionPlan(
-        precisions=("fp32", "int8"), frames=few, bounds=Bounds(matched=0.5, score_p95=0.5), threads=1
+        precisions=("fp32", "fp16", "int8"), frames=few, bounds=Bounds(matched=0.5, score_p95=0.5), threads=1
     )
-    quantize_bundle(default_bundle(), folder, plan)
+    quantize_bundle(with_natives, folder, plan)
     return folder
 
 
@@ -55,12 +70,55 @@ def report(quantized: Path) -> PrecisionReport:
     return read_precisions(quantized / "precisions.json")
 
 
-def test_the_old_bundle_is_as_it_was_and_the_new_one_is_whole(quantized: Path) -> None:
-    old, new = Manifest.read(default_bundle()), verify_bundle(quantized)[0]
-    assert set(new.engines) == {*old.engines, "int8"}
+def test_the_old_bundle_is_as_it_was_and_the_new_one_is_whole(with_natives: Path, quantized: Path) -> None:
+    old, new = verify_bundle(with_natives)[0], verify_bundle(quantized)[0]
+    assert set(new.engines) == {*old.engines, "int8", "native-int8"}
     assert new.engines["fp32"] == old.engines["fp32"]
     assert new.engines["int8"]["sequence"] == old.engines["fp32"]["sequence"]
-    assert new.engines["int8"]["frame"].bytes < 0.35 * old.engines["fp32"]["frame"].bytes
+    assert new.engines["native-int8"]["sequence"] == old.engines["native-fp16"]["sequence"]
+    for variant in ("int8", "native-int8"):
+        assert new.engines[variant]["frame"].bytes < 0.35 * old.engines["fp32"]["frame"].bytes
+
+
+def test_what_tensorrt_would_compute_is_judged_by_a_stand_in_and_has_no_speed(
+    quantized: Path, report: PrecisionReport
+) -> None:
+    for precision in ("fp16", "int8"):
+        found = report.of("tensorrt", precision)
+        assert found is not None and found.stand_in is not None
+        assert found.stand_in.startswith("ONNX Runtime ")
+        assert found.times_as_fast is None and found.seconds is None
+        assert found.agreement.share > 0.8
+    lines = [line for line in summary_of(report) if "tensorrt" in line]
+    assert len(lines) == 2 and all("computed by ONNX Runtime" in line for line in lines)
+    tolerances = verify_bundle(quantized)[0].gate.tolerances
+    # Nothing was measured on a GPU, so its gate is not narrower than usual.
+    assert tolerances["fp16"] == widest([tolerances["fp16"], USUAL_TOLERANCES["fp16"]])
+
+
+def test_fp16_without_graphs_for_it_is_refused(few: PrecisionFrames, tmp_path: Path) -> None:
+    plan = PrecisionPlan(precisions=("fp32", "fp16"), frames=few)
+    with pytest.raises(PrecisionError, match="needs the native graphs in fp16; this bundle has fp32"):
+        quantize_bundle(default_bundle(), tmp_path / "bundle", plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_of_a_graph_with_other_names_is_refused(few: PrecisionFrames, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(default_bundle(), tmp_path / "old"))
+    model = onnx.load(str(folder / "frame.onnx"))
+    for each in (*model.graph.initializer, *model.graph.node):
+        each.name = each.name.replace(".weight", ".w")
+        for position, name in enumerate(getattr(each, "input", ())):
+            each.input[position] = name.replace(".weight", ".w")
+    onnx.save(model, str(folder / "frame.onnx"))
+    manifest = Manifest.read(folder)
+    pair = manifest.engines["fp32"]
+    frame = EngineFile(**StoredFile.of(folder / "frame.onnx").model_dump(), tensors=pair["frame"].tensors)
+    engines = {"fp32": {**pair, "frame": frame}}
+    (folder / "manifest.json").write_bytes(manifest.model_copy(update={"engines": engines}).to_json())
+    plan = PrecisionPlan(precisions=("fp32", "int8"), frames=few, threads=1)
+    with pytest.raises(PrecisionError, match="int8 needs it exported again"):
+        quantize_bundle(folder, tmp_path / "bundle", plan)
 
 
 def test_the_report_has_every_way_that_this_machine_can_run(report: PrecisionReport) -> None:
@@ -191,7 +249,7 @@ def test_a_calibration_video_without_frames_is_named(tmp_path: Path, frames: int
 
 
 def test_an_unknown_precision_is_named_with_what_is_allowed() -> None:
-    with pytest.raises(PrecisionError, match="'int4'; allowed are fp32, bf16, int8"):
+    with pytest.raises(PrecisionError, match="'int4'; allowed are fp32, bf16, fp16, int8"):
         check_precisions("fp32,int4")
     assert check_precisions("int8, fp32") == ("fp32", "int8")
 
@@ -210,6 +268,7 @@ def test_the_commands_say_what_is_missing_and_write_nothing(tmp_path: Path, comm
     for options, said in (
         (["--precision", "int8"], "--precision int8 needs --calibrate VIDEO"),
         (["--precision", "int4"], "'int4'; allowed are"),
+        (["--precision", "fp16", *(["--native", "none"] * (command == "export"))], "needs the native graphs"),
         (["--precision", "int8", "--calibrate", str(tmp_path / "no.mp4")], "no such file"),
     ):
         done = CliRunner().invoke(app, [str(default_bundle()), "-o", target, *options])

@@ -12,7 +12,8 @@ from selsa_bundle.default_bundle import default_bundle, sample_video
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_export.parity_frames import read_frames
-from selsa_export.quantize_graph import Layer, layers_of, quantize_graph, tensors_to_calibrate
+from selsa_export.quantize_graph import quantize_graph, tensors_to_calibrate
+from selsa_export.quantize_layers import Layer, layers_of
 from selsa_export.quantize_ranges import Calibration, calibrate
 
 Outputs = dict[str, np.ndarray]
@@ -91,7 +92,7 @@ def test_weights_are_stored_as_bytes_and_nothing_else_of_them_stays(
     for node in quantized.graph.node:
         if node.name in nodes:
             assert made_of[node.input[0]].op_type == made_of[node.input[1]].op_type == "DequantizeLinear"
-        elif node.op_type in ("Conv", "MatMul", "RoiAlign"):
+        elif node.op_type in ("Conv", "Gemm", "MatMul"):
             assert made_of.get(node.input[1], node).op_type != "DequantizeLinear"
 
 
@@ -113,7 +114,7 @@ def test_scales_are_one_a_channel_and_hold_the_largest_weight(
     quantized = quantize_graph(model, {layer.node}, calibration.ranges)
     constants = {each.name: numpy_helper.to_array(each) for each in quantized.graph.initializer}
     original = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-    name = "detector.neck.conv.weight"
+    name = "neck.conv.weight"
     whole, scale = constants[f"{name}_quantized"], constants[f"{name}_scale"]
     assert whole.dtype == np.int8 and scale.shape == (whole.shape[0],)
     assert (np.abs(whole).max(axis=(1, 2, 3)) == 127).all()
@@ -124,7 +125,7 @@ def test_scales_are_one_a_channel_and_hold_the_largest_weight(
 def test_ranges_lie_around_what_the_frames_showed(layers: list[Layer], calibration: Calibration) -> None:
     for low, high in calibration.ranges.values():
         assert low < high
-    low, high = calibration.ranges["where"]  # normalised pixels
+    low, high = calibration.ranges[layers[0].activation]  # normalised pixels
     assert -2.2 < low < -1 and 1 < high < 2.7
     sizes = calibration.sizes
     assert sizes[next(layer.output for layer in layers if layer.group == "rpn")] == 128 * 12 * 20

@@ -2,21 +2,28 @@
 
 import json
 import re
+import shutil
 import struct
 from pathlib import Path
 
+import onnx
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from selsa_bundle.choice import EngineOptions
+from selsa_bundle.contract import contract_for
 from selsa_bundle.cuda_device import CudaDevice
 from selsa_bundle.errors import ChecksumError, EngineError
 from selsa_bundle.load import load_engines
-from selsa_bundle.manifest import Manifest
+from selsa_bundle.manifest import EngineFile, Manifest, StoredFile
 from selsa_bundle.tensorrt_builder import BuildOptions, build_engine
 from selsa_bundle.tensorrt_engines import TensorRtOptions, cached_engine, engine_profiles
 from selsa_bundle.tensorrt_library import ComputeCapability, TensorRT, import_tensorrt
+from selsa_export.parity_frames import procedural_frames
+from selsa_export.quantize_layers import layers_of
+from selsa_export.quantize_native import native_tensors, quantize_native
+from selsa_export.quantize_ranges import calibrate
 from selsa_server.cli_engines import engines
 
 SM = [ComputeCapability(8, 6), ComputeCapability(8, 9), ComputeCapability(12, 0)]
@@ -26,6 +33,26 @@ SM = [ComputeCapability(8, 6), ComputeCapability(8, 9), ComputeCapability(12, 0)
 def library() -> TensorRT:
     pytest.importorskip("tensorrt_rtx_bindings", reason="needs pip install 'selsa[tensorrt-rtx]'")
     return import_tensorrt(("tensorrt_rtx", "tensorrt_rtx_bindings"))
+
+
+@pytest.fixture(scope="module")
+def int8_bundle(r18_native_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with int8 graphs, calibrated on one small frame: what is built does not depend on that."""
+    folder = tmp_path_factory.mktemp("int8") / "bundle"
+    shutil.copytree(r18_native_bundle, folder)
+    manifest = Manifest.read(folder)
+    model = onnx.load(str(folder / manifest.engines["native"]["frame"].file))
+    layers = layers_of(model)
+    small = manifest.preprocess.model_copy(update={"long_side": 320, "short_side": 192})
+    frames = [small.prepare(frame) for frame in procedural_frames(1)]
+    ranges = calibrate(model, sorted(native_tensors(model, layers)), (), frames).ranges
+    path = folder / "frame.native.int8.onnx"
+    onnx.save(quantize_native(model, {"backbone.stem"}, ranges), str(path))
+    frame = EngineFile(**StoredFile.of(path).model_dump(), tensors=contract_for("frame", manifest.dimensions))
+    pair = {"frame": frame, "sequence": manifest.engines["native-fp16"]["sequence"]}
+    engines = {**manifest.engines, "native-int8": pair}
+    (folder / "manifest.json").write_bytes(manifest.model_copy(update={"engines": engines}).to_json())
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +100,24 @@ def test_both_engines_are_built_for_every_kind_of_gpu(
         again: list[str] = []
         assert built(r18_native_bundle, library, cache, engine, target, say=again.append) == (path, plan)
         assert again == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", SM, ids=str)
+def test_the_int8_engine_is_built_for_every_kind_of_gpu_and_holds_bytes(
+    int8_bundle: Path, library: TensorRT, cache: Path, target: ComputeCapability
+) -> None:
+    path, plan = built(int8_bundle, library, cache, "frame", target, "int8")
+    engines = Manifest.read(int8_bundle).engines
+    graph, single = engines["native-int8"]["frame"], engines["native"]["frame"]
+    assert graph.bytes < 0.3 * single.bytes
+    # Its kernels and what is cached of profiles come on top; weights in fp32 would be larger by all of them.
+    assert graph.bytes < len(plan) < single.bytes
+    key = header_of(path)["key"]
+    assert (key["onnx_sha256"], key["precision"]) == (graph.sha256, "int8")
+    assert key["profiles"] == [
+        profile.describe() for profile in engine_profiles(Manifest.read(int8_bundle), "frame", 1)
+    ]
 
 
 @pytest.mark.slow

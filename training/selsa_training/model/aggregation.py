@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from selsa_training.model.attention import differentiable_attention, multi_head_attention
+from selsa_training.model.attention import multi_head_attention
 
 __all__ = ["AggregationHead", "AggregationStage", "SequenceAttention"]
 
@@ -49,10 +49,8 @@ class SequenceAttention(nn.Module):
 
     def gather(self, features_BPC: Tensor, key_BLC: Tensor, value_BLC: Tensor, mask_B1PL: Tensor) -> Tensor:
         """What each proposal gathers from L rows: [B, P, C]."""
-        attend = differentiable_attention if self.training else multi_head_attention
-        gathered: Tensor = self.out(
-            attend(self.query(features_BPC), key_BLC, value_BLC, mask_B1PL, self.heads)
-        )
+        query = self.query(features_BPC)
+        gathered: Tensor = self.out(multi_head_attention(query, key_BLC, value_BLC, mask_B1PL, self.heads))
         return gathered
 
 

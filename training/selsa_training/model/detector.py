@@ -13,7 +13,7 @@ from selsa_training.model.predictor import BoxPredictor, DetectionSelection
 from selsa_training.model.roi_features import RoiFeatures
 from selsa_training.model.rpn import ProposalSelection, RegionProposalNetwork
 
-__all__ = ["Detections", "FrameFeatures", "FrameStage", "SelsaDetector", "SequenceStage", "build_detector"]
+__all__ = ["Detections", "FrameFeatures", "SelsaDetector", "build_detector"]
 
 
 class FrameFeatures(NamedTuple):
@@ -116,41 +116,6 @@ class SelsaDetector(nn.Module):
         return Detections(
             *self.detections(logits, deltas, frame.boxes, frame.valid, image_size, scale_factor)
         )
-
-
-class FrameStage(nn.Module):
-    """The frame engine as a module: inputs and outputs of the tensor contract."""
-
-    def __init__(self, detector: SelsaDetector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, frames: Tensor, image_size: Tensor) -> FrameFeatures:
-        """See the tensor contract."""
-        return self.detector.frame_stage(self.detector.normalise(frames, image_size), image_size)
-
-
-class SequenceStage(nn.Module):
-    """The sequence engine as a module: inputs and outputs of the tensor contract."""
-
-    def __init__(self, detector: SelsaDetector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(
-        self,
-        boxes: Tensor,
-        valid: Tensor,
-        queries: Tensor,
-        memory: Tensor,
-        image_size: Tensor,
-        scale_factor: Tensor,
-        bank: Tensor,
-        bank_valid: Tensor,
-    ) -> Detections:
-        """See the tensor contract."""
-        frame = FrameFeatures(boxes, valid, queries, memory)
-        return self.detector.sequence_stage(frame, image_size, scale_factor, bank, bank_valid)
 
 
 def build_detector(config: ModelConfig) -> SelsaDetector:
