@@ -5,6 +5,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     from work_units import WorkUnits
 
     return WorkUnits(config, log)
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores interrupts; the commands that tests interrupt may not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

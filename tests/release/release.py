@@ -31,12 +31,13 @@ PROMISED = {
     "server,plot": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,tracing": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,openvino": ["selsa_client", "selsa_bundle", "selsa_server"],
+    "server,cluster": ["selsa_client", "selsa_bundle", "selsa_server"],
     "tensorrt-rtx,server": ["selsa_client", "selsa_bundle", "selsa_server"],
     "training": ["selsa_client", "selsa_bundle", "selsa_training"],
     "export": ["selsa_client", "selsa_bundle", "selsa_training", "selsa_export"],
 }
-# Modules that are imported when a runtime was chosen which needs an extra of its own.
-OF_EXTRA = {"selsa_bundle.runtime_openvino": "openvino"}
+# Modules that are imported when a runtime or cluster was chosen which needs an extra of its own.
+OF_EXTRA = {"selsa_bundle.runtime_openvino": "openvino", "selsa_server.cluster_engines": "cluster"}
 BILLED = ("", "server", "server,tracing")
 
 
