@@ -2,6 +2,7 @@
 #
 #   make demo    server up, a real mp4 streamed through the client, detections printed, server down
 #   make test    format, lint, types, import contracts and all tests
+#   make test-large    what `make test` leaves out: the published code's largest models, once more in torch
 #   make train-default   synthetic data, training, export and evaluation of the packaged default bundle
 #   make page    builds the page that the server has at / (needs Node 20.19 or newer)
 #   make lock    locks what the images are made of, with hashes; MAKE_LOCK=--upgrade takes newer versions
@@ -21,7 +22,7 @@ VIDEO ?=
 BUNDLE ?=
 SOURCES := training export server client tests docs docker benchmarks
 
-.PHONY: demo train-default page screenshot lock compose-test release test format lint types contracts tests clean
+.PHONY: demo train-default page screenshot lock compose-test release test format lint types contracts tests test-large clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -181,9 +182,13 @@ contracts: $(VENV)/.installed
 # run after them.
 tests: $(VENV)/.installed
 	@failed=0; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone' -n logical --maxprocesses 4 --no-loadscope-reorder || failed=1; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not large' -n logical --maxprocesses 4 \
+		--no-loadscope-reorder --max-worker-restart 0 || failed=1; \
 	$(BIN)/pytest -m alone || failed=1; \
 	exit $$failed
+
+test-large: $(VENV)/.installed
+	$(BIN)/pytest -m large
 
 clean:
 	rm -rf $(VENV) $(WORK)

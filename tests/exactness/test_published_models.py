@@ -95,7 +95,11 @@ def detections(engines: Engines, read: Callable[[int], Pixels], expected: Publis
     return found
 
 
+# The larger models' engines are compared below, and with torch when they are exported.
 @pytest.mark.parametrize("clip", ["demo", "arm"])
+@pytest.mark.parametrize(
+    "tag", ["r50", *(pytest.param(tag, marks=pytest.mark.large) for tag in ("r101", "x101"))], indirect=True
+)
 def test_torch_gives_every_published_detection(
     checkpoint: Checkpoint, reference: Path, tag: str, clip: str
 ) -> None:

@@ -30,11 +30,17 @@ def other_checkpoint(r18_checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(config=config, tensors=untrained_tensors(config, 2), origin="other", sha256="0" * 64)
 
 
+def small_checkpoint(seed: int) -> Checkpoint:
+    config = CONFIGS["tiny"]
+    tensors = untrained_tensors(config, seed)
+    return Checkpoint(config=config, tensors=tensors, origin="a test", sha256="0" * 64)
+
+
 @pytest.fixture
-def wrong_graphs(other_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def wrong_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines of other weights: the graph writer is handed another detector."""
     write = bundle_module.write_graph
-    other = detector_of(other_checkpoint)
+    other = detector_of(small_checkpoint(2))
     monkeypatch.setattr(bundle_module, "write_graph", lambda name, _, path: write(name, other, path))
 
 
@@ -53,18 +59,15 @@ def test_engines_of_other_weights_are_told_apart(other_checkpoint: Checkpoint, r
     assert len(report.failures()) >= 3
 
 
-def test_a_bundle_whose_engines_differ_is_never_there(
-    r18_checkpoint: Checkpoint, wrong_graphs: None, tmp_path: Path
-) -> None:
+def test_a_bundle_whose_engines_differ_is_never_there(wrong_graphs: None, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="have no partner"):
-        export_bundle(r18_checkpoint, tmp_path / "bundle", procedural_frames(2), "procedural clip")
+        export_bundle(small_checkpoint(1), tmp_path / "bundle", procedural_frames(2), "procedural clip")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_so_and_exits_non_zero(
-    r18_checkpoint: Checkpoint, wrong_graphs: None, tmp_path: Path
-) -> None:
-    save_checkpoint(tmp_path / "checkpoint", r18_checkpoint.config, r18_checkpoint.tensors, "a test")
+def test_the_command_says_so_and_exits_non_zero(wrong_graphs: None, tmp_path: Path) -> None:
+    small = small_checkpoint(1)
+    save_checkpoint(tmp_path / "checkpoint", small.config, small.tensors, small.origin)
     done = run(str(tmp_path / "checkpoint"), "-o", str(tmp_path / "bundle"))
     assert done.exit_code == 3
     assert "error: the engines differ from the model" in done.stderr
