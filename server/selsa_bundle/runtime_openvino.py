@@ -7,6 +7,7 @@ decoding of boxes and their suppression; `openvino_boxes` sees to what boxes pas
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ class OpenVinoEngines:
         """
         self._dimensions = dimensions
         self._info = EngineInfo(provider="OpenVINO", precision=precision)
-        core = ov.Core()
+        core = _core()
         hint = "bf16" if precision == "bf16" else "f32"
         settings = {
             "INFERENCE_PRECISION_HINT": hint,
@@ -103,6 +104,17 @@ class OpenVinoEngines:
     def close(self) -> None:
         """Let go of both engines, which frees their memory."""
         self._frame = self._sequence = None
+
+
+@cache
+def _core() -> ov.Core:
+    """OpenVINO itself, once and for as long as the process lives.
+
+    The thread that first compiles for the CPU gets a stack for signals from it. When the last core goes, that
+    stack is freed; if another thread lets go of it, it stays set all the same, and the next signal ends the
+    process.
+    """
+    return ov.Core()
 
 
 class _Requests:

@@ -1,6 +1,8 @@
 """OpenVINO behind the engine protocol: the same files, the same answers, and bfloat16 where there is some."""
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -117,6 +119,34 @@ def test_memory_does_not_grow_with_the_number_of_sizes(fp32: LoadedBundle) -> No
         fp32.engines.run_frames(np.zeros((1, height, width, 3), np.uint8), np.array([[height, width]]))
         resident.append(process.memory_info().rss)
     assert resident[-1] - resident[49] < 60 << 20
+
+
+CLOSED_ELSEWHERE = """
+import gc, os, signal, threading
+from selsa_bundle.choice import EngineOptions
+from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.load import load_engines
+
+loaded = [load_engines(default_bundle(), EngineOptions(provider="openvino", precision="fp32"))]
+
+def let_go():
+    loaded.pop().engines.close()
+    gc.collect()
+
+thread = threading.Thread(target=let_go)
+thread.start()
+thread.join()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_signals_are_handled_after_another_thread_has_closed_the_engines() -> None:
+    """As in a server that unloads a bundle and is then told to drain."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_ELSEWHERE], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("handled\n", 0)
 
 
 def test_engines_that_were_closed_say_so() -> None:
