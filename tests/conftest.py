@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,7 +110,16 @@ def r18_server(r18_bundle: Path) -> Iterator[str]:
 def serving(bundle: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`selsa serve` on a free port, ready; told to stop at the end of the block."""
     command = [str(Path(sys.executable).parent / "selsa"), "serve", "--bundle", str(bundle), "--port", "0"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+    with (
+        # Its jobs are its own: other tests' servers run at the same time.
+        tempfile.TemporaryDirectory() as jobs,
+        subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"SELSA_JOBS_DIR": jobs, **os.environ},
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
             line = next(line for line in process.stdout if line.startswith("Serving "))

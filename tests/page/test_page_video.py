@@ -157,6 +157,8 @@ def test_the_slider_acts_at_once_on_boxes_rows_and_list(page: Page, document: di
     seek(page, middle(frame), frame["index"])
     for least in (0.05, 0.3, 0.9, 1):
         page.locator("#score").fill(str(least))
+        # At once is with the next picture.
+        page.evaluate("new Promise(seen => requestAnimationFrame(() => requestAnimationFrame(seen)))")
         assert (
             page.locator("#here .name").all_inner_texts()
             == [found["class_name"] for found in shown(frame, least)][:10]

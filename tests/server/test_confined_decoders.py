@@ -146,11 +146,12 @@ class Impostor:
         return
 
     def _run(self, channel: Channel, frame: int, line: socket.socket) -> None:
-        with line, suppress(OSError, ValueError):
+        with line, suppress(OSError):
             line.send(BEGUN.pack(1))
-            self._answer(channel, frame)
-            while channel.receive(1 << 20) is not None:
-                pass
+            with suppress(OSError, ValueError):
+                self._answer(channel, frame)
+                while channel.receive(1 << 20) is not None:
+                    pass
             if self._until_cut:
                 line.recv(1)
             line.send(ENDED.pack(0, 0.0))

@@ -34,7 +34,7 @@ def lines(page: str) -> list[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def environment() -> dict[str, str]:
+def environment(tmp_path: Path) -> dict[str, str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     own = {name: value for name, value in os.environ.items() if not name.startswith("SELSA_")}
@@ -42,6 +42,8 @@ def environment() -> dict[str, str]:
         **own,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PORT": port,
+        # Where the tour's server has its jobs, and other tests' servers have not.
+        "TMPDIR": str(tmp_path),
         "SELSA_SERVER": f"http://127.0.0.1:{port}",
     }
 
