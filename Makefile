@@ -124,7 +124,7 @@ $(INT8): | $(WORK)/bench/r50.bundle
 	$(BIN)/selsa quantize $(WORK)/bench/r50.bundle -o $@ --precision fp32,bf16,int8 --calibrate server/selsa_bundle/sample.mp4
 
 figures-default: $(VENV)/.installed
-	$(BIN)/selsa bench --frames 48 --clients 1,2,4,8,16 --profile --rounds $(ROUNDS) \
+	$(BIN)/selsa bench --provider cpu --precision fp32 --frames 48 --clients 1,2,4,8,16 --profile --rounds $(ROUNDS) \
 		--json $(FIGURES)/default.json --plot $(FIGURES)/default.png
 
 figures-r50: $(INT8)

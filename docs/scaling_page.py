@@ -36,15 +36,15 @@ class Figure:
 
 FRAME_ENGINE: Final = Figure(
     name="frame engine, R-50, on a CPU",
-    value=2 * 0.655,
+    value=2 * 1.075,
     unit="core-seconds a frame",
-    source="2 x 655 ms; `selsa bench --bundle r50.bundle`, run 1 of [benchmarks](../benchmarks/README.md)",
+    source="2 x 1,075 ms; `selsa bench`, fp32, one frame; R-50 in [benchmarks](../benchmarks/README.md)",
 )
 SEQUENCE_ENGINE: Final = Figure(
     name="sequence engine, R-50, on a CPU",
-    value=2 * 0.066,
+    value=2 * 0.123,
     unit="core-seconds a key frame",
-    source="2 x 66 ms; the same run, two cores",
+    source="2 x 123 ms; the same run, two cores",
 )
 DECODE: Final = Figure(
     name="everything but engines, 1920x1080 H.264",
