@@ -41,6 +41,8 @@ demo: $(VENV)/.installed $(VIDEO)
 # off; SEED=1 is another model. On a GPU: selsa train tiny --set batch=8 --set pretraining.batch=128 ...
 
 SEED ?= 0
+# What its report measures. PRECISION=fp32 where the processor has no bfloat16, or OpenVINO is not installed.
+PRECISION ?= fp32,bf16
 SYNTHETIC := $(WORK)/synthetic
 RUN := $(WORK)/runs/tiny-$(SEED)
 DEFAULT := server/selsa_bundle/default
@@ -53,7 +55,8 @@ train-default: $(SYNTHETIC)/synthesis.json
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 --no-python $(BIN)/selsa train tiny \
 		--data $(SYNTHETIC) -o $(RUN) --seed $(SEED) --amp auto --threads 1 --workers 1 --resume
 	$(BIN)/selsa synthesize-film server/selsa_bundle/sample.mp4 --number 100004 --overwrite
-	$(BIN)/selsa export $(RUN)/checkpoint -o $(DEFAULT) --frames server/selsa_bundle/sample.mp4 --native none --overwrite
+	$(BIN)/selsa export $(RUN)/checkpoint -o $(DEFAULT) --frames server/selsa_bundle/sample.mp4 --native none \
+		--precision $(PRECISION) --calibrate server/selsa_bundle/sample.mp4 --data $(SYNTHETIC) --overwrite
 	$(BIN)/selsa evaluate $(DEFAULT) --data $(SYNTHETIC) --write-report
 	$(BIN)/selsa evaluate $(RUN) --data $(SYNTHETIC) --json $(RECORD)/checkpoint.json \
 		--curve reference_frames --curve proposals --plot $(RECORD)/curves.png
