@@ -22,4 +22,6 @@ lock server-cpu pyproject.toml --extra server --extra tracing
 lock server-cluster pyproject.toml "$locks/server-cluster.in" --extra server --extra cluster --extra tracing
 lock server-gpu pyproject.toml "$locks/server-gpu.in" --extra server-gpu --extra tracing \
     --overrides "$locks/server-gpu.overrides"
+lock server-gpu-cluster pyproject.toml "$locks/server-gpu.in" "$locks/server-cluster.in" \
+    --extra server-gpu --extra cluster --extra tracing --overrides "$locks/server-gpu.overrides"
 lock training pyproject.toml --extra training --extra export

@@ -4,7 +4,9 @@
 #   docker run --rm --gpus all --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 selsa-server:gpu
 #
 # BASE is any Debian or Ubuntu with Python 3.11 or newer among its packages; with CUDA and cuDNN where it is to run.
+# With --build-arg LOCK=server-gpu-cluster it is the image for Ray and shared jobs.
 ARG BASE=nvidia/cuda:13.0.2-cudnn-runtime-ubuntu24.04
+ARG LOCK=server-gpu
 
 FROM python:3.11-slim AS wheel
 COPY docker/locks/build.txt /locks/
@@ -24,11 +26,12 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -
 
 FROM python AS installed
 RUN apt-get update && apt-get install -y --no-install-recommends binutils python3-pip && rm -rf /var/lib/apt/lists/*
-COPY docker/locks/server-gpu.txt /locks/
+ARG LOCK
+COPY docker/locks/server-gpu.txt docker/locks/server-gpu-cluster.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/selsa \
     && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
-        --require-hashes --only-binary=:all: -r /locks/server-gpu.txt
+        --require-hashes --only-binary=:all: -r /locks/${LOCK}.txt
 # TensorRT's libraries are in NVIDIA's own index alone, from where their package on PyPI fetches them while it is
 # built: the version of the bindings that are locked, but without a hash of ours. TENSORRT_INDEX names another index
 # that has the wheels; TENSORRT=no leaves them out, and the image then runs on CUDA only.
@@ -40,7 +43,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
         yes) ;; \
         *) echo "TENSORRT is '${TENSORRT}'; allowed are yes and no"; exit 1 ;; \
     esac \
-    && version=$(sed -n 's/^tensorrt-cu13-bindings==\([0-9.]*\).*/\1/p' /locks/server-gpu.txt) \
+    && version=$(sed -n 's/^tensorrt-cu13-bindings==\([0-9.]*\).*/\1/p' /locks/${LOCK}.txt) \
     && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
         --no-deps ${TENSORRT_INDEX:+--extra-index-url "${TENSORRT_INDEX}"} \
         "tensorrt-cu13-libs==${version}" "tensorrt-cu13==${version}" \
@@ -68,6 +71,8 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=installed /opt/selsa /opt/selsa
 COPY docker/ready.py /opt/selsa/ready.py
+# KubeRay starts `ray` in a login shell, which has a PATH of its own.
+RUN if [ -x /opt/selsa/bin/ray ]; then ln -s /opt/selsa/bin/ray /opt/selsa/bin/serve /usr/local/bin/; fi
 
 # ONNX Runtime would tell its makers of every model that it loads. Its own TensorRT provider, for bundles without
 # native graphs, keeps what it compiled too.

@@ -17,6 +17,8 @@ PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;]+)(?: ; (.*?))? \\$", re.MULTILI
 EXTRAS = {
     "server-cpu": ["server", "tracing"],
     "server-gpu": ["server-gpu", "tracing"],
+    "server-cluster": ["server", "cluster", "tracing"],
+    "server-gpu-cluster": ["server-gpu", "cluster", "tracing"],
     "training": ["training", "export"],
 }
 # Only NVIDIA's own index has them whole; see server.gpu.Dockerfile.
@@ -83,7 +85,7 @@ def test_a_lock_is_that_of_pyproject(image: str) -> None:
 
 
 def test_what_serves_has_no_torch() -> None:
-    for image in ("server-cpu", "server-gpu"):
+    for image in EXTRAS.keys() - {"training"}:
         names = {name for name, _, _ in PINNED.findall((DOCKER / "locks" / f"{image}.txt").read_text())}
         assert not names & {"torch", "torchvision", "timm", "onnxscript"}
 

@@ -5,6 +5,7 @@ no package, so of a RayService the parts that are used are checked by a model he
 schema, and its Serve configuration with Ray's own.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from selsa_server.routes_health import health_router
 from selsa_server.settings import ServerSettings
 
 validator = pytest.importorskip("kubernetes_validate", reason="no schemas: pip install kubernetes-validate")
-FOLDER = Path(__file__).parents[2] / "docker" / "kubernetes"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docker" / "kubernetes"
 DOCUMENTS = [
     pytest.param(document, id=f"{path.stem}-{document['kind']}-{document['metadata']['name']}")
     for path in sorted(FOLDER.glob("*.yaml"))
@@ -96,6 +98,32 @@ def test_servers_are_told_settings_that_there_are() -> None:
             names = [each["name"] for each in container.get("env", []) if each["name"].startswith("SELSA_")]
             names += [f"SELSA_{a[2:].upper()}" for a in container.get("args", []) if a.startswith("--")]
             assert {name.removeprefix("SELSA_").lower() for name in names} <= set(ServerSettings.model_fields)
+
+
+def test_who_joins_a_ray_cluster_has_its_image() -> None:
+    """Another base has another Python, and Ray refuses a node or a driver that differs by a patch."""
+    members = [
+        template.values[0]
+        for template in pod_templates()
+        if template.values[0]["metadata"]["labels"]["app.kubernetes.io/component"] in ("ray", "ingress")
+    ]
+    assert len(members) == 3
+    assert len({container["image"] for pod in members for container in pod["spec"]["containers"]}) == 1
+
+
+def test_images_are_those_that_the_documentation_builds() -> None:
+    built = re.findall(
+        r"docker build -f (\S+) --build-arg LOCK=(\S+) -t (\S+) ", (ROOT / "docs" / "scaling.md").read_text()
+    )
+    for dockerfile, lock, _ in built:
+        assert (ROOT / dockerfile).exists()
+        assert (ROOT / "docker" / "locks" / f"{lock}.txt").exists()
+    used = {
+        container["image"]
+        for template in pod_templates()
+        for container in template.values[0]["spec"]["containers"]
+    }
+    assert used == {image for _, _, image in built}
 
 
 def test_a_server_may_drain_before_it_is_killed() -> None:
