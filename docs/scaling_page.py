@@ -3,13 +3,14 @@
 They are written between the page's marks; a test compares them, so that no number there is typed by hand.
 """
 
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Final
+
+from marked import with_part
 
 __all__ = ["PAGE", "scaling_page"]
 
@@ -77,13 +78,8 @@ VIDEO_BITS: Final = 5_000_000
 
 def scaling_page(page: str) -> str:
     """The page with its tables as they should be."""
-    for mark, lines in (("figures", _figures()), ("sizes", _sizes())):
-        begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
-        made = "\n".join([begin, *lines, end])
-        page = re.sub(
-            f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, made=made: made, page, flags=re.DOTALL
-        )
-    return page
+    page = with_part(page, "figures", _figures())
+    return with_part(page, "sizes", _sizes())
 
 
 def _figures() -> Iterator[str]:
