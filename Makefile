@@ -4,7 +4,7 @@
 #   make test    format, lint, types, import contracts and all tests
 #   make test-large    what `make test` leaves out: the published code's largest models, once more in torch
 #   make train-default   synthetic data, training, export and evaluation of the packaged default bundle
-#   make train-seeds     two seeds more of it, and three of a detector that sees single frames; hours
+#   make train-seeds     three seeds of it and of a detector that sees single frames; hours
 #   make page    builds the page that the server has at / (needs Node 20.19 or newer)
 #   make lock    locks what the images are made of, with hashes; MAKE_LOCK=--upgrade takes newer versions
 #   make compose-test    the CPU image and compose profile for real, in a Docker engine; not part of `make test`

@@ -19,7 +19,7 @@ __all__ = ["PAGE", "README", "readme", "seeds_page"]
 FOLDER: Final = Path(__file__).with_name("default-model")
 PAGE: Final = FOLDER / "README.md"
 README: Final = FOLDER.parents[1] / "README.md"
-SEEDS: Final = (0, 1)
+SEEDS: Final = (0, 1, 2)
 GROUPS: Final = ("all", "slow", "medium", "fast", "degraded", "clear")
 
 # AP50 by group of objects, for each seed.
