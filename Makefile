@@ -3,6 +3,7 @@
 #   make demo    server up, a real mp4 streamed through the client, detections printed, server down
 #   make test    format, lint, types, import contracts and all tests
 #   make test-large    what `make test` leaves out: the published code's largest models, once more in torch
+#   make search  the property tests with thousands of new examples
 #   make train-default   synthetic data, training, export and evaluation of the packaged default bundle
 #   make train-seeds     two seeds more of it, and three of a detector that sees single frames; hours
 #   make page    builds the page that the server has at / (needs Node 20.19 or newer)
@@ -23,7 +24,7 @@ VIDEO ?=
 BUNDLE ?=
 SOURCES := training export server client tests docs docker benchmarks
 
-.PHONY: demo train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large clean
+.PHONY: demo train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -208,6 +209,10 @@ tests: $(VENV)/.installed
 
 test-large: $(VENV)/.installed
 	$(BIN)/pytest -m large
+
+# The property tests with thousands of examples that are new each time, where `make test` repeats the same ones.
+search: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --hypothesis-profile search $$(grep -rl '^@given' tests)
 
 clean:
 	rm -rf $(VENV) $(WORK)

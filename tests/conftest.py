@@ -3,6 +3,7 @@
 `make tests` runs the tests in several processes (pytest-xdist); each takes a file at a time, long ones first.
 """
 
+import faulthandler
 import fcntl
 import os
 import signal
@@ -15,11 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     # Torch is imported where it is used: most tests do without it.
     from selsa_training.checkpoint import Checkpoint
 
+
+# What hypothesis tries is the same in every run, so that a failure is there again in the next; `make search`
+# looks for more. However slow a machine is, no example takes too long.
+_TAKE_YOUR_TIME: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", derandomize=True, **_TAKE_YOUR_TIME)
+settings.register_profile("search", max_examples=2000, print_blob=True, **_TAKE_YOUR_TIME)
+settings.load_profile("repeatable")
 
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
@@ -31,10 +40,40 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return WorkUnits(config, log)
 
 
-def pytest_configure() -> None:
+# Tests that hang are ended one by one, `faulthandler_timeout` in pyproject.toml. What hangs elsewhere, a
+# process # that is done and does not leave, say, is found by no test ending anywhere for so many seconds.
+SILENCE = 1200.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """What a shell starts in the background ignores interrupts; the commands that tests interrupt may not."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if getattr(config.option, "numprocesses", None):
+        config.pluginmanager.register(OutOfParallelRuns(config))
+
+
+class OutOfParallelRuns:
+    """What must not wait for the end of a run of several processes, since it may never come."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        # Not captured yet.
+        self.errors = os.dup(2)
+        self.wait_no_longer()
+
+    def wait_no_longer(self) -> None:
+        faulthandler.dump_traceback_later(SILENCE, exit=True, file=self.errors)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Says at once what failed."""
+        self.wait_no_longer()
+        if report.failed:
+            terminal: Any = self.config.pluginmanager.getplugin("terminalreporter")
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext}")
+
+    def pytest_sessionfinish(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,8 +36,11 @@ _INPUT_STATUSES: Final = (400, 413, 415, 422)
 def failures_end_in_exit(command: str) -> Iterator[None]:
     """Turn the client's errors into one line on stderr and an exit code.
 
+    So is what the system says of a file, wherever it is touched: a name that is too long, a folder that may
+    not be looked into.
+
     Raises:
-        typer.Exit: in place of every `SelsaError`.
+        typer.Exit: in place of every `SelsaError`, and of every `OSError` that names a file.
     """
     try:
         yield
@@ -47,6 +50,11 @@ def failures_end_in_exit(command: str) -> Iterator[None]:
     except SelsaError as error:
         sys.stderr.write(f"selsa {command}: {error}\n")
         raise typer.Exit(_code_of(error)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"selsa {command}: cannot use {error.filename!r}: {error.strerror}\n")
+        raise typer.Exit(INPUT) from error
 
 
 def _code_of(error: SelsaError) -> int:

@@ -1,6 +1,7 @@
 """What `selsa detect` is given, as a list of videos: files, folders, patterns, stdin, addresses, cameras."""
 
 import glob
+import os
 import re
 import stat
 from collections import Counter
@@ -83,7 +84,7 @@ def _videos(argument: str) -> Iterable[VideoInput]:
     if argument == "-":
         return [VideoInput(kind="stdin", address="-", name="stdin", stem="stdin")]
     path = Path(argument)
-    if path.is_dir():
+    if _is_folder(path):
         return _of_folder(path)
     if argument.startswith(_CAMERA) or _is_camera(path):
         device = argument.removeprefix(_CAMERA)
@@ -94,12 +95,17 @@ def _videos(argument: str) -> Iterable[VideoInput]:
     scheme = _ADDRESS.match(argument)
     if scheme is not None:
         return [_of_address(argument, scheme[1].lower())]
-    if not path.exists() and glob.has_magic(argument):
+    if not os.path.exists(path) and glob.has_magic(argument):  # noqa: PTH110 - as in _is_folder
         # Not `Path.glob`: a pattern may be absolute, relative or begin with a drive.
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
         if matches:
-            return [_file(Path(match)) for match in matches if not Path(match).is_dir()]
+            return [_file(Path(match)) for match in matches if not _is_folder(Path(match))]
     return [_file(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    # Unlike `Path.is_dir`, it raises for no name: one that is too long is that of a file that cannot be read.
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def _of_folder(folder: Path) -> list[VideoInput]:

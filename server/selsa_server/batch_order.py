@@ -111,7 +111,7 @@ def carry_out(order: BatchOrder, say: Callable[[str], None], progress: Callable[
         order.format,
         {"bundle": digest, "params": order.params.model_dump(mode="json"), "format": order.format},
     )
-    with on_cluster(order.settings) as cluster:
+    with on_cluster(order.settings, say) as cluster:
         plan = _plan(order, cluster, folder, digest, output)
         return summarize(order.videos, plan, say, progress)
 
@@ -171,4 +171,5 @@ def _plan(order: BatchOrder, cluster: Cluster, folder: Path, digest: str, output
         output=output,
         workers=order.workers,
         worker_cpus=order.worker_cpus,
+        start_seconds=settings.replica_start_timeout,
     )

@@ -13,6 +13,7 @@ from selsa_bundle.load import LoadedBundle
 from selsa_server.batch_inputs import BatchVideo
 from selsa_server.batch_output import BatchOutput
 from selsa_server.batch_worker import Outcome, VideoWorker
+from selsa_server.cluster_connection import ClusterError
 from selsa_server.pipeline import PipelineOptions
 from selsa_server.schema import DetectParams
 
@@ -37,6 +38,7 @@ class BatchPlan:
         output: where results go.
         workers: videos at once.
         worker_cpus: cores that each of them takes.
+        start_seconds: in which the first of them has to be there.
     """
 
     open_bundle: Callable[[], LoadedBundle]
@@ -45,12 +47,16 @@ class BatchPlan:
     output: BatchOutput
     workers: int
     worker_cpus: float
+    start_seconds: float
 
 
 def run_batch(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome]:
     """Each video's outcome, once, in the order in which they come.
 
     Those that have a result are not worked on. What Ray gives up is a failure like any other.
+
+    Raises:
+        ClusterError: no node has room for a worker.
     """
     done = plan.output.done()
     left = {video.name: video for video in videos}
@@ -76,11 +82,13 @@ def run_batch(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome
 
 def _streamed(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome]:
     import ray.data
+    from ray.exceptions import GetTimeoutError
 
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.wait_for_min_actors_s = max(1, round(plan.start_seconds))
     rows = [{"address": video.address, "name": video.name} for video in videos]
     workers = min(plan.workers, len(rows))
     outcomes = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS)).map_batches(
@@ -92,5 +100,11 @@ def _streamed(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome
         max_restarts=-1,
         max_task_retries=MAX_RETRIES,
     )
-    for row in outcomes.iter_rows():
-        yield Outcome(**row)
+    try:
+        for row in outcomes.iter_rows():
+            yield Outcome(**row)
+    except GetTimeoutError as error:
+        raise ClusterError(
+            f"no node of the cluster had room for a worker of {plan.worker_cpus:g} cores "
+            f"within {plan.start_seconds:g} s"
+        ) from error

@@ -51,8 +51,12 @@ def _fork_server(settings: ServerSettings) -> "ForkServer":
     return fork_server
 
 
+def _say(text: str) -> None:
+    typer.echo(f"selsa serve: {text}", err=True)
+
+
 def _refuse(reason: str) -> typer.Exit:
-    typer.echo(f"selsa serve: {reason}", err=True)
+    _say(reason)
     return typer.Exit(EXIT_CANNOT_SERVE)
 
 
@@ -71,8 +75,8 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
         _check_keys(settings.api_keys_file)
     if settings.otlp_endpoint is not None:
         _check_tracing()
-    if settings.jobs_database is not None:
-        _check_shared_jobs(settings)
+    if settings.jobs_database is not None or settings.jobs_dir is not None:
+        _check_jobs(settings)
     return settings
 
 
@@ -94,7 +98,7 @@ def _check_tracing() -> None:
         raise _refuse(str(error)) from error
 
 
-def _check_shared_jobs(settings: ServerSettings) -> None:
+def _check_jobs(settings: ServerSettings) -> None:
     from selsa_server.jobs_files import JobsPlaceError
     from selsa_server.jobs_place import open_place
 
@@ -109,7 +113,7 @@ def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer") -> No
     from selsa_server.cluster_connection import ClusterError
 
     try:
-        with on_cluster(settings) as cluster:
+        with on_cluster(settings, _say) as cluster:
             loaded = _load_all(settings, cluster.load)
             _run(loaded, serving_settings(settings), fork_server, cluster.load)
             lost = cluster.watch.lost
@@ -136,7 +140,7 @@ def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
     from selsa_server.bundle_choice import choose_bundles
 
     try:
-        return choose_bundles(settings.bundle, lambda text: typer.echo(f"selsa serve: {text}", err=True))
+        return choose_bundles(settings.bundle, _say)
     except BundleError as error:
         raise _refuse(str(error)) from error
 

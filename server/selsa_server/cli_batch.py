@@ -35,6 +35,7 @@ SETTINGS: Final = (
     "max_replicas",
     "replica_cpus",
     "replica_gpus",
+    "replica_start_timeout",
     "sequence_engine",
     "object_store",
     "max_duration",

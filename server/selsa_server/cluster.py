@@ -42,11 +42,13 @@ class Cluster:
         settings: the server's.
         connection: to the cluster.
         watch: of its head.
+        say: told what it waits for.
     """
 
     settings: ServerSettings
     connection: ClusterConnection
     watch: HeadWatch
+    say: Callable[[str], None]
 
     def load(self, folder: Path, settings: ServerSettings) -> LoadedBundle:
         """The bundle in a folder, its frame engine on the cluster.
@@ -91,7 +93,13 @@ class Cluster:
         if self.settings.application is not None:
             return find(self.settings.application)
 
-        return deploy(digest, load, replica_options(self.settings))
+        return deploy(
+            digest,
+            load,
+            replica_options(self.settings),
+            seconds=self.settings.replica_start_timeout,
+            say=self.say,
+        )
 
 
 def with_replicas(
@@ -139,8 +147,8 @@ def with_replicas(
 
 
 @contextmanager
-def on_cluster(settings: ServerSettings) -> Iterator[Cluster]:
-    """Be on the cluster that the settings name, as long as the block lasts.
+def on_cluster(settings: ServerSettings, say: Callable[[str], None] = lambda _: None) -> Iterator[Cluster]:
+    """Be on the cluster that the settings name, as long as the block lasts; `say` is told what it waits for.
 
     When its head is gone, this process gets SIGTERM, so that it drains: streams end with an `error` record,
     and jobs go on elsewhere or later.
@@ -152,7 +160,7 @@ def on_cluster(settings: ServerSettings) -> Iterator[Cluster]:
         watch = HeadWatch(connection.head, lambda: os.kill(os.getpid(), signal.SIGTERM))
         watch.start()
         try:
-            yield Cluster(settings=settings, connection=connection, watch=watch)
+            yield Cluster(settings=settings, connection=connection, watch=watch, say=say)
         finally:
             watch.stop()
 

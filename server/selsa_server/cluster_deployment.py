@@ -1,6 +1,8 @@
 """The Ray Serve application of a bundle's engines: the same one for all servers that ask for the same."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +15,8 @@ __all__ = ["ReplicaOptions", "application", "deploy", "find", "remove"]
 # Calls in hand that a replica should have: one that runs, and one to go on with.
 CALLS_AIMED_AT: Final = 2
 HEALTH_SECONDS: Final = 5
+LOOK_SECONDS: Final = 0.2
+SAY_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +62,25 @@ def application(load: LoadEngines, options: ReplicaOptions) -> Any:
     return deployment.bind(load, options.batching)
 
 
-def deploy(digest: str, load: LoadEngines, options: ReplicaOptions) -> str:
+def deploy(
+    digest: str,
+    load: LoadEngines,
+    options: ReplicaOptions,
+    *,
+    seconds: float,
+    say: Callable[[str], None] = lambda _: None,
+) -> str:
     """The application's name; its replicas run, started by this server or another one.
 
+    Args:
+        digest: of the bundle.
+        load: gives a replica its engines.
+        options: how many replicas, of what size.
+        seconds: in which they have to run.
+        say: told now and then what they wait for.
+
     Raises:
-        ClusterError: the replicas do not start; the message says why.
+        ClusterError: the replicas do not start, or not in time; the message says why.
     """
     from ray import serve
 
@@ -74,14 +92,45 @@ def deploy(digest: str, load: LoadEngines, options: ReplicaOptions) -> str:
     found = serve.status().applications.get(name)
     if found is not None and found.status == "RUNNING":
         return name
+    # `serve.run` would wait without end, and say nothing, for replicas that no node has room for.
+    target = serve.RunTarget(application(load, options), name=name, route_prefix=None)
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     try:
-        serve.run(application(load, options), name=name, route_prefix=None)
-    except Exception as error:  # Serve has one kind for all of them
-        message = serve.status().applications.get(name)
-        text = str(error) if message is None else message.message
+        _wait_until_running(name, seconds, say)
+    except ClusterError:
         serve.delete(name, _blocking=False)
-        raise ClusterError(f"the engines do not start on the cluster: {_last_line(text)}") from error
+        raise
     return name
+
+
+def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -> None:
+    from ray import serve
+
+    begun = said = time.monotonic()
+    while True:
+        found = serve.status().applications.get(name)
+        if found is None or found.status == "DEPLOY_FAILED":
+            reason = "somebody deleted them" if found is None else _last_line(found.message)
+            raise ClusterError(f"the engines do not start on the cluster: {reason}")
+        if found.status == "RUNNING":
+            return
+        now = time.monotonic()
+        if now > begun + seconds:
+            raise ClusterError(
+                f"the engines did not start on the cluster within {seconds:g} s: {_waiting_for(found)}"
+            )
+        if now > said + SAY_SECONDS:
+            said = now
+            say(f"the engines do not run yet, after {now - begun:.0f} s: {_waiting_for(found)}")
+        time.sleep(LOOK_SECONDS)
+
+
+def _waiting_for(application: Any) -> str:
+    """What Serve says of the replicas that it starts; nothing in the first half minute."""
+    engines = list(application.deployments.values())
+    said = " ".join(" ".join(each.message for each in engines).split())
+    states = ", ".join(f"{count} {state}" for each in engines for state, count in each.replica_states.items())
+    return (said or f"replicas: {states or 'none'}")[:400]
 
 
 def find(name: str) -> str:

@@ -159,6 +159,12 @@ class ServerSettings(BundleSettings):
     replica_gpus: float = Field(
         default=0, ge=0, le=16, description="GPUs of a frame engine; 0.5: two of them share one"
     )
+    replica_start_timeout: float = Field(
+        default=1800,
+        gt=0,
+        le=86400,
+        description="seconds that frame engines may take to start: adding nodes and compiling included",
+    )
     sequence_engine: SequencePlace = Field(
         default="ingress",
         description="where the sequence engine runs: in this process, or with the frame engines",

@@ -50,6 +50,40 @@ def test_the_help_page_lists_commands_with_their_first_sentence_without_loading_
     assert done.stdout.index("│ detect") < done.stdout.index("│ serve") < done.stdout.index("│ thing")
 
 
+def test_what_the_system_says_of_a_file_is_one_line_that_names_it(selsa):
+    done = selsa("thing", selsa_thing=RUN % "open('x' * 5000)")
+    line = f"selsa thing: cannot use '{'x' * 5000}': File name too long\n"
+    assert (done.exit_code, done.stderr) == (3, line)
+
+
+def test_an_error_of_the_system_that_names_no_file_is_not_taken_for_one(selsa):
+    done = selsa("thing", selsa_thing=RUN % "raise OSError(5, 'Input/output error')")
+    assert isinstance(done.exception, OSError)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("detect", "NAME"),
+        ("detect", "--local", "VIDEO", "-o", "NAME.json"),
+        ("detect", "--local", "VIDEO", "--render", "NAME.mp4"),
+        ("serve", "--bundle", "NAME"),
+        ("serve", "--spool-dir", "NAME"),
+        ("serve", "--jobs-dir", "NAME"),
+        ("check-data", "NAME"),
+        ("synthesize", "NAME"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_can_have_is_refused_by_every_command(tmp_path, arguments):
+    name, video = str(tmp_path / ("x" * 5000)), tmp_path / "video.mp4"
+    video.write_bytes(b"no video")
+    given = [each.replace("NAME", name).replace("VIDEO", str(video)) for each in arguments]
+    done = subprocess.run([*SELSA, *given], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    assert "File name too long" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "source",
     ["import no_such_package_of_others\n" + RUN % "pass", RUN % "import no_such_package_of_others.part"],

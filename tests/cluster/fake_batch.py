@@ -34,6 +34,7 @@ def main(address: str, videos: str, output: str, replicas: int, seconds: float) 
             output=open_output(output, "ndjson", {"bundle": digest}),
             workers=2 * replicas,
             worker_cpus=0.25,
+            start_seconds=settings.replica_start_timeout,
         )
         summary = summarize(find_videos([videos]), plan, say, say)
     raise SystemExit(4 if summary.failures else 0)

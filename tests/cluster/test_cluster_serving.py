@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from selsa_server.batch_bundle import WorkerBundle
 from selsa_server.batch_inputs import find_videos
 from selsa_server.batch_order import summarize
 from selsa_server.batch_output import open_output
-from selsa_server.batch_run import BatchPlan
+from selsa_server.batch_run import BatchPlan, run_batch
 from selsa_server.cli import serve
 from selsa_server.cluster import Cluster, on_cluster
+from selsa_server.cluster_connection import ClusterError
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.schema import DetectParams
 from selsa_server.settings import ServerSettings
@@ -46,7 +48,12 @@ def nodes() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def settings(nodes: Any) -> ServerSettings:
     return ServerSettings(
-        cluster=True, address=nodes.address, replicas=2, replica_cpus=0.5, object_store=100 << 20
+        cluster=True,
+        address=nodes.address,
+        replicas=2,
+        replica_cpus=0.5,
+        replica_start_timeout=300,
+        object_store=100 << 20,
     )
 
 
@@ -130,6 +137,7 @@ def test_a_batch_has_one_result_for_each_video_and_is_not_done_twice(
         output=open_output(str(tmp_path), "ndjson", {"bundle": digest}),
         workers=2,
         worker_cpus=0.25,
+        start_seconds=300,
     )
     told: list[str] = []
     found = find_videos([str(videos[0].parent)])
@@ -141,6 +149,34 @@ def test_a_batch_has_one_result_for_each_video_and_is_not_done_twice(
         lines = (tmp_path / f"{video.name}.ndjson").read_bytes().splitlines()
         frames = [orjson.loads(line) for line in lines[1:-1]]
         assert frames == [orjson.loads(orjson.dumps(each)) for each in results(local, video)[1:]]
+
+
+def test_replicas_that_no_node_has_room_for_are_told_of_and_given_up(
+    cluster: Cluster, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selsa_server.cluster_deployment.SAY_SECONDS", 1.0)
+    told: list[str] = []
+    large = settings.model_copy(update={"replica_cpus": 64, "replica_start_timeout": 3})
+    with pytest.raises(ClusterError, match=r"within 3 s: replicas: 2 STARTING"):
+        replace(cluster, settings=large, say=told.append).deploy("sha256:large", FakeLoad())
+    assert all("the engines do not run yet, after" in each for each in told)
+    assert told
+
+
+def test_workers_that_no_node_has_room_for_are_given_up(
+    cluster: Cluster, videos: list[Path], tmp_path: Path
+) -> None:
+    plan = BatchPlan(
+        open_bundle=WorkerBundle(load=FakeLoad(), application="none", place="ingress"),
+        options=fake_pipeline(FakeEngines()).options,
+        params=DetectParams(),
+        output=open_output(str(tmp_path), "ndjson", {}),
+        workers=2,
+        worker_cpus=64,
+        start_seconds=3,
+    )
+    with pytest.raises(ClusterError, match="a worker of 64 cores within 3 s"):
+        list(run_batch(find_videos([str(videos[0])]), plan))
 
 
 def refusal(*arguments: str) -> str:

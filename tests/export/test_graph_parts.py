@@ -15,7 +15,7 @@ from selsa_training.model.attention import multi_head_attention
 HEADS, WIDTH, COUNT = 2, 6, 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     batch=st.integers(1, 4),

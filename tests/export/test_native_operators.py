@@ -88,7 +88,7 @@ def boxes_of(kind: str, rng: np.random.Generator, batch: int, count: int) -> np.
     return np.concatenate([corners, corners + rng.uniform(0, 50, (batch, count, 2))], -1).astype(np.float32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
     batch=st.integers(1, 4),

@@ -24,11 +24,15 @@ SETTLED_AFTER = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedLoad:
-    """How long and how much; `warm_up` seconds in, all is let finish and memory is first taken."""
+    """How long and how much; `warm_up` seconds in, all is let finish and memory is first taken.
+
+    On a slow machine that is when there were `warm_up_requests`.
+    """
 
     clients: int = 8
     seconds: float
     warm_up: float
+    warm_up_requests: int = 0
     seed: int = 0
 
 
@@ -55,6 +59,11 @@ class MixedReport:
     resident_busy: tuple[float, float] | None = None
     left_open: list[str] = field(default_factory=list)
     left_in_spool: list[str] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        """So far."""
+        return sum(sum(list(tally.values())) for tally in list(self.outcomes.values()))
 
     @property
     def growth(self) -> float:
@@ -95,8 +104,8 @@ def run_mixed(
     ]
     begun = time.monotonic()
     idle, busy = [], []
-    for until in (load.warm_up, load.seconds):
-        busy.append(_put_load(server, clients, begun + until, report, say))
+    for seconds, requests in ((load.warm_up, load.warm_up_requests), (load.seconds - load.warm_up, 0)):
+        busy.append(_put_load(server, clients, time.monotonic() + seconds, requests, report, say))
         _look_for_leftovers(server, spool, before, report)
         idle.append(server.resident() if server.pid else 0)
     report.seconds = time.monotonic() - begun
@@ -110,14 +119,15 @@ def _put_load(
     server: ServerProcess,
     clients: list[Client],
     until: float,
+    requests: int,
     report: MixedReport,
     say: Callable[[str], None],
 ) -> float:
-    """All clients at once until then; the median of resident bytes over the last part of it."""
+    """All at once until then and so many requests; the median of resident bytes over the last part of it."""
     stop, lock = threading.Event(), threading.Lock()
     with ThreadPoolExecutor(len(clients) + 1) as pool:
         watch = pool.submit(_watch, server, stop, report, say)
-        work = [pool.submit(_use, client, until, report, lock) for client in clients]
+        work = [pool.submit(_use, client, until, requests, report, lock) for client in clients]
         try:
             for each in work:
                 each.result()
@@ -127,11 +137,11 @@ def _put_load(
     return statistics.median(samples[-len(samples) // 4 :]) if samples else 0.0
 
 
-def _use(client: Client, until: float, report: MixedReport, lock: threading.Lock) -> None:
+def _use(client: Client, until: float, requests: int, report: MixedReport, lock: threading.Lock) -> None:
     """One client's life: one request after another."""
     behaviours, weights = list(BEHAVIOURS), list(BEHAVIOURS.values())
     with client.connections():
-        while time.monotonic() < until:
+        while time.monotonic() < until or report.requests < requests:
             (behaviour,) = client.chance.choices(behaviours, weights)
             name = behaviour.__name__
             try:
@@ -157,8 +167,7 @@ def _watch(
         if (time.monotonic() - begun) // 30 > said:
             said += 1
             memory = f", {samples[-1] / 1e6:.0f} MB" if samples else ""
-            requests = sum(sum(tally.values()) for tally in list(report.outcomes.values()))
-            say(f"{30 * said} s: {requests} requests, {len(report.failures)} failures{memory}")
+            say(f"{30 * said} s: {report.requests} requests, {len(report.failures)} failures{memory}")
     return samples
 
 

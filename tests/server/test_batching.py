@@ -51,7 +51,7 @@ def wait_until(true, seconds: float = 5) -> None:
         time.sleep(0.002)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     calls=st.lists(
         st.lists(

@@ -66,6 +66,11 @@ def test_a_spool_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
     assert "spool_dir" in refusal("--spool-dir", str(tmp_path / "nowhere"))
 
 
+def test_a_jobs_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "jobs folder" in refusal("--jobs-dir", str(tmp_path / "file"))
+
+
 def test_options_override_the_environment(tmp_path: Path) -> None:
     wrong = {"SELSA_BUNDLE": str(tmp_path / "from-environment")}
     assert "from-environment" in refusal(env=wrong)

@@ -196,7 +196,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_video(path, 20, options={"g": "5"}, container_options=FRONT).read_bytes()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=20),
     tolerant=st.booleans(),

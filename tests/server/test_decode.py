@@ -99,7 +99,7 @@ def long_gop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(path, 120, options={"g": "12", "bf": "2"})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=st.sets(st.integers(0, 119), max_size=12))
 def test_any_selection_gives_exactly_the_frames_asked_for(long_gop: Path, wanted: set[int]) -> None:
     chosen = sorted(wanted)

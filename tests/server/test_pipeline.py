@@ -57,7 +57,7 @@ def test_boxes_are_pixels_of_the_frame_as_displayed(tmp_path: Path) -> None:
     assert (box.x2, box.y2) == pytest.approx((64, 96), abs=0.01)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=st.none() | st.floats(0, 1.5),
     length=st.none() | st.floats(0.05, 2),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from data_folders import coco_content, write_coco, write_json
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from selsa_training.data.coco_vid import read_coco_vid
@@ -121,7 +121,6 @@ fields = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(
     table=st.sampled_from(["images", "videos", "annotations", "categories"]),
     index=st.integers(0, 1),

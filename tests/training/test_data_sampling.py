@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from data_folders import coco_content, write_coco, write_imagenet
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -38,7 +38,6 @@ def clips(*lengths: int) -> DataSet:
     return builder.build()
 
 
-@settings(deadline=None)
 @given(length=st.integers(2, 60), key=st.integers(0, 59), seed=st.integers(0, 10))
 def test_published_references_are_near_and_on_both_sides(length: int, key: int, seed: int) -> None:
     data, key = clips(5, length), 5 + key % length
@@ -51,7 +50,6 @@ def test_published_references_are_near_and_on_both_sides(length: int, key: int, 
         assert references[0] < key < references[1]
 
 
-@settings(deadline=None)
 @given(length=st.integers(2, 60), key=st.integers(0, 59), seed=st.integers(0, 10))
 def test_whole_clip_references_come_from_every_part(length: int, key: int, seed: int) -> None:
     data, key = clips(length), key % length
@@ -98,7 +96,6 @@ def test_half_of_the_samples_are_mirrored() -> None:
     assert 160 < sum(flips) < 240
 
 
-@settings(deadline=None)
 @given(count=st.integers(1, 50), batch=st.integers(1, 5), world=st.integers(1, 4), epoch=st.integers(0, 3))
 def test_processes_see_together_what_one_would_see(count: int, batch: int, world: int, epoch: int) -> None:
     parts = [
@@ -126,7 +123,6 @@ def test_an_order_that_means_nothing_is_refused() -> None:
         BatchOrder(count=3, batch=1, rank=2, world=2)
 
 
-@settings(deadline=None)
 @given(flip=st.booleans(), height=st.integers(20, 90), width=st.integers(20, 90), seed=st.integers(0, 5))
 def test_boxes_follow_their_pixels(flip: bool, height: int, width: int, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -198,7 +198,7 @@ def cases(draw: st.DrawFn) -> tuple[DataSet, Detections]:
     return data_of(frames), detections_of(found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases())
 def test_the_101_point_variant_is_pycocotools_own(case: tuple[DataSet, Detections]) -> None:
     data, detections = case
@@ -219,7 +219,6 @@ def test_only_the_best_hundred_of_a_class_and_frame_count_for_coco() -> None:
     assert evaluate_vid(data, detections).ap50["all"] > 0
 
 
-@settings(deadline=None)
 @given(
     ranked=st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=30),
     missed=st.integers(0, 3),

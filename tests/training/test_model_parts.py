@@ -55,7 +55,7 @@ def brute_force(boxes: np.ndarray, scores: np.ndarray, iou: float, floor: float,
     return kept
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12))
 def test_suppression_of_a_batch_is_the_greedy_one_of_each_frame(seed: int, count: int, most: int) -> None:
     rng = np.random.default_rng(seed)

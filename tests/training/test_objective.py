@@ -39,7 +39,7 @@ def truth_of(*frames: list[list[float]], most: int | None = None) -> GroundTruth
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_encoded_decodes_to_the_same_box(seed: int) -> None:
     random = np.random.default_rng(seed)
     corners = random.uniform(0, 300, (2, 20, 2))
@@ -57,7 +57,7 @@ def test_iou_is_the_share_of_the_union() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_pooling_by_matrices_is_roi_align(seed: int) -> None:
     random = np.random.default_rng(seed)
     features = torch.from_numpy(random.standard_normal((2, 5, 7, 9))).float()
