@@ -11,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -53,6 +54,21 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(OutOfParallelRuns(config))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def failures_do_not_wait() -> Iterator[None]:
+    """A test that fails inside `with subprocess.Popen(...)` ends the process, and waits for it no longer."""
+    wait = subprocess.Popen.__exit__
+
+    def end(process: subprocess.Popen[Any], kind: Any, *more: Any) -> None:
+        if kind is not None:
+            process.kill()
+        wait(process, kind, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__exit__", end)
+        yield
+
+
 class OutOfParallelRuns:
     """What must not wait for the end of a run of several processes, since it may never come."""
 
@@ -60,6 +76,7 @@ class OutOfParallelRuns:
         self.config = config
         # Not captured yet.
         self.errors = os.dup(2)
+        self.run: str | None = None
         self.wait_no_longer()
 
     def wait_no_longer(self) -> None:
@@ -68,12 +85,19 @@ class OutOfParallelRuns:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Says at once what failed."""
         self.wait_no_longer()
+        self.run = getattr(report, "testrun_uid", self.run)
         if report.failed:
             terminal: Any = self.config.pluginmanager.getplugin("terminalreporter")
             terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext}")
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_unconfigure(self) -> None:
+        """Ends what a test left behind: it would keep whoever reads the output of the run waiting."""
         faulthandler.cancel_dump_traceback_later()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if self.run and process.environ().get("PYTEST_XDIST_TESTRUNUID") == self.run:
+                    os.write(self.errors, f"left behind: {' '.join(process.cmdline())[:300]}\n".encode())
+                    process.kill()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

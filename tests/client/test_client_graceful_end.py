@@ -30,7 +30,7 @@ def test_items_that_never_come_are_not_waited_for():
 
     def items():
         yield 1
-        never.wait(20)
+        never.wait(60)
         yield 2
 
     endable = Endable(items())
@@ -54,14 +54,14 @@ def test_what_is_left_early_is_closed():
     each = Endable(items()).each()
     next(each)
     each.close()
-    assert closed.wait(5)
+    assert closed.wait(60)
 
 
 def test_the_first_interrupt_ends_and_the_second_leaves():
     ended = threading.Event()
     with pytest.raises(KeyboardInterrupt), first_interrupt(ended.set):
         os.kill(os.getpid(), signal.SIGINT)
-        assert ended.wait(5)
+        assert ended.wait(60)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

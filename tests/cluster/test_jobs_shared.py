@@ -50,7 +50,7 @@ def serving(spool: Path, database: str, files: str, lease: float = 2) -> Iterato
             process.kill()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -58,14 +58,14 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def submit(address: str, video: bytes, **params: Any) -> str:
-    response = httpx.post(f"{address}/v1/jobs", content=video, params=params, timeout=30)
+    response = httpx.post(f"{address}/v1/jobs", content=video, params=params, timeout=120)
     assert response.status_code in (200, 202), response.text
     location: str = response.headers["location"]
     return location
 
 
 def get(address: str, job: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(address + job, timeout=30).json()
+    found: dict[str, Any] = httpx.get(address + job, timeout=120).json()
     return found
 
 

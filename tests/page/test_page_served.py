@@ -101,7 +101,7 @@ def test_a_socket_may_carry_its_key_as_a_browser_can(guarded: httpx.Client) -> N
         assert socket.subprotocol == "selsa"
         socket.send('{"type":"start","container":"jpeg"}')
         socket.send(cv2.imencode(".jpg", frame_pixels(0))[1].tobytes())
-        assert json.loads(socket.recv(timeout=5))["type"] == "video"
+        assert json.loads(socket.recv(timeout=60))["type"] == "video"
 
 
 @pytest.mark.parametrize("offered", [[], protocols("wrong"), protocols(""), ["selsa-key.*"], ["selsa"]])

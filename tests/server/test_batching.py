@@ -30,7 +30,7 @@ class GatedEngines(FakeEngines):
 
     def run_frames(self, frames, image_size):
         self.entered.set()
-        self.gate.wait(5)
+        self.gate.wait(60)
         self.batches.append([int(frame[0, 0, 0]) for frame in frames])
         return super().run_frames(frames, image_size)
 
@@ -44,7 +44,7 @@ def same(one: FrameBatch, other: FrameBatch) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
-def wait_until(true, seconds: float = 5) -> None:
+def wait_until(true, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -84,7 +84,7 @@ def test_every_caller_gets_what_it_would_get_alone(calls, max_batch: int, calls_
 def gathered(engines: GatedEngines, shared: BatchingEngines, calls, pool: ThreadPoolExecutor):
     """Futures of calls that were queued one after the other while the engine stood still on a first one."""
     pool.submit(shared.caller(lambda: False).run_frames, *frames_of(0))
-    assert engines.entered.wait(5)
+    assert engines.entered.wait(60)
     futures = []
     for number, each in enumerate(calls, 1):
         futures.append(pool.submit(shared.caller(lambda: False).run_frames, *frames_of(*each)))
@@ -100,7 +100,7 @@ def test_waiting_calls_of_one_size_are_one_engine_call() -> None:
     with ThreadPoolExecutor(8) as pool:
         calls = [(1, 2), (2, 1, (32, 16)), (3, 3), (4, 2), (5, 4)]
         for future in gathered(engines, shared, calls, pool):
-            future.result(5)
+            future.result(60)
     shared.close()
     assert engines.batches == [[0], [1, 1, 3, 3, 3, 4, 4], [2], [5, 5, 5, 5]]
     assert [(call.callers, call.frames) for call in seen] == [(1, 1), (3, 7), (1, 1), (1, 4)]
@@ -134,7 +134,7 @@ def test_a_long_video_does_not_starve_a_short_one() -> None:
         took = time.monotonic() - begun
         done.set()
         for other in others:
-            other.result(5)
+            other.result(60)
     shared.close()
     # At most one call of each of the three others lies between two of the short one's.
     assert took < 10 * (3 * 4 + 1) * 0.002 * 3
@@ -144,7 +144,7 @@ def test_an_engine_error_reaches_every_caller_of_that_call_and_only_them() -> No
     class FailsOnSevens(GatedEngines):
         def run_frames(self, frames, image_size):
             if (frames == 7).any():
-                self.gate.wait(5)
+                self.gate.wait(60)
                 raise EngineError("seven")
             return super().run_frames(frames, image_size)
 
@@ -155,8 +155,8 @@ def test_an_engine_error_reaches_every_caller_of_that_call_and_only_them() -> No
         one, seven, three = gathered(engines, shared, calls, pool)
         for future in (one, seven):
             with pytest.raises(EngineError, match="seven"):
-                future.result(5)
-        assert len(three.result(5)) == 1
+                future.result(60)
+        assert len(three.result(60)) == 1
     assert len(shared.run_frames(*frames_of(1))) == 1
     shared.close()
 
@@ -167,13 +167,13 @@ def test_a_stopped_caller_leaves_the_queue_without_an_engine_call() -> None:
     stop = threading.Event()
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(shared.run_frames, *frames_of(0))
-        assert engines.entered.wait(5)
+        assert engines.entered.wait(60)
         second = pool.submit(shared.caller(stop.is_set).run_frames, *frames_of(1))
         stop.set()
         with pytest.raises(CallDroppedError):
-            second.result(5)
+            second.result(60)
         engines.gate.set()
-        first.result(5)
+        first.result(60)
     shared.close()
     assert engines.batches == [[0]]
 
@@ -183,16 +183,16 @@ def test_closing_answers_every_waiter_and_later_callers() -> None:
     shared = BatchingEngines(engines, GATHER)
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(shared.run_frames, *frames_of(0))
-        assert engines.entered.wait(5)
+        assert engines.entered.wait(60)
         waiting = [pool.submit(shared.run_frames, *frames_of(n)) for n in (1, 2)]
         wait_until(lambda: len(shared._queue._pending) == 2)
         closing = pool.submit(shared.close)
         for each in waiting:
             with pytest.raises(EngineError, match="closed"):
-                each.result(5)
+                each.result(60)
         engines.gate.set()
-        assert len(first.result(5)) == 1
-        closing.result(5)
+        assert len(first.result(60)) == 1
+        closing.result(60)
     with pytest.raises(EngineError, match="closed"):
         shared.run_frames(*frames_of(1))
 
@@ -203,11 +203,11 @@ def test_a_callers_account_of_waiting_is_its_own() -> None:
     late = shared.caller(lambda: False)
     with ThreadPoolExecutor(8) as pool:
         pool.submit(shared.run_frames, *frames_of(0))
-        assert engines.entered.wait(5)
+        assert engines.entered.wait(60)
         second = pool.submit(late.run_frames, *frames_of(1))
         time.sleep(0.1)
         engines.gate.set()
-        second.result(5)
+        second.result(60)
     shared.close()
     assert late.waited["frame_engine"] >= 0.09
     assert late.waited["sequence_engine"] == 0

@@ -118,7 +118,7 @@ def test_of_several_at_once_one_builds_and_all_get_its_engine(folder: Path) -> N
 
     def slow() -> bytes:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return build()
 
     threads = [
@@ -126,7 +126,7 @@ def test_of_several_at_once_one_builds_and_all_get_its_engine(folder: Path) -> N
         for _ in range(4)
     ]
     threads[0].start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     for thread in threads[1:]:
         thread.start()
     while len(said) < 3:

@@ -101,7 +101,7 @@ def upload(address: str, body: bytes, *, path: str = "/detect", form: bool = Fal
     if form:
         kind = "multipart/form-data; boundary=x"
         body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + body
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {WHOLE}\r\n\r\n"
         )

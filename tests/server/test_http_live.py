@@ -36,16 +36,16 @@ def serving(engines: FakeEngines, settings: ServerSettings) -> Iterator[httpx.Cl
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=20) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=120) as client:
             wait_until(lambda: client.get("/readyz").status_code == 200)
             yield client
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -69,7 +69,7 @@ def head(
 
 def connect(client: httpx.Client) -> socket.socket:
     assert client.base_url.port is not None
-    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=10)
+    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=60)
 
 
 def answer_of(raw: socket.socket) -> bytes:

@@ -37,7 +37,7 @@ def running(engines: FakeEngines, settings: ServerSettings, **changes: Any) -> I
         yield client
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 8) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline

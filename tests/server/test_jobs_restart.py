@@ -64,7 +64,7 @@ def serving(command: list[str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         finally:
             below = [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
             process.kill()
-    wait_until(lambda: not any(each.is_running() for each in below), 10)
+    wait_until(lambda: not any(each.is_running() for each in below))
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
@@ -154,7 +154,7 @@ def test_after_a_kill_real_engines_go_on_as_if_nothing_had_been(
         process.kill()
         process.wait()
     assert below
-    wait_until(lambda: not any(each.is_running() for each in below), 10)
+    wait_until(lambda: not any(each.is_running() for each in below))
     before = written(tmp_path, job)
     with serving(command) as (address, _):
         ends(address, job)

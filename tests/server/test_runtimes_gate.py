@@ -123,7 +123,7 @@ def test_a_server_whose_engines_fail_the_gate_is_not_ready_and_names_the_tensor(
     wrong = disturbed(bundle, frames=lambda b: replace(b, memory=b.memory * 2))
     settings = ServerSettings(spool_dir=tmp_path, jobs_dir=tmp_path / "jobs")
     with TestClient(build_app(DetectionPipeline(wrong), settings)) as client:
-        deadline = perf_counter() + 20
+        deadline = perf_counter() + 60
         while "memory" not in (answer := client.get("/readyz")).text and perf_counter() < deadline:
             pass
         assert answer.status_code == 503

@@ -45,7 +45,7 @@ def test_sigterm_lets_the_running_request_finish_and_the_log_tells_all(
             process.send_signal(signal.SIGTERM)
             last = json.loads(list(response.iter_lines())[-1])
         assert (last["type"], last["emitted"]) == ("summary", 3)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -63,7 +63,7 @@ def test_a_provider_that_cannot_be_had_is_refused(r18_bundle: Path, tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert result.returncode == 3
     assert "--allow-cpu" in result.stderr.splitlines()[-1]

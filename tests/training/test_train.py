@@ -133,12 +133,16 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
     run = tmp_path / "run"
     more = ("--pictures-every", "0", "--save-every", "1")
     command = [str(Path(sys.executable).parent / "selsa"), "train", *arguments(recipe, data, run, *more)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        until = time.monotonic() + 120
+    errors = tmp_path / "errors"
+    with (
+        errors.open("w") as file,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file) as process,
+    ):
+        until = time.monotonic() + 600
         log = run / "log.jsonl"
         while not (log.exists() and '"step": 2' in log.read_text()):
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < until, "no third step within two minutes"
+            assert process.poll() is None, errors.read_text()
+            assert time.monotonic() < until, "no third step within ten minutes"
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     assert len(losses_of(run)) < 6
@@ -160,7 +164,7 @@ def test_two_processes_learn_what_one_with_both_batches_learns(
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     selsa = str(Path(sys.executable).parent / "selsa")
     command = [*torchrun, "--no-python", selsa, "train", *arguments(recipe, data, run, *more)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     alone = trained(recipe, data, tmp_path / "alone", "--pictures-every", "0", "--set", "pretraining.steps=0")
     assert losses_of(run) == pytest.approx(losses_of(alone), rel=1e-3)
