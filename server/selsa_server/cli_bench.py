@@ -63,7 +63,10 @@ def bench(
     from selsa_server.bench.output import check_output
     from selsa_server.bench.picture import check_picture
     from selsa_server.errors import DetectError
+    from selsa_server.malloc import keep_freed_memory
 
+    # As `selsa detect --local` does.
+    keep_freed_memory()
     try:
         if json is not None:
             check_output(json)

@@ -23,6 +23,7 @@ from selsa_server.container import VideoLimits
 from selsa_server.decoder_channel import Channel
 from selsa_server.decoder_worker import serve
 from selsa_server.fork_server import BEGUN, ENDED
+from selsa_server.malloc import keep_freed_memory
 from selsa_server.prepared import prepare_frames
 from selsa_server.shared_frame import SharedFrame
 from selsa_server.stopwatch import Stopwatch
@@ -124,6 +125,8 @@ def main(handle: int) -> None:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    # Decoders inherit it.
+    keep_freed_memory()
     _warm_up()
     # What is there now is never looked at again, so that its pages stay shared.
     gc.collect()

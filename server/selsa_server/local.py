@@ -7,6 +7,7 @@ from types import MappingProxyType
 from selsa_bundle.choice import options_named
 from selsa_bundle.load import load_engines, prove_engines
 from selsa_server.bundle_choice import choose_bundle
+from selsa_server.malloc import keep_freed_memory
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 
@@ -34,6 +35,8 @@ def detect(
         BundleError: the bundle cannot be used, or not as `engines` asks for.
         DetectError: as `DetectionPipeline.run`.
     """
+    # Whoever calls this decodes and detects, and does little else.
+    keep_freed_memory()
     loaded = load_engines(
         choose_bundle(bundle, say),
         options_named(engines.get("provider", "auto"), engines.get("precision", "auto")),

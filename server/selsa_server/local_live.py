@@ -12,6 +12,7 @@ from selsa_server.bundle_choice import choose_bundle
 from selsa_server.errors import DetectError
 from selsa_server.live_input import LiveInput, LiveMessage
 from selsa_server.live_run import LiveRun
+from selsa_server.malloc import keep_freed_memory
 from selsa_server.pipeline import DetectionPipeline
 from selsa_server.schema import FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema_stream import StreamStart
@@ -47,6 +48,7 @@ def stream(
         DetectError: as `LiveRun.records`.
         Exception: whatever the pieces raise.
     """
+    keep_freed_memory()
     loaded = load_engines(
         choose_bundle(bundle, say),
         options_named(engines.get("provider", "auto"), engines.get("precision", "auto")),

@@ -148,10 +148,7 @@ class ServerSettings(BundleSettings):
     )
     replicas: int = Field(default=1, ge=1, le=4096, description="frame engines on the cluster")
     max_replicas: int | None = Field(
-        default=None,
-        ge=1,
-        le=4096,
-        description="frame engines at most, by load; default: as many as replicas",
+        default=None, ge=1, le=4096, description="frame engines at most, by load; default: as replicas"
     )
     replica_cpus: float = Field(
         default=1, ge=0, le=1024, description="cores of a frame engine; without threads, its threads too"
@@ -160,10 +157,7 @@ class ServerSettings(BundleSettings):
         default=0, ge=0, le=16, description="GPUs of a frame engine; 0.5: two of them share one"
     )
     replica_start_timeout: float = Field(
-        default=1800,
-        gt=0,
-        le=86400,
-        description="seconds that frame engines may take to start: adding nodes and compiling included",
+        default=1800, gt=0, le=86400, description="seconds in which frame engines have to start"
     )
     sequence_engine: SequencePlace = Field(
         default="ingress",

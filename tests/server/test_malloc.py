@@ -1,10 +1,29 @@
-"""Memory that was freed goes back."""
+"""Memory that was freed goes back, or is kept and used again."""
 
 import platform
 import subprocess
 import sys
 
 import pytest
+
+KEEPING = """
+import resource
+
+from selsa_server.malloc import keep_freed_memory
+
+assert keep_freed_memory()
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+picture = bytearray(6_000_000)
+del picture
+before = faults()
+for _ in range(20):
+    picture = bytearray(6_000_000)
+    del picture
+print(faults() - before)
+"""
 
 PROGRAM = """
 import sys
@@ -29,3 +48,10 @@ print(next(line for line in status.splitlines() if line.startswith("VmRSS")).spl
 def test_freed_memory_goes_back() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 60_000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")
+def test_kept_memory_is_used_again() -> None:
+    done = subprocess.run([sys.executable, "-c", KEEPING], capture_output=True, text=True, check=True)
+    # 20 pictures have 30,000 pages.
+    assert int(done.stdout) < 1_000
