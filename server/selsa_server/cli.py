@@ -218,11 +218,10 @@ def _run(
 
 
 def _listen(settings: ServerSettings) -> "socket.socket":
-    import socket
+    from selsa_server.listening import listen
 
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family)
+        return listen(settings.host, settings.port)
     except OSError as error:
         reason = error.strerror or str(error)
         raise _refuse(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error

@@ -1,7 +1,6 @@
 """A server with fake engines on a cluster: `python cluster_server.py SPOOL ADDRESS SECONDS_PER_FRAME`."""
 
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from fakes import LIMITS, fake_bundle
 
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.cluster import on_cluster, serving_settings
+from selsa_server.listening import listen
 from selsa_server.log import configure_log
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
 from selsa_server.serving import serve_until_drained
@@ -18,7 +18,7 @@ from selsa_server.settings import ServerSettings
 
 def main(spool: Path, address: str, seconds: float) -> None:
     configure_log("error")
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     serving = f"Serving at http://127.0.0.1:{listener.getsockname()[1]}"
     settings = ServerSettings(
         spool_dir=spool,

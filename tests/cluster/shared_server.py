@@ -1,6 +1,5 @@
 """A server on fake engines that shares its jobs: `python shared_server.py SPOOL DATABASE FILES LEASE`."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from fakes import fake_pipeline
 from pydantic import SecretStr
 
 from selsa_bundle.fake_engine import FakeEngines
+from selsa_server.listening import listen
 from selsa_server.log import configure_log
 from selsa_server.serving import serve_until_drained
 from selsa_server.settings import ServerSettings
@@ -15,7 +15,7 @@ from selsa_server.settings import ServerSettings
 
 def main(spool: Path, database: str, files: str, lease: float) -> None:
     configure_log("error")
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     settings = ServerSettings(
         spool_dir=spool, jobs_database=SecretStr(database), jobs_files=files, jobs_lease=lease

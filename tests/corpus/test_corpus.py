@@ -1,6 +1,5 @@
 """Odd and broken files against a real server: the right answer to each, and to the next request."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from no_videos import NO_VIDEOS
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import build_app
 from selsa_server.decode import DecodedFrame, VideoLimits, decode_frames, index_video
+from selsa_server.listening import listen
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
 from selsa_server.settings import ServerSettings
 
@@ -57,7 +57,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     spool = tmp_path_factory.mktemp("spool")
     good = write_video(tmp_path_factory.mktemp("good") / "video.mp4", 3).read_bytes()
     pipeline = DetectionPipeline(fake_bundle(FakeEngines()), PipelineOptions(limits=VideoLimits()))
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     app = build_app(pipeline, ServerSettings(spool_dir=spool), fork_server=FORK_SERVER)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

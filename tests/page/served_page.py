@@ -1,6 +1,5 @@
 """Servers for the page: the packaged bundle, or engines without a network that can be slow."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from selsa_server.app import Lifecycle, build_app
 from selsa_server.bundle_loading import load_bundle
 from selsa_server.container import VideoLimits
 from selsa_server.draining import Drain
+from selsa_server.listening import listen
 from selsa_server.pipeline import DetectionPipeline, PipelineOptions
 from selsa_server.serving import server_config
 from selsa_server.settings import ServerSettings
@@ -50,7 +50,7 @@ def packaged_server(folder: Path) -> Iterator[str]:
     ready = threading.Event()
     app = build_app(pipeline, settings, Lifecycle(drain=Drain(5), on_ready=ready.set))
     server = uvicorn.Server(server_config(app))
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

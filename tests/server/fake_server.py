@@ -1,12 +1,12 @@
 """A server process on fake engines, for tests that kill it: `python fake_server.py SPOOL_DIR`."""
 
-import socket
 import sys
 from pathlib import Path
 
 from fakes import fake_pipeline
 
 from selsa_bundle.fake_engine import FakeEngines
+from selsa_server.listening import listen
 from selsa_server.log import configure_log
 from selsa_server.serving import serve_until_drained
 from selsa_server.settings import ServerSettings
@@ -14,7 +14,7 @@ from selsa_server.settings import ServerSettings
 
 def main(spool: Path) -> None:
     configure_log("error")
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     pipeline = fake_pipeline(FakeEngines(seconds_per_frame=0.01), batch=3)
     settings = ServerSettings(spool_dir=spool)

@@ -1,6 +1,5 @@
 """A real server on a loopback port, for clients that must be real too."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from fakes import FORK_SERVER, fake_pipeline
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import Lifecycle, build_app
 from selsa_server.draining import Drain
+from selsa_server.listening import listen
 from selsa_server.serving import server_config
 from selsa_server.settings import ServerSettings
 
@@ -23,7 +23,7 @@ def live_server(
     engines: FakeEngines, settings: ServerSettings, *, batch: int = 1, drain: Drain | None = None
 ) -> Iterator[str]:
     """The address, without its scheme, of a server on fake engines; it ends early once `drain` begins."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     lifecycle = Lifecycle(drain=drain or Drain(5))
     app = build_app(fake_pipeline(engines, batch=batch), settings, lifecycle, fork_server=FORK_SERVER)
     server = uvicorn.Server(server_config(app))

@@ -16,6 +16,7 @@ from media import write_video
 
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import build_app
+from selsa_server.listening import listen
 from selsa_server.settings import ServerSettings
 
 FRAMES = 200
@@ -30,7 +31,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @contextmanager
 def serving(engines: FakeEngines, settings: ServerSettings) -> Iterator[httpx.Client]:
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     app = build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -21,6 +21,7 @@ from media import write_video
 from selsa_bundle.fake_engine import FakeEngines
 from selsa_server.app import Lifecycle, build_app
 from selsa_server.draining import Drain
+from selsa_server.listening import listen
 from selsa_server.serving import DrainingServer
 from selsa_server.settings import ServerSettings
 
@@ -43,7 +44,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 @contextmanager
 def serving(engines: FakeEngines, settings: ServerSettings) -> Iterator[tuple[httpx.Client, DrainingServer]]:
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     drain = Drain(settings.drain_timeout)
     app = build_app(
         fake_pipeline(engines, batch=4),
