@@ -94,12 +94,16 @@ def deploy(
         return name
     # `serve.run` would wait without end, and say nothing, for replicas that no node has room for.
     target = serve.RunTarget(application(load, options), name=name, route_prefix=None)
-    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     try:
+        serve.run_many(
+            [target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
+        )
         _wait_until_running(name, seconds, say)
     except ClusterError:
         serve.delete(name, _blocking=False)
         raise
+    except Exception as error:  # Serve has one kind for all of them
+        raise ClusterError(f"the engines do not start on the cluster: {_last_line(str(error))}") from error
     return name
 
 
@@ -126,7 +130,7 @@ def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -
 
 
 def _waiting_for(application: Any) -> str:
-    """What Serve says of the replicas that it starts; nothing in the first half minute."""
+    """What Serve says of the replicas that it starts, their states in the first half minute."""
     engines = list(application.deployments.values())
     said = " ".join(" ".join(each.message for each in engines).split())
     states = ", ".join(f"{count} {state}" for each in engines for state, count in each.replica_states.items())
