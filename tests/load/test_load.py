@@ -18,7 +18,7 @@ def test_a_minute_of_mixed_load_leaves_the_server_as_it_was(tmp_path: Path) -> N
     spool = tmp_path / "spool"
     spool.mkdir()
     with serving(make_bundle(tmp_path), ["--spool-dir", str(spool), "--threads", "2"]) as server:
-        report = run_mixed(server, MixedLoad(seconds=SECONDS, warm_up=15), spool)
+        report = run_mixed(server, MixedLoad(seconds=SECONDS, warm_up=15, warm_up_requests=60), spool)
     assert report.failures == []
     assert report.left_open == report.left_in_spool == []
     assert report.growth <= GROWTH_OF_A_MINUTE, report.resident
