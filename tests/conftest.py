@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if getattr(config.option, "numprocesses", None):
-        config.pluginmanager.register(OutOfParallelRuns(config))
+        config.pluginmanager.register(RunWatch(config))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,7 +69,7 @@ def failures_do_not_wait() -> Iterator[None]:
         yield
 
 
-class OutOfParallelRuns:
+class RunWatch:
     """What must not wait for the end of a run of several processes, since it may never come."""
 
     def __init__(self, config: pytest.Config) -> None:

@@ -148,7 +148,7 @@ class ServerSettings(BundleSettings):
     )
     replicas: int = Field(default=1, ge=1, le=4096, description="frame engines on the cluster")
     max_replicas: int | None = Field(
-        default=None, ge=1, le=4096, description="frame engines at most, by load; default: as replicas"
+        default=None, ge=1, le=4096, description="frame engines at most, by load; default: replicas"
     )
     replica_cpus: float = Field(
         default=1, ge=0, le=1024, description="cores of a frame engine; without threads, its threads too"

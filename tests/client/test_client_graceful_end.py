@@ -30,7 +30,7 @@ def test_items_that_never_come_are_not_waited_for():
 
     def items():
         yield 1
-        never.wait(60)
+        never.wait(300)
         yield 2
 
     endable = Endable(items())

@@ -220,7 +220,7 @@ def test_a_source_that_never_returns_keeps_nobody_from_leaving(client):
     def pieces():
         yield jpeg(0)
         waiting.set()
-        release.wait(60)
+        release.wait(300)
 
     began = time.monotonic()
     with client.stream(pieces(), container="jpeg") as live:

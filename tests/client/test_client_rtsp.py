@@ -80,7 +80,7 @@ class Camera:
         number = 0
         for index, units in enumerate(nal_units()):
             if index == EARLY:
-                self.go_on.wait(60)
+                self.go_on.wait(300)
             for unit in units:
                 last = 0x80 if unit is units[-1] else 0
                 header = struct.pack(">BBHII", 0x80, last | 96, number & 0xFFFF, index * 3600, 1)

@@ -54,7 +54,7 @@ class FakeLoader:
         self._alive: list[weakref.ref[FakeEngines]] = []
 
     def __call__(self, folder: Path, settings: ServerSettings) -> LoadedBundle:
-        self.gate.wait(60)
+        self.gate.wait(300)
         manifest, digest = verify_bundle(folder)
         if folder.name.startswith("broken"):
             raise EngineError(f"ONNX Runtime cannot load {folder}/frame.onnx")

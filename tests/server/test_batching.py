@@ -30,7 +30,7 @@ class GatedEngines(FakeEngines):
 
     def run_frames(self, frames, image_size):
         self.entered.set()
-        self.gate.wait(60)
+        self.gate.wait(300)
         self.batches.append([int(frame[0, 0, 0]) for frame in frames])
         return super().run_frames(frames, image_size)
 
@@ -144,7 +144,7 @@ def test_an_engine_error_reaches_every_caller_of_that_call_and_only_them() -> No
     class FailsOnSevens(GatedEngines):
         def run_frames(self, frames, image_size):
             if (frames == 7).any():
-                self.gate.wait(60)
+                self.gate.wait(300)
                 raise EngineError("seven")
             return super().run_frames(frames, image_size)
 

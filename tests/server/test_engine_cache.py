@@ -118,7 +118,7 @@ def test_of_several_at_once_one_builds_and_all_get_its_engine(folder: Path) -> N
 
     def slow() -> bytes:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(300)
         return build()
 
     threads = [

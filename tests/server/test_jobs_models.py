@@ -237,7 +237,7 @@ class HeldEngines(FakeEngines):
 
     def run_frames(self, frames: Any, image_size: Any) -> Any:
         self.entered += 1
-        self.go.wait(60)
+        self.go.wait(300)
         return super().run_frames(frames, image_size)
 
 
