@@ -42,7 +42,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 # Tests that hang are ended one by one, `faulthandler_timeout` in pyproject.toml. What hangs elsewhere, a
-# process # that is done and does not leave, say, is found by no test ending anywhere for so many seconds.
+# process that is done and does not leave, say, is found by no test ending anywhere for so many seconds.
 SILENCE = 1200.0
 
 
@@ -77,14 +77,14 @@ class RunWatch:
         # Not captured yet.
         self.errors = os.dup(2)
         self.run: str | None = None
-        self.wait_no_longer()
+        self.wait_for_the_next()
 
-    def wait_no_longer(self) -> None:
+    def wait_for_the_next(self) -> None:
         faulthandler.dump_traceback_later(SILENCE, exit=True, file=self.errors)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Says at once what failed."""
-        self.wait_no_longer()
+        self.wait_for_the_next()
         self.run = getattr(report, "testrun_uid", self.run)
         if report.failed:
             terminal: Any = self.config.pluginmanager.getplugin("terminalreporter")

@@ -14,6 +14,7 @@ from selsa_server.batch_inputs import BatchVideo
 from selsa_server.batch_output import BatchOutput
 from selsa_server.batch_worker import Outcome, VideoWorker
 from selsa_server.cluster_connection import ClusterError
+from selsa_server.cluster_deployment import telling_line
 from selsa_server.pipeline import PipelineOptions
 from selsa_server.schema import DetectParams
 
@@ -56,7 +57,7 @@ def run_batch(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome
     Those that have a result are not worked on. What Ray gives up is a failure like any other.
 
     Raises:
-        ClusterError: no node has room for a worker.
+        ClusterError: no node has room for a worker, or no worker starts.
     """
     done = plan.output.done()
     left = {video.name: video for video in videos}
@@ -82,7 +83,7 @@ def run_batch(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome
 
 def _streamed(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome]:
     import ray.data
-    from ray.exceptions import GetTimeoutError
+    from ray.exceptions import GetTimeoutError, RayActorError
 
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1
@@ -108,3 +109,5 @@ def _streamed(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome
             f"no node of the cluster had room for a worker of {plan.worker_cpus:g} cores "
             f"within {plan.start_seconds:g} s"
         ) from error
+    except RayActorError as error:
+        raise ClusterError(f"the workers do not start on the cluster: {telling_line(str(error))}") from error

@@ -10,7 +10,7 @@ from selsa_server.batching import BatchingOptions
 from selsa_server.cluster_connection import ClusterError
 from selsa_server.cluster_replica import CALLS_IN_HAND, EngineReplica, LoadEngines
 
-__all__ = ["ReplicaOptions", "application", "deploy", "find", "remove"]
+__all__ = ["ReplicaOptions", "application", "deploy", "find", "remove", "telling_line"]
 
 # Calls in hand that a replica should have: one that runs, and one to go on with.
 CALLS_AIMED_AT: Final = 2
@@ -103,7 +103,7 @@ def deploy(
         serve.delete(name, _blocking=False)
         raise
     except Exception as error:  # Serve has one kind for all of them
-        raise ClusterError(f"the engines do not start on the cluster: {_last_line(str(error))}") from error
+        raise ClusterError(f"the engines do not start on the cluster: {telling_line(str(error))}") from error
     return name
 
 
@@ -114,7 +114,7 @@ def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -
     while True:
         found = serve.status().applications.get(name)
         if found is None or found.status == "DEPLOY_FAILED":
-            reason = "somebody deleted them" if found is None else _last_line(found.message)
+            reason = "somebody deleted them" if found is None else telling_line(found.message)
             raise ClusterError(f"the engines do not start on the cluster: {reason}")
         if found.status == "RUNNING":
             return
@@ -151,7 +151,7 @@ def find(name: str) -> str:
         raise ClusterError(f"the cluster has no application {name}; it has {there}")
     if found[name].status != "RUNNING":
         raise ClusterError(
-            f"the application {name} is {found[name].status}: {_last_line(found[name].message)}"
+            f"the application {name} is {found[name].status}: {telling_line(found[name].message)}"
         )
     return name
 
@@ -163,7 +163,7 @@ def remove(name: str) -> None:
     serve.delete(name)
 
 
-def _last_line(text: str) -> str:
+def telling_line(text: str) -> str:
     """Of a traceback that travelled, what was raised."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line.partition(":")[0]]

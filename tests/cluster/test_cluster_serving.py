@@ -163,8 +163,13 @@ def test_replicas_that_no_node_has_room_for_are_told_of_and_given_up(
     assert told
 
 
-def test_workers_that_no_node_has_room_for_are_given_up(
-    cluster: Cluster, videos: list[Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("worker_cpus", "reason"),
+    [(64, "a worker of 64 cores within 5 s"), (0, "the workers do not start on the cluster: .*'?none'?")],
+    ids=["no room", "no engines"],
+)
+def test_workers_that_do_not_start_are_given_up(
+    cluster: Cluster, videos: list[Path], tmp_path: Path, worker_cpus: float, reason: str
 ) -> None:
     plan = BatchPlan(
         open_bundle=WorkerBundle(load=FakeLoad(), application="none", place="ingress"),
@@ -172,10 +177,10 @@ def test_workers_that_no_node_has_room_for_are_given_up(
         params=DetectParams(),
         output=open_output(str(tmp_path), "ndjson", {}),
         workers=2,
-        worker_cpus=64,
-        start_seconds=3,
+        worker_cpus=worker_cpus,
+        start_seconds=5 if worker_cpus else 300,
     )
-    with pytest.raises(ClusterError, match="a worker of 64 cores within 3 s"):
+    with pytest.raises(ClusterError, match=reason):
         list(run_batch(find_videos([str(videos[0])]), plan))
 
 
