@@ -22,19 +22,19 @@ import numpy as np
 import torch
 from contenders import Contender, Footage, Ours, Published, Torchvision
 
-from selsa_bundle.agreement import Agreement, compare_detections
-from selsa_bundle.choice import options_named
 from selsa_bundle.errors import BundleError
-from selsa_bundle.load import FP32_ON_CPU, load_engines, prove_engines
+from selsa_bundle.gate.agreement import Agreement, compare_detections
+from selsa_bundle.runtimes.choice import options_named
+from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines, prove_engines
 from selsa_server.bench.errors import BenchError
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.output import check_output, write_json
 from selsa_server.bench.picture import COLOURS, GREY, check_picture, new_figure, save_figure, tidy
+from selsa_server.bench.sample_video import write_sample_video
 from selsa_server.bench.spread import Spread
-from selsa_server.sample_video import write_sample_video
-from selsa_server.schema import FrameRecord
-from selsa_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from selsa_training.checkpoint_detector import detector_of
+from selsa_server.schema.detect import FrameRecord
+from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from selsa_training.checkpoint.detector import detector_of
 
 # As the tests of exactness have it.
 SCORE_FLOOR = 0.01
@@ -46,9 +46,9 @@ Seconds = dict[str, list[float]]
 def make_model(folder: Path, name: str) -> tuple[Path, Path]:
     """An untrained checkpoint, and the bundle of it."""
     from selsa_export.bundle import export_bundle
-    from selsa_export.parity_frames import procedural_frames
+    from selsa_export.parity.frames import procedural_frames
+    from selsa_training.checkpoint.untrained import untrained_tensors
     from selsa_training.config import CONFIGS
-    from selsa_training.untrained import untrained_tensors
 
     checkpoint, bundle = folder / "checkpoint", folder / "bundle"
     say(f"making an untrained {name} and exporting it")

@@ -12,15 +12,15 @@ import torch
 from published_form import PARTS, PublishedForm
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
-from selsa_bundle.load import LoadedBundle
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
-from selsa_server.container import VideoLimits
-from selsa_server.decode import CorruptFrame, decode_frames
-from selsa_server.pipeline import DetectionPipeline
-from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord
-from selsa_server.selection import select_frames
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord
 from selsa_server.stopwatch import Stopwatch
-from selsa_server.video_index import index_video
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import CorruptFrame, decode_frames
+from selsa_server.video.index import index_video
+from selsa_server.video.selection import select_frames
 from selsa_training.model.detector import SelsaDetector
 
 __all__ = ["Contender", "Footage", "Ours", "Published", "Torchvision"]

@@ -23,7 +23,7 @@ from selsa_server.bench.errors import BenchError
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.output import check_output, write_json
 from selsa_server.bench.picture import COLOURS, check_picture, new_figure, save_figure, tidy
-from selsa_server.sample_video import write_sample_video
+from selsa_server.bench.sample_video import write_sample_video
 
 __all__ = ["Peaks", "measure"]
 

@@ -19,7 +19,7 @@ from selsa_bundle.default_bundle import sample_video
 from selsa_bundle.engine import ReferenceBank
 from selsa_bundle.manifest import Manifest, Variant
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_bundle.runtime_onnx import OnnxEngines, RuntimeOptions
+from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.output import write_json
 from selsa_server.bench.spread import Spread

@@ -10,10 +10,10 @@ __all__ = ["make_bundle"]
 def make_bundle(folder: Path) -> Path:
     """Write the small variant on small frames with few proposals, untrained, below `folder`."""
     from selsa_export.bundle import export_bundle
-    from selsa_export.parity_frames import procedural_frames
-    from selsa_training.checkpoint import load_checkpoint, save_checkpoint
+    from selsa_export.parity.frames import procedural_frames
+    from selsa_training.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+    from selsa_training.checkpoint.untrained import untrained_tensors
     from selsa_training.config import CONFIGS, HeadConfig, ProposalConfig
-    from selsa_training.untrained import untrained_tensors
 
     quick = {
         "name": "r18-quick",

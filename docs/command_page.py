@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from selsa_client.cli import build_app
+from selsa_client.cli.main import build_app
 
 PAGE: Final = Path(__file__).with_name("commands.md")
 HEAD: Final = """# Commands

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     # Torch is imported where it is used: most tests do without it.
-    from selsa_training.checkpoint import Checkpoint
+    from selsa_training.checkpoint.checkpoint import Checkpoint
 
 
 # What hypothesis tries is the same in every run, so that a failure is there again in the next; `make search`
@@ -121,9 +121,9 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Calla
 @pytest.fixture(scope="session")
 def r18_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> "Checkpoint":
     """The small variant with the weights behind `tests/exactness/expected`."""
-    from selsa_training.checkpoint import load_checkpoint, save_checkpoint
+    from selsa_training.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+    from selsa_training.checkpoint.untrained import untrained_tensors
     from selsa_training.config import CONFIGS
-    from selsa_training.untrained import untrained_tensors
 
     def build(folder: Path) -> None:
         config = CONFIGS["r18-dc5"]
@@ -138,7 +138,7 @@ def r18_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
     def build(folder: Path) -> None:
         from selsa_export.bundle import export_bundle
-        from selsa_export.parity_frames import procedural_frames
+        from selsa_export.parity.frames import procedural_frames
 
         # Asked for here, so that torch is imported only where the bundle is made.
         checkpoint = request.getfixturevalue("r18_checkpoint")
@@ -153,7 +153,7 @@ def r18_native_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
 
     def build(folder: Path) -> None:
         from selsa_export.bundle import export_bundle
-        from selsa_export.parity_frames import procedural_frames
+        from selsa_export.parity.frames import procedural_frames
 
         checkpoint = request.getfixturevalue("r18_checkpoint")
         frames = procedural_frames(2, height=120, width=160)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from selsa_client.errors import (
+from selsa_client.wire.errors import (
     BusyError,
     DetectionFailedError,
     IncompleteError,
@@ -16,8 +16,8 @@ from selsa_client.errors import (
     ServerUnreachableError,
     WireFormatError,
 )
-from selsa_client.frames import Document, Frame, FrameArrays
-from selsa_server.schema import (
+from selsa_client.wire.frames import Document, Frame, FrameArrays
+from selsa_server.schema.detect import (
     Box,
     Detection,
     DetectionDocument,
@@ -31,13 +31,13 @@ from selsa_server.schema import (
 
 if TYPE_CHECKING:
     from selsa_client.client import AsyncClient, Client
-    from selsa_client.live import LiveStream
-    from selsa_client.live_async import AsyncLiveStream
-    from selsa_client.live_protocol import TimedImage
+    from selsa_client.http.web_video import WebVideo
+    from selsa_client.live.async_stream import AsyncLiveStream
+    from selsa_client.live.protocol import TimedImage
+    from selsa_client.live.stream import LiveStream
     from selsa_client.stream import AsyncDetectionStream, DetectionStream
-    from selsa_client.web_video import WebVideo
-    from selsa_server.schema_jobs import Job
-    from selsa_server.schema_models import ModelStatus
+    from selsa_server.schema.jobs import Job
+    from selsa_server.schema.models import ModelStatus
 
     __version__: str
 
@@ -83,14 +83,14 @@ __all__ = [
 _LATER = {
     "AsyncClient": "selsa_client.client",
     "AsyncDetectionStream": "selsa_client.stream",
-    "AsyncLiveStream": "selsa_client.live_async",
+    "AsyncLiveStream": "selsa_client.live.async_stream",
     "Client": "selsa_client.client",
     "DetectionStream": "selsa_client.stream",
-    "Job": "selsa_server.schema_jobs",
-    "LiveStream": "selsa_client.live",
-    "ModelStatus": "selsa_server.schema_models",
-    "TimedImage": "selsa_client.live_protocol",
-    "WebVideo": "selsa_client.web_video",
+    "Job": "selsa_server.schema.jobs",
+    "LiveStream": "selsa_client.live.stream",
+    "ModelStatus": "selsa_server.schema.models",
+    "TimedImage": "selsa_client.live.protocol",
+    "WebVideo": "selsa_client.http.web_video",
 }
 
 

@@ -10,27 +10,25 @@ from typing import Self, Unpack
 
 import httpx
 
-from selsa_client.async_drivers import AsyncDriver
-from selsa_client.detecting import DetectionCall, detection
-from selsa_client.drivers import Driver
+from selsa_client.http.async_drivers import AsyncDriver
+from selsa_client.http.detecting import DetectionCall, detection
+from selsa_client.http.drivers import Driver
+from selsa_client.http.model_requests import is_ready, model_info
+from selsa_client.http.patience import Patience, RetryPolicy
+from selsa_client.http.protocol import DEFAULT_SERVER, DetectOptions
+from selsa_client.http.transport import DEFAULT_TIMEOUT, client_settings
+from selsa_client.http.upload import AsyncVideoSource, UploadProgress, UploadSource, VideoSource
 from selsa_client.jobs import AsyncJobs, Jobs
-from selsa_client.live import LiveStream
-from selsa_client.live_async import AsyncLiveStream
-from selsa_client.live_link import LiveAddress
-from selsa_client.live_protocol import LiveOptions, live_start
-from selsa_client.live_source import AsyncLiveSource, LiveSource
-from selsa_client.model_requests import is_ready, model_info
+from selsa_client.live.async_stream import AsyncLiveStream
+from selsa_client.live.link import LiveAddress
+from selsa_client.live.protocol import LiveOptions, live_start
+from selsa_client.live.source import AsyncLiveSource, LiveSource
+from selsa_client.live.stream import LiveStream
 from selsa_client.models import AsyncModels, Models
-from selsa_client.patience import Patience, RetryPolicy
-from selsa_client.protocol import DEFAULT_SERVER, DetectOptions
-from selsa_client.records import RecordReader
 from selsa_client.stream import AsyncDetectionStream, DetectionStream
-from selsa_client.transport import DEFAULT_TIMEOUT, client_settings
-from selsa_client.upload import AsyncVideoSource, UploadProgress, UploadSource, VideoSource
-from selsa_server.schema import DetectParams, ModelInfo
-from selsa_server.schema_stream import LiveContainer
-
-__all__ = ["AsyncClient", "Client"]
+from selsa_client.wire.records import RecordReader
+from selsa_server.schema.detect import DetectParams, ModelInfo
+from selsa_server.schema.stream import LiveContainer
 
 
 class Client:

@@ -4,21 +4,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing
 from typing import Unpack
 
-from selsa_client.async_drivers import AsyncDriver
-from selsa_client.drivers import Driver
-from selsa_client.errors import IncompleteError
-from selsa_client.exchange import Asking, Program
-from selsa_client.job_events import job_events
-from selsa_client.job_requests import cancel_job, follow_job, get_job, read_job, submit_job
-from selsa_client.patience import Patience, RetryPolicy
-from selsa_client.protocol import DetectOptions
-from selsa_client.records import RecordReader, StreamRecord
+from selsa_client.http.async_drivers import AsyncDriver
+from selsa_client.http.drivers import Driver
+from selsa_client.http.exchange import Asking, Program
+from selsa_client.http.job_events import job_events
+from selsa_client.http.job_requests import cancel_job, follow_job, get_job, read_job, submit_job
+from selsa_client.http.patience import Patience, RetryPolicy
+from selsa_client.http.protocol import DetectOptions
+from selsa_client.http.upload import AsyncVideoSource, UploadProgress, UploadSource, VideoSource
 from selsa_client.stream import AsyncDetectionStream, DetectionStream
-from selsa_client.upload import AsyncVideoSource, UploadProgress, UploadSource, VideoSource
-from selsa_server.schema import DetectParams
-from selsa_server.schema_jobs import Job
-
-__all__ = ["AsyncJobs", "Jobs"]
+from selsa_client.wire.errors import IncompleteError
+from selsa_client.wire.records import RecordReader, StreamRecord
+from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.jobs import Job
 
 
 class Jobs:

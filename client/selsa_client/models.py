@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 
-from selsa_client.async_drivers import AsyncDriver
-from selsa_client.drivers import Driver
-from selsa_client.model_requests import list_models, load_model, make_default, model_status, unload_model
-from selsa_client.patience import Patience
-from selsa_server.schema_models import ModelStatus
-
-__all__ = ["AsyncModels", "Models"]
+from selsa_client.http.async_drivers import AsyncDriver
+from selsa_client.http.drivers import Driver
+from selsa_client.http.model_requests import list_models, load_model, make_default, model_status, unload_model
+from selsa_client.http.patience import Patience
+from selsa_server.schema.models import ModelStatus
 
 
 class Models:

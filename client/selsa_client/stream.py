@@ -8,11 +8,9 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
-from selsa_client.frames import Document, Frame
-from selsa_client.records import RecordReader, StreamRecord
-from selsa_server.schema import SummaryRecord, VideoRecord
-
-__all__ = ["AsyncDetectionStream", "DetectionStream", "KnownRecords"]
+from selsa_client.wire.frames import Document, Frame
+from selsa_client.wire.records import RecordReader, StreamRecord
+from selsa_server.schema.detect import SummaryRecord, VideoRecord
 
 
 class KnownRecords:

@@ -8,34 +8,25 @@ from typing import Final
 
 from selsa_bundle.contract import EngineName
 from selsa_bundle.engine import Engines
-from selsa_bundle.manifest import (
-    MANIFEST_NAME,
-    EngineFile,
-    GateFile,
-    Manifest,
-    Provenance,
-    StoredFile,
-    Variant,
-)
-from selsa_bundle.new_folder import new_folder
-from selsa_bundle.runtime_onnx import OnnxEngines, RuntimeOptions
+from selsa_bundle.files.new_folder import new_folder
+from selsa_bundle.files.stored_file import StoredFile
+from selsa_bundle.manifest import MANIFEST_NAME, EngineFile, GateFile, Manifest, Provenance, Variant
+from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 from selsa_export.errors import ParityError
-from selsa_export.gate_frames import write_gate_file
-from selsa_export.graph_stages import FloatPrecision
-from selsa_export.native_bundle import write_natives
-from selsa_export.onnx_graphs import write_graph
-from selsa_export.parity import ParityReference
-from selsa_export.parity_frames import Frame
-from selsa_export.parity_report import ParityReport
-from selsa_export.precision_bundle import add_precisions
-from selsa_export.precision_plan import PrecisionPlan
-from selsa_export.precision_summary import summary_of
-from selsa_training.checkpoint import Checkpoint
-from selsa_training.checkpoint_detector import detector_of
+from selsa_export.graphs.stages import FloatPrecision
+from selsa_export.graphs.write import write_graph
+from selsa_export.parity.frames import Frame
+from selsa_export.parity.gate_frames import write_gate_file
+from selsa_export.parity.native_bundle import write_natives
+from selsa_export.parity.parity import ParityReference
+from selsa_export.parity.report import ParityReport
+from selsa_export.precision.bundle import add_precisions
+from selsa_export.precision.plan import PrecisionPlan
+from selsa_export.precision.summary import summary_of
+from selsa_training.checkpoint.checkpoint import Checkpoint
+from selsa_training.checkpoint.detector import detector_of
 from selsa_training.model.dimensions import dimensions_of
 from selsa_training.model.torch_engines import TorchEngines
-
-__all__ = ["export_bundle"]
 
 Graphs = dict[Variant, dict[EngineName, EngineFile]]
 ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")

@@ -7,14 +7,6 @@ ExportError
 └── ParityError         the engines do not compute what the model computes
 """
 
-__all__ = [
-    "CalibrationError",
-    "ExportError",
-    "ParityError",
-    "ParityFramesError",
-    "PrecisionError",
-]
-
 
 class ExportError(Exception):
     """Base of what can go wrong between a checkpoint and its bundle."""

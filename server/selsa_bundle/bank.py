@@ -13,8 +13,6 @@ from selsa_bundle.contract import Dimensions
 from selsa_bundle.engine import FrameBatch, ReferenceBank
 from selsa_bundle.references import OnlineReferences
 
-__all__ = ["BankSlots", "FirstFrameBank", "OnlineBank", "SequenceBank", "SpreadBank"]
-
 
 class BankSlots:
     """A reference bank of `count` frames' places, empty at first; an empty place is masked, not zero."""

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-__all__ = ["IMAGENET_VID", "IMAGENET_VID_WORDNET"]
-
 # Order and WordNet ids of ImageNet VID (ILSVRC 2015), as every published SELSA checkpoint uses them.
 IMAGENET_VID_WORDNET: Final[dict[str, str]] = {
     "airplane": "n02691156",

@@ -9,8 +9,6 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["DTYPES", "Dimensions", "EngineContract", "EngineName", "TensorSpec", "contract_for"]
-
 EngineName = Literal["frame", "sequence"]
 Dtype = Literal["uint8", "int64", "bool", "float32"]
 DTYPES: Final[tuple[Dtype, ...]] = ("uint8", "int64", "bool", "float32")

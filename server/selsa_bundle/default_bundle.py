@@ -6,8 +6,6 @@ from typing import Final
 from selsa_bundle.errors import BundleError
 from selsa_bundle.manifest import MANIFEST_NAME
 
-__all__ = ["default_bundle", "sample_video"]
-
 # They lie beside this file, so that a wheel carries them.
 _PACKAGE: Final = Path(__file__).resolve().parent
 _REMEDY: Final = "install a released selsa, or train it with `make train-default`"

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from selsa_bundle.contract import Dimensions
 from selsa_bundle.tolerance import Precision
 
-__all__ = ["DetectionBatch", "EngineInfo", "Engines", "FrameBatch", "ReferenceBank"]
-
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]

@@ -10,17 +10,6 @@ BundleError
     └── GateError    an engine runs, and does not compute what this bundle's engines must
 """
 
-__all__ = [
-    "BundleError",
-    "ChecksumError",
-    "ChoiceError",
-    "ContractError",
-    "DeviceMemoryError",
-    "EngineError",
-    "GateError",
-    "ManifestError",
-]
-
 
 class BundleError(Exception):
     """Base of everything that can be wrong with a bundle. The message is one sentence for its owner."""

@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from selsa_bundle.manifest import MANIFEST_NAME, Manifest, StoredFile
-
-__all__ = ["EVALUATION_NAME", "add_evaluation"]
+from selsa_bundle.files.stored_file import StoredFile
+from selsa_bundle.manifest import MANIFEST_NAME, Manifest
 
 EVALUATION_NAME: Final = "evaluation.json"
 

@@ -9,20 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
 from selsa_bundle.errors import ManifestError
+from selsa_bundle.files.stored_file import Sha256, StoredFile
 from selsa_bundle.preprocess import Preprocess
-from selsa_bundle.stored_file import Sha256, StoredFile, sha256_of
 from selsa_bundle.tolerance import GateTolerance, Precision
-
-__all__ = [
-    "MANIFEST_NAME",
-    "EngineFile",
-    "GateFile",
-    "Manifest",
-    "Provenance",
-    "StoredFile",
-    "Variant",
-    "sha256_of",
-]
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20

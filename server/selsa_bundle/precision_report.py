@@ -8,18 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from selsa_bundle.errors import ManifestError
 from selsa_bundle.tolerance import Precision
 
-__all__ = [
-    "PRECISIONS_NAME",
-    "Accuracy",
-    "Bounds",
-    "DetectionAgreement",
-    "KeptLayers",
-    "MeasuredPrecision",
-    "PrecisionReport",
-    "ProviderKind",
-    "read_precisions",
-]
-
 PRECISIONS_NAME: Final = "precisions.json"
 MAX_BYTES: Final = 1 << 20
 

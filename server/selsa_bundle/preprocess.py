@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["PreparedFrame", "Preprocess"]
-
 PositiveInt = Annotated[int, Field(gt=0, le=16384)]
 
 

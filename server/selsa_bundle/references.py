@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["OnlineReferences", "spread_references"]
-
 
 def spread_references(frame_count: int, count: int) -> list[int]:
     """Indices of `count` reference frames spread evenly over a clip, first and last frame included.

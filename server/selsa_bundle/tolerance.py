@@ -4,8 +4,6 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["USUAL_TOLERANCES", "GateTolerance", "Precision"]
-
 # What a runtime computes in. Boxes, their decoding and suppression are fp32 in all of them.
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
@@ -22,7 +20,7 @@ class GateTolerance(BaseModel):
     score: float = Field(ge=0, le=1, description="between scores of partners")
 
 
-# For fp32 what rounding explains on any processor; `selsa_export.parity.Tolerance` says where that is from.
+# For fp32 what rounding explains on any processor; `selsa_export.parity` says where that is from.
 # For the others what a bundle is held to that states nothing itself: wide enough for any model that is of use
 # in that precision, far too narrow for one that is computed wrongly.
 USUAL_TOLERANCES: Final[dict[Precision, GateTolerance]] = {

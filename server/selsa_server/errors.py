@@ -16,21 +16,7 @@ The message is for the person who sent the video: it names the value, what is al
 
 from typing import ClassVar, Final
 
-from selsa_server.schema import ErrorRecord, Problem
-
-__all__ = [
-    "TITLES",
-    "DecoderError",
-    "DetectError",
-    "EngineFailureError",
-    "JobError",
-    "ModelError",
-    "OverloadError",
-    "ParameterError",
-    "RequestError",
-    "UnauthorizedError",
-    "VideoError",
-]
+from selsa_server.schema.detect import ErrorRecord, Problem
 
 # code -> (status, title). The codes are part of the interface.
 TITLES: Final[dict[str, tuple[int, str]]] = {

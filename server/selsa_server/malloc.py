@@ -12,8 +12,6 @@ import ctypes
 import platform
 from typing import Final
 
-__all__ = ["keep_freed_memory", "return_freed_memory"]
-
 # mallopt's parameters, from malloc.h, and their values.
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3

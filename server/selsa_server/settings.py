@@ -9,19 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = [
-    "BundleSettings",
-    "BundleSource",
-    "ConfinementMode",
-    "LogLevel",
-    "PrecisionName",
-    "ProviderName",
-    "SequencePlace",
-    "ServerSettings",
-]
-
 LogLevel = Literal["debug", "info", "warning", "error"]
-# As in `selsa_bundle.choice`, which the command line does not wait for.
+# As in `selsa_bundle.runtimes.choice`, which the command line does not wait for.
 ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 SequencePlace = Literal["ingress", "replica"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]

@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["Stopwatch"]
-
 
 class Stopwatch:
     """Seconds spent per part. Parts that run in different threads overlap; each part is one thread's."""

@@ -8,10 +8,10 @@ from published_form import PARTS, PublishedForm
 from selsa_bundle.engine import FrameBatch, ReferenceBank
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.stopwatch import Stopwatch
+from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS
 from selsa_training.model.detector import SelsaDetector, build_detector
 from selsa_training.model.torch_engines import TorchEngines
-from selsa_training.untrained import untrained_tensors
 
 REFERENCES = 3
 

@@ -23,7 +23,7 @@ HEAVY = [
 ]
 
 COMMAND = """
-import sys, contextlib, io, selsa_client.cli as cli
+import sys, contextlib, io, selsa_client.cli.main as cli
 sys.argv[1:] = %s
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as page:
     cli.main()
@@ -40,7 +40,7 @@ def run(code):
     "statement",
     [
         "import selsa_client; selsa_client.Client('http://h'); selsa_client.AsyncClient('http://h')",
-        "import selsa_client.cli_detect",
+        "import selsa_client.cli.detect",
         COMMAND % "['--help']",
         COMMAND % "['detect', '--help']",
     ],

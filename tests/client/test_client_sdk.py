@@ -22,8 +22,8 @@ from selsa_client import (
     WireFormatError,
 )
 from selsa_client.jobs import AsyncJobs, Jobs
-from selsa_client.live import LiveStream
-from selsa_client.live_async import AsyncLiveStream
+from selsa_client.live.async_stream import AsyncLiveStream
+from selsa_client.live.stream import LiveStream
 from selsa_client.models import AsyncModels, Models
 from selsa_client.stream import AsyncDetectionStream, DetectionStream
 

@@ -10,10 +10,10 @@ from live_server import live_server
 from media import write_video
 from typer.testing import CliRunner
 
-import selsa_client.errors as errors
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_client.cli import build_app
-from selsa_client.inputs import find_inputs
+import selsa_client.wire.errors as errors
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_client.cli.inputs import find_inputs
+from selsa_client.cli.main import build_app
 from selsa_server.settings import ServerSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "sdk.md"

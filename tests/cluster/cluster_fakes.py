@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from fakes import fake_bundle
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_bundle.load import LoadedBundle
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_bundle.runtimes.load import LoadedBundle
 
 __all__ = ["FakeLoad"]
 

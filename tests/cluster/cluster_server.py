@@ -7,13 +7,14 @@ from pathlib import Path
 from cluster_fakes import FakeLoad
 from fakes import LIMITS, fake_bundle
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.cluster import on_cluster, serving_settings
-from selsa_server.listening import listen
-from selsa_server.log import configure_log
-from selsa_server.pipeline import DetectionPipeline, PipelineOptions
-from selsa_server.serving import serve_until_drained
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.api.listening import listen
+from selsa_server.api.serving import serve_until_drained
+from selsa_server.cluster.cluster import on_cluster, serving_settings
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.settings import ServerSettings
+from selsa_server.telemetry.log import configure_log
 
 
 def main(spool: Path, address: str, seconds: float) -> None:

@@ -5,15 +5,15 @@ import sys
 from cluster_fakes import FakeLoad
 from fakes import LIMITS, fake_bundle
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.batch_bundle import WorkerBundle
-from selsa_server.batch_inputs import find_videos
-from selsa_server.batch_order import summarize
-from selsa_server.batch_output import open_output
-from selsa_server.batch_run import BatchPlan
-from selsa_server.cluster import on_cluster
-from selsa_server.pipeline import PipelineOptions
-from selsa_server.schema import DetectParams
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.batch.bundle import WorkerBundle
+from selsa_server.batch.inputs import find_videos
+from selsa_server.batch.order import summarize
+from selsa_server.batch.output import open_output
+from selsa_server.batch.run import BatchPlan
+from selsa_server.cluster.cluster import on_cluster
+from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.schema.detect import DetectParams
 from selsa_server.settings import ServerSettings
 
 

@@ -27,8 +27,8 @@ from head_death import head_death  # noqa: E402
 from local_cluster import OBJECT_STORE, environment, local_cluster  # noqa: E402
 from media import write_video  # noqa: E402
 
-from selsa_bundle.fake_engine import FakeEngines  # noqa: E402
-from selsa_server.schema import DetectParams  # noqa: E402
+from selsa_bundle.runtimes.fake import FakeEngines  # noqa: E402
+from selsa_server.schema.detect import DetectParams  # noqa: E402
 
 VIDEOS = 50
 FRAMES = 24

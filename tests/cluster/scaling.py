@@ -33,11 +33,11 @@ from local_cluster import environment, local_cluster  # noqa: E402
 from media import write_video  # noqa: E402
 
 from selsa_bundle.engine import FrameBatch  # noqa: E402
-from selsa_bundle.fake_engine import FakeEngines  # noqa: E402
 from selsa_bundle.preprocess import Preprocess  # noqa: E402
-from selsa_server.pipeline import DetectionPipeline  # noqa: E402
-from selsa_server.sample_video import write_sample_video  # noqa: E402
-from selsa_server.schema import DetectParams  # noqa: E402
+from selsa_bundle.runtimes.fake import FakeEngines  # noqa: E402
+from selsa_server.bench.sample_video import write_sample_video  # noqa: E402
+from selsa_server.pipeline.pipeline import DetectionPipeline  # noqa: E402
+from selsa_server.schema.detect import DetectParams  # noqa: E402
 
 SERVER = TESTS / "cluster" / "cluster_server.py"
 NDJSON = {"Accept": "application/x-ndjson"}

@@ -6,11 +6,11 @@ from pathlib import Path
 from fakes import fake_pipeline
 from pydantic import SecretStr
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.listening import listen
-from selsa_server.log import configure_log
-from selsa_server.serving import serve_until_drained
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.api.listening import listen
+from selsa_server.api.serving import serve_until_drained
 from selsa_server.settings import ServerSettings
+from selsa_server.telemetry.log import configure_log
 
 
 def main(spool: Path, database: str, files: str, lease: float) -> None:

@@ -12,13 +12,13 @@ from fakes import fake_pipeline
 from media import write_video
 from typer.testing import CliRunner
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.batch_inputs import InputsError, find_videos
-from selsa_server.batch_output import BatchOutput, BatchRecord, OutputError, open_output
-from selsa_server.batch_worker import VideoWorker
-from selsa_server.cli_batch import batch
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.batch.inputs import InputsError, find_videos
+from selsa_server.batch.output import BatchOutput, BatchRecord, OutputError, open_output
+from selsa_server.batch.worker import VideoWorker
+from selsa_server.cli.batch import batch
 from selsa_server.errors import VideoError
-from selsa_server.schema import DetectParams
+from selsa_server.schema.detect import DetectParams
 
 
 def names(*inputs: str) -> list[str]:

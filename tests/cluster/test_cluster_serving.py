@@ -21,17 +21,17 @@ from media import write_video
 from typer.testing import CliRunner
 
 from selsa_bundle.errors import EngineError
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.batch_bundle import WorkerBundle
-from selsa_server.batch_inputs import find_videos
-from selsa_server.batch_order import summarize
-from selsa_server.batch_output import open_output
-from selsa_server.batch_run import BatchPlan, run_batch
-from selsa_server.cli import serve
-from selsa_server.cluster import Cluster, on_cluster
-from selsa_server.cluster_connection import ClusterError
-from selsa_server.pipeline import DetectionPipeline
-from selsa_server.schema import DetectParams
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.batch.bundle import WorkerBundle
+from selsa_server.batch.inputs import find_videos
+from selsa_server.batch.order import summarize
+from selsa_server.batch.output import open_output
+from selsa_server.batch.run import BatchPlan, run_batch
+from selsa_server.cli.serve import serve
+from selsa_server.cluster.cluster import Cluster, on_cluster
+from selsa_server.cluster.connection import ClusterError
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.schema.detect import DetectParams
 from selsa_server.settings import ServerSettings
 
 ray = pytest.importorskip("ray", reason="no Ray here: pip install 'selsa[cluster]'")
@@ -154,7 +154,7 @@ def test_a_batch_has_one_result_for_each_video_and_is_not_done_twice(
 def test_replicas_that_no_node_has_room_for_are_told_of_and_given_up(
     cluster: Cluster, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("selsa_server.cluster_deployment.SAY_SECONDS", 1.0)
+    monkeypatch.setattr("selsa_server.cluster.deployment.SAY_SECONDS", 1.0)
     told: list[str] = []
     large = settings.model_copy(update={"replica_cpus": 64, "replica_start_timeout": 3})
     with pytest.raises(ClusterError, match=r"within 3 s: replicas: 2 STARTING"):
@@ -198,7 +198,7 @@ def test_an_address_where_nothing_or_no_cluster_answers_is_refused_in_one_line(
 ) -> None:
     assert "no Ray cluster answers at 127.0.0.1:9: Connection refused" in refusal("--address", "127.0.0.1:9")
     assert "address is 'nowhere'" in refusal("--address", "nowhere")
-    monkeypatch.setattr("selsa_server.cluster_connection.JOIN_SECONDS", 2.0)
+    monkeypatch.setattr("selsa_server.cluster.connection.JOIN_SECONDS", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         assert f"what listens at {address} does not answer as a Ray" in refusal("--address", address)

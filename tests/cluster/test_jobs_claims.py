@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from selsa_server.jobs_database import JobsDatabaseError, open_postgresql, open_sqlite
-from selsa_server.jobs_files import RunLostError
-from selsa_server.jobs_parts import Part, PartTable
-from selsa_server.jobs_store import JobStore
-from selsa_server.jobs_table import JobRow
+from selsa_server.jobs.database import JobsDatabaseError, open_postgresql, open_sqlite
+from selsa_server.jobs.files import RunLostError
+from selsa_server.jobs.shared_results import Part, PartTable
+from selsa_server.jobs.store import JobStore
+from selsa_server.jobs.table import JobRow
 
 OpenStore = Callable[..., JobStore]
 

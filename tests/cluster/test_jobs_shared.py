@@ -18,11 +18,11 @@ from media import write_video
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from selsa_server.cli import serve
-from selsa_server.jobs_database import open_postgresql
-from selsa_server.jobs_files import JobsPlaceError, new_job_id
-from selsa_server.jobs_place import open_place
-from selsa_server.jobs_store import JobStore
+from selsa_server.cli.serve import serve
+from selsa_server.jobs.database import open_postgresql
+from selsa_server.jobs.files import JobsPlaceError, new_job_id
+from selsa_server.jobs.place import open_place
+from selsa_server.jobs.store import JobStore
 from selsa_server.settings import ServerSettings
 
 FRAMES = 30
@@ -150,7 +150,7 @@ def test_an_upload_that_became_no_job_is_swept_away_once_it_is_old(
     with place.files.video(lost) as copy:
         assert copy.read_bytes() == b"video", "it may be another server's that is becoming a job"
     later = time.time() + 2 * 3600
-    monkeypatch.setattr("selsa_server.jobs_shared.time.time", lambda: later)
+    monkeypatch.setattr("selsa_server.jobs.shared.time.time", lambda: later)
     place.files.sweep(set())
     assert [path.name for path in (tmp_path / "files").iterdir()] == ["mine.txt"]
     place.close()

@@ -19,12 +19,13 @@ from live_server import wait_until
 from media import number_of, write_video
 from no_videos import NO_VIDEOS
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.app import build_app
-from selsa_server.decode import DecodedFrame, VideoLimits, decode_frames, index_video
-from selsa_server.listening import listen
-from selsa_server.pipeline import DetectionPipeline, PipelineOptions
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.api.app import build_app
+from selsa_server.api.listening import listen
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.settings import ServerSettings
+from selsa_server.video.decode import DecodedFrame, VideoLimits, decode_frames, index_video
 
 CASES = [*FORMATS, *SHAPES, *NO_VIDEOS, *DAMAGED, *FORGED]
 READABLE = [case for case in CASES if case.numbered and case.refused is None]

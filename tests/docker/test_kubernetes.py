@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from selsa_server.routes_health import health_router
+from selsa_server.api.routes.health import health_router
 from selsa_server.settings import ServerSettings
 
 validator = pytest.importorskip("kubernetes_validate", reason="no schemas: pip install kubernetes-validate")
@@ -149,7 +149,7 @@ def test_selectors_select_and_scalers_scale_what_is_there() -> None:
 
 def test_the_serve_configuration_is_what_ray_takes_and_the_application_too() -> None:
     schema = pytest.importorskip("ray.serve.schema", reason="no Ray here: pip install 'selsa[cluster]'")
-    from selsa_server.cluster_app import EnginesArgs, engines
+    from selsa_server.cluster.app import EnginesArgs, engines
 
     text = RayServiceSpec.model_validate(SERVICE["spec"]).serve
     config = schema.ServeDeploySchema.model_validate(yaml.safe_load(text))

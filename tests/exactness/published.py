@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from selsa_bundle.agreement import Agreement, box_iou, compare_detections, match_boxes
 from selsa_bundle.engine import DetectionBatch
-from selsa_server.schema import FrameRecord
+from selsa_bundle.gate.agreement import Agreement, box_iou, compare_detections, match_boxes
+from selsa_server.schema.detect import FrameRecord
 
 EXPECTED = Path(__file__).parent / "expected"
 SCORE_FLOOR = 0.01

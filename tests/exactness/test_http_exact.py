@@ -12,7 +12,7 @@ from procedural_clip import CLIP_FRAMES, clip_frame
 from published import Published, of_record
 
 from selsa_client import Client
-from selsa_server.schema import DetectionDocument, FrameRecord, parse_record
+from selsa_server.schema.detect import DetectionDocument, FrameRecord, parse_record
 
 SELSA = Path(sys.executable).parent / "selsa"
 EVERYTHING = {"score_threshold": 0}

@@ -10,7 +10,7 @@ from published import Published, of_batch, partners
 from selsa_bundle.engine import ReferenceBank
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.preprocess import Preprocess
-from selsa_bundle.runtime_onnx import OnnxEngines, RuntimeOptions
+from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 
 
 @pytest.mark.slow

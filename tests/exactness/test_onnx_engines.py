@@ -8,8 +8,8 @@ from procedural_clip import CLIP_FRAMES, clip_frame
 from published import Published, of_batch, partners
 
 from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
-from selsa_bundle.load import load_engines
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
+from selsa_bundle.runtimes.load import load_engines
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from lossless import write_ffv1
 from procedural_clip import CLIP_FRAMES, clip_frame
 from published import Published, of_record
 
-from selsa_bundle.load import LoadedBundle, load_engines
-from selsa_server.pipeline import DetectionPipeline, PipelineOptions
-from selsa_server.schema import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_bundle.runtimes.load import LoadedBundle, load_engines
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 
 EVERYTHING = DetectParams(score_threshold=0)
 

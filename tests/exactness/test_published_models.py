@@ -16,16 +16,16 @@ from published import Detections, Published, of_batch, of_record
 from remembered import RememberedFrames
 
 from selsa_bundle.engine import Engines, FrameBatch, ReferenceBank
-from selsa_bundle.load import LoadedBundle, load_engines
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
+from selsa_bundle.runtimes.load import LoadedBundle, load_engines
 from selsa_export.bundle import export_bundle
-from selsa_server.pipeline import DetectionPipeline
-from selsa_server.schema import DetectParams, FrameRecord
-from selsa_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from selsa_training.checkpoint_detector import detector_of
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.schema.detect import DetectParams, FrameRecord
+from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from selsa_training.checkpoint.detector import detector_of
+from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS
 from selsa_training.model.torch_engines import TorchEngines
-from selsa_training.untrained import untrained_tensors
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
 

@@ -14,8 +14,8 @@ from published import EXPECTED, Published, partners, relative
 
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
 from selsa_bundle.references import spread_references
-from selsa_training.checkpoint import Checkpoint
-from selsa_training.checkpoint_detector import detector_of
+from selsa_training.checkpoint.checkpoint import Checkpoint
+from selsa_training.checkpoint.detector import detector_of
 from selsa_training.model.detector import Detections, FrameFeatures, SelsaDetector
 
 # The published code run twice with other thread settings differs by 4.4e-6 at the RPN and more behind it.

@@ -8,19 +8,19 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from selsa_bundle.load import load_engines
 from selsa_bundle.preprocess import Preprocess
+from selsa_bundle.runtimes.load import load_engines
 from selsa_export import bundle as bundle_module
 from selsa_export.bundle import export_bundle
-from selsa_export.cli import export
+from selsa_export.cli.export import export
 from selsa_export.errors import ParityError, ParityFramesError
-from selsa_export.parity import measure_parity
-from selsa_export.parity_frames import procedural_frames, read_frames
-from selsa_training.checkpoint import Checkpoint, save_checkpoint
-from selsa_training.checkpoint_detector import detector_of
+from selsa_export.parity.frames import procedural_frames, read_frames
+from selsa_export.parity.parity import measure_parity
+from selsa_training.checkpoint.checkpoint import Checkpoint, save_checkpoint
+from selsa_training.checkpoint.detector import detector_of
+from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS
 from selsa_training.model.torch_engines import TorchEngines
-from selsa_training.untrained import untrained_tensors
 
 
 @pytest.fixture(scope="module")

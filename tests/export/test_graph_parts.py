@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.ops import roi_align
 
-from selsa_export.graph_attention import attend, mask_bias
-from selsa_export.graph_roi_align import RoiProducts
-from selsa_export.onnx_graphs import roi_products
+from selsa_export.graphs.attention import attend, mask_bias
+from selsa_export.graphs.roi_align import RoiProducts
+from selsa_export.graphs.write import roi_products
 from selsa_training.config import CONFIGS
 from selsa_training.model.attention import multi_head_attention
 

@@ -9,17 +9,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from selsa_bundle.agreement import box_iou, match_boxes
 from selsa_bundle.contract import contract_for
 from selsa_bundle.engine import Engines, ReferenceBank
-from selsa_bundle.load import load_engines
+from selsa_bundle.gate.agreement import box_iou, match_boxes
 from selsa_bundle.manifest import Manifest
-from selsa_bundle.runtime_onnx import OnnxEngines, RuntimeOptions
-from selsa_export.cli import export
-from selsa_export.native_operators import LARGEST_TOPK
-from selsa_export.parity_frames import procedural_frames
-from selsa_training.checkpoint import Checkpoint
-from selsa_training.checkpoint_detector import detector_of
+from selsa_bundle.runtimes.load import load_engines
+from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
+from selsa_export.cli.export import export
+from selsa_export.graphs.native_operators import LARGEST_TOPK
+from selsa_export.parity.frames import procedural_frames
+from selsa_training.checkpoint.checkpoint import Checkpoint
+from selsa_training.checkpoint.detector import detector_of
 from selsa_training.model.torch_engines import TorchEngines
 
 # Operators that TensorRT has no layer for, or one that is limited, data-dependent or a plugin.

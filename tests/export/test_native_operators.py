@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from selsa_export import native_operators
-from selsa_export.native_operators import NATIVE_TRANSLATIONS
-from selsa_export.onnx_graphs import OPSET
+from selsa_export.graphs import native_operators
+from selsa_export.graphs.native_operators import NATIVE_TRANSLATIONS
+from selsa_export.graphs.write import OPSET
 from selsa_training.model.nms import greedy_nms
 
 WANTED = 7

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from selsa_export.onnx_graphs import OPSET
-from selsa_export.operators import TRANSLATIONS
+from selsa_export.graphs.operators import TRANSLATIONS
+from selsa_export.graphs.write import OPSET
 from selsa_training.model.nms import greedy_nms
 
 

@@ -12,24 +12,25 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from selsa_bundle.choice import EngineOptions
 from selsa_bundle.default_bundle import default_bundle, sample_video
 from selsa_bundle.errors import ChecksumError, ChoiceError, ManifestError
-from selsa_bundle.host import Host
-from selsa_bundle.load import load_engines, prove_engines, verify_bundle
-from selsa_bundle.manifest import EngineFile, Manifest, StoredFile
+from selsa_bundle.files.stored_file import StoredFile
+from selsa_bundle.manifest import EngineFile, Manifest
 from selsa_bundle.precision_report import Bounds, PrecisionReport, read_precisions
+from selsa_bundle.runtimes.choice import EngineOptions
+from selsa_bundle.runtimes.host import Host
+from selsa_bundle.runtimes.load import load_engines, prove_engines, verify_bundle
 from selsa_bundle.tolerance import USUAL_TOLERANCES
-from selsa_export.cli import export
-from selsa_export.cli_quantize import quantize
+from selsa_export.cli.export import export
+from selsa_export.cli.quantize import quantize
 from selsa_export.errors import CalibrationError, PrecisionError
-from selsa_export.gate_frames import widest
-from selsa_export.parity_frames import read_frames
-from selsa_export.precision_copy import quantize_bundle
-from selsa_export.precision_frames import PrecisionFrames, procedural_clips, read_clips
-from selsa_export.precision_measure import compare_with, detections_of
-from selsa_export.precision_plan import PrecisionPlan, check_precisions
-from selsa_export.precision_summary import summary_of
+from selsa_export.parity.frames import read_frames
+from selsa_export.parity.gate_frames import widest
+from selsa_export.precision.copy import quantize_bundle
+from selsa_export.precision.frames import PrecisionFrames, procedural_clips, read_clips
+from selsa_export.precision.measure import compare_with, detections_of
+from selsa_export.precision.plan import PrecisionPlan, check_precisions
+from selsa_export.precision.summary import summary_of
 
 HAS_VNNI = Host.here().cannot("cpu", "int8") is None
 needs_vnni = pytest.mark.skipif(not HAS_VNNI, reason="no int8 instructions on this processor")

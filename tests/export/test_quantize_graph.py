@@ -11,10 +11,10 @@ from onnx import numpy_helper
 from selsa_bundle.default_bundle import default_bundle, sample_video
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_export.parity_frames import read_frames
-from selsa_export.quantize_graph import quantize_graph, tensors_to_calibrate
-from selsa_export.quantize_layers import Layer, layers_of
-from selsa_export.quantize_ranges import Calibration, calibrate
+from selsa_export.int8.graph import quantize_graph, tensors_to_calibrate
+from selsa_export.int8.layers import Layer, layers_of
+from selsa_export.int8.ranges import Calibration, calibrate
+from selsa_export.parity.frames import read_frames
 
 Outputs = dict[str, np.ndarray]
 

@@ -14,10 +14,10 @@ from onnx import numpy_helper
 from selsa_bundle.default_bundle import default_bundle, sample_video
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_export.parity_frames import read_frames
-from selsa_export.quantize_layers import Range, layers_of
-from selsa_export.quantize_native import native_tensors, quantize_native
-from selsa_export.quantize_ranges import calibrate
+from selsa_export.int8.layers import Range, layers_of
+from selsa_export.int8.native import native_tensors, quantize_native
+from selsa_export.int8.ranges import calibrate
+from selsa_export.parity.frames import read_frames
 
 NEVER = ("rpn.objectness.weight", "rpn.deltas.weight")
 

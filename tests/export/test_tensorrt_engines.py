@@ -11,20 +11,21 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from selsa_bundle.choice import EngineOptions
 from selsa_bundle.contract import contract_for
-from selsa_bundle.cuda_device import CudaDevice
 from selsa_bundle.errors import ChecksumError, EngineError
-from selsa_bundle.load import load_engines
-from selsa_bundle.manifest import EngineFile, Manifest, StoredFile
-from selsa_bundle.tensorrt_builder import BuildOptions, build_engine
-from selsa_bundle.tensorrt_engines import TensorRtOptions, cached_engine, engine_profiles
-from selsa_bundle.tensorrt_library import ComputeCapability, TensorRT, import_tensorrt
-from selsa_export.parity_frames import procedural_frames
-from selsa_export.quantize_layers import layers_of
-from selsa_export.quantize_native import native_tensors, quantize_native
-from selsa_export.quantize_ranges import calibrate
-from selsa_server.cli_engines import engines
+from selsa_bundle.files.stored_file import StoredFile
+from selsa_bundle.manifest import EngineFile, Manifest
+from selsa_bundle.runtimes.choice import EngineOptions
+from selsa_bundle.runtimes.load import load_engines
+from selsa_bundle.tensorrt.builder import BuildOptions, build_engine
+from selsa_bundle.tensorrt.cuda_device import CudaDevice
+from selsa_bundle.tensorrt.engines import TensorRtOptions, cached_engine, engine_profiles
+from selsa_bundle.tensorrt.library import ComputeCapability, TensorRT, import_tensorrt
+from selsa_export.int8.layers import layers_of
+from selsa_export.int8.native import native_tensors, quantize_native
+from selsa_export.int8.ranges import calibrate
+from selsa_export.parity.frames import procedural_frames
+from selsa_server.cli.engines import engines
 
 SM = [ComputeCapability(8, 6), ComputeCapability(8, 9), ComputeCapability(12, 0)]
 

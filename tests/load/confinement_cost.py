@@ -13,18 +13,19 @@ from pathlib import Path
 
 import cv2
 
-from selsa_bundle.load import LoadedBundle
 from selsa_bundle.preprocess import Preprocess
-from selsa_server.confined_decoders import ConfinedDecoders
-from selsa_server.container import VideoLimits
-from selsa_server.decoder_rules import DecoderRules
-from selsa_server.decoders import Decoders, LocalDecoders
-from selsa_server.fork_server import ForkServer
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.bench.sample_video import write_sample_video
+from selsa_server.confined.decoders import ConfinedDecoders
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.confined.rules import DecoderRules
+from selsa_server.decoders.local import LocalDecoders
+from selsa_server.decoders.protocol import Decoders
 from selsa_server.malloc import return_freed_memory
-from selsa_server.pipeline import DetectionPipeline
-from selsa_server.sample_video import write_sample_video
-from selsa_server.schema import DetectParams
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.schema.detect import DetectParams
 from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.container import VideoLimits
 
 __all__ = ["ConfinementCost", "measure_confinement"]
 

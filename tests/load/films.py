@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from selsa_server.sample_video import write_sample_video
+from selsa_server.bench.sample_video import write_sample_video
 
 __all__ = ["Film", "bad_films", "good_films"]
 

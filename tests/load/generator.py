@@ -31,7 +31,7 @@ from served import ServerProcess, serving
 from throughput import Throughput, Workload, measure_throughput
 
 from selsa_bundle.default_bundle import default_bundle
-from selsa_bundle.load import load_engines
+from selsa_bundle.runtimes.load import load_engines
 
 __all__ = ["main"]
 

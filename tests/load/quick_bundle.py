@@ -13,10 +13,10 @@ LARGE = Preprocess(long_side=480, short_side=288)
 def make_bundle(folder: Path, preprocess: Preprocess = SMALL) -> Path:
     """Write a bundle below `folder`; needs the export extra."""
     from selsa_export.bundle import export_bundle
-    from selsa_export.parity_frames import procedural_frames
-    from selsa_training.checkpoint import load_checkpoint, save_checkpoint
+    from selsa_export.parity.frames import procedural_frames
+    from selsa_training.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+    from selsa_training.checkpoint.untrained import untrained_tensors
     from selsa_training.config import CONFIGS
-    from selsa_training.untrained import untrained_tensors
 
     name = f"r18-{preprocess.long_side}x{preprocess.short_side}"
     config = CONFIGS["r18-dc5"].model_copy(update={"name": name, "preprocess": preprocess})

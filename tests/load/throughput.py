@@ -16,10 +16,10 @@ import httpx
 import orjson
 from served import serving
 
-from selsa_bundle.load import FP32_ON_CPU, load_engines
-from selsa_server.pipeline import DetectionPipeline
-from selsa_server.sample_video import write_sample_video
-from selsa_server.schema import DetectParams
+from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines
+from selsa_server.bench.sample_video import write_sample_video
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.schema.detect import DetectParams
 
 __all__ = ["Throughput", "Workload", "measure_throughput"]
 

@@ -9,15 +9,16 @@ import uvicorn
 from live_server import live_server, wait_until
 
 from selsa_bundle.default_bundle import default_bundle
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.app import Lifecycle, build_app
-from selsa_server.bundle_loading import load_bundle
-from selsa_server.container import VideoLimits
-from selsa_server.draining import Drain
-from selsa_server.listening import listen
-from selsa_server.pipeline import DetectionPipeline, PipelineOptions
-from selsa_server.serving import server_config
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.api.app import Lifecycle, build_app
+from selsa_server.api.listening import listen
+from selsa_server.api.serving import server_config
+from selsa_server.engines.bundle_loading import load_bundle
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
+from selsa_server.video.container import VideoLimits
 
 __all__ = ["fake_server", "packaged_server", "settings_in"]
 

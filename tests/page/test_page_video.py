@@ -18,7 +18,7 @@ from served_page import packaged_server
 
 from selsa_bundle.default_bundle import sample_video
 from selsa_client.formats.table import as_table
-from selsa_server.schema import FrameRecord, VideoRecord
+from selsa_server.schema.detect import FrameRecord, VideoRecord
 
 SIZE = (320, 192)
 LEAST = 0.3

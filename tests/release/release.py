@@ -37,7 +37,7 @@ PROMISED = {
     "export": ["selsa_client", "selsa_bundle", "selsa_training", "selsa_export"],
 }
 # Modules that are imported when a runtime or cluster was chosen which needs an extra of its own.
-OF_EXTRA = {"selsa_bundle.runtime_openvino": "openvino", "selsa_server.cluster_engines": "cluster"}
+OF_EXTRA = {"selsa_bundle.runtimes.openvino": "openvino", "selsa_server.cluster.engines": "cluster"}
 BILLED = ("", "server", "server,tracing")
 
 

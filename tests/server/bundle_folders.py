@@ -8,11 +8,13 @@ from pathlib import Path
 from fakes import LIMITS, fake_bundle
 
 from selsa_bundle.errors import EngineError
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_bundle.load import LoadedBundle, verify_bundle
-from selsa_bundle.manifest import EngineFile, StoredFile
+from selsa_bundle.files.stored_file import StoredFile
+from selsa_bundle.manifest import EngineFile
 from selsa_bundle.preprocess import Preprocess
-from selsa_server.pipeline import DetectionPipeline, PipelineOptions
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_bundle.runtimes.load import LoadedBundle, verify_bundle
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.settings import ServerSettings
 
 __all__ = ["FakeLoader", "solo", "write_bundle"]

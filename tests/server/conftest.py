@@ -8,8 +8,8 @@ import structlog
 from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from fastapi.testclient import TestClient
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.app import build_app
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.api.app import build_app
 from selsa_server.settings import ServerSettings
 
 

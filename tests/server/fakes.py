@@ -3,22 +3,24 @@
 import atexit
 
 from selsa_bundle.contract import contract_for
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_bundle.load import LoadedBundle
-from selsa_bundle.manifest import EngineFile, Manifest, Provenance, StoredFile
+from selsa_bundle.files.stored_file import StoredFile
+from selsa_bundle.manifest import EngineFile, Manifest, Provenance
 from selsa_bundle.preprocess import Preprocess
-from selsa_server.admission import Admission, AdmissionLimits
-from selsa_server.bundle_loading import load_bundle
-from selsa_server.confined_decoders import ConfinedDecoders
-from selsa_server.decode import VideoLimits
-from selsa_server.decoder_rules import DecoderRules
-from selsa_server.draining import Drain
-from selsa_server.fork_server import ForkServer
-from selsa_server.metrics import Metrics
-from selsa_server.models import Models
-from selsa_server.pipeline import DetectionPipeline, PipelineOptions
-from selsa_server.services import Services
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.confined.decoders import ConfinedDecoders
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.confined.rules import DecoderRules
+from selsa_server.engines.bundle_loading import load_bundle
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.service.admission import Admission, AdmissionLimits
+from selsa_server.service.build import Services
+from selsa_server.service.draining import Drain
+from selsa_server.service.models import Models
 from selsa_server.settings import ServerSettings
+from selsa_server.telemetry.metrics import Metrics
+from selsa_server.video.decode import VideoLimits
 
 __all__ = ["FORK_SERVER", "LIMITS", "MAX_UPLOAD", "fake_bundle", "fake_models", "fake_pipeline"]
 

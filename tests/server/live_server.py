@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import uvicorn
 from fakes import FORK_SERVER, fake_pipeline
 
-from selsa_bundle.fake_engine import FakeEngines
-from selsa_server.app import Lifecycle, build_app
-from selsa_server.draining import Drain
-from selsa_server.listening import listen
-from selsa_server.serving import server_config
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_server.api.app import Lifecycle, build_app
+from selsa_server.api.listening import listen
+from selsa_server.api.serving import server_config
+from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 
 __all__ = ["live_server", "wait_until"]

@@ -12,14 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime as ort
 
-from selsa_bundle.cuda_device import Bytes
 from selsa_bundle.errors import DeviceMemoryError
-from selsa_bundle.tensorrt_library import TensorRT
-from selsa_bundle.tensorrt_profiles import Profile
+from selsa_bundle.tensorrt.cuda_device import Bytes
+from selsa_bundle.tensorrt.library import TensorRT
+from selsa_bundle.tensorrt.profiles import Profile
 
 
 class SimulatedGpu:
-    """See `selsa_bundle.cuda_device.Device`; `limit` is its memory, `uploaded` counts bytes."""
+    """See `selsa_bundle.tensorrt.cuda_device.Device`; `limit` is its memory, `uploaded` counts bytes."""
 
     def __init__(self, limit: int = 1 << 40) -> None:
         self.limit = limit

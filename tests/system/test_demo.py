@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selsa_server.sample_video import write_sample_video
+from selsa_server.bench.sample_video import write_sample_video
 
 DOCS = Path(__file__).parents[2] / "docs"
 FRAMES = 3

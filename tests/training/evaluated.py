@@ -9,16 +9,16 @@ from selsa_bundle.classes import IMAGENET_VID
 from selsa_bundle.contract import Dimensions
 from selsa_bundle.engine import DetectionBatch, EngineInfo, FrameBatch, ReferenceBank
 from selsa_bundle.preprocess import Preprocess
-from selsa_training.checkpoint import Checkpoint
+from selsa_training.checkpoint.checkpoint import Checkpoint
+from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import AnchorConfig, DetectionConfig, HeadConfig, ModelConfig, ProposalConfig
+from selsa_training.data.formats.open_data import DataSource, open_data
 from selsa_training.data.images import read_image
 from selsa_training.data.issues import IssueLog
-from selsa_training.data.open_data import DataSource, open_data
 from selsa_training.data.records import DataSet
 from selsa_training.data.synthetic.drawn import draw_shapes
 from selsa_training.data.synthetic.settings import SyntheticSettings
 from selsa_training.data.synthetic.write import write_synthetic
-from selsa_training.untrained import untrained_tensors
 
 PREPROCESS = Preprocess(long_side=96, short_side=60)
 SMALL = ModelConfig(

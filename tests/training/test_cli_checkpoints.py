@@ -9,11 +9,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from selsa_training import cli
-from selsa_training.checkpoint import load_checkpoint
+from selsa_training.checkpoint.checkpoint import load_checkpoint
+from selsa_training.checkpoint.names import published_state_dict
+from selsa_training.checkpoint.untrained import untrained_tensors
+from selsa_training.cli.weights import weights as cli
 from selsa_training.config import CONFIGS
-from selsa_training.published_names import published_state_dict
-from selsa_training.untrained import untrained_tensors
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +102,13 @@ def test_an_expected_error_is_one_line_and_status_3(
 
 def test_importing_the_commands_loads_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "cv2", "httpx", "onnxruntime", "safetensors", "pydantic")
-    code = f"import sys, selsa_training.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, selsa_training.cli.weights; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_pull_needs_no_training_stack(tmp_path: Path) -> None:
-    code = (
-        "import sys, selsa_training.pull; print([n for n in ('torch', 'cv2', 'numpy') if n in sys.modules])"
-    )
+    heavy = "[n for n in ('torch', 'cv2', 'numpy') if n in sys.modules]"
+    code = f"import sys, selsa_training.published.pull; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

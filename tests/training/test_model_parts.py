@@ -13,7 +13,7 @@ from selsa_training.model.anchors import AnchorGrid
 from selsa_training.model.boxes import MAX_LOG_RATIO, clip_boxes, decode_boxes
 from selsa_training.model.detector import build_detector
 from selsa_training.model.nms import greedy_nms
-from selsa_training.tensor_shapes import expected_shapes
+from selsa_training.model.tensor_shapes import expected_shapes
 
 
 def test_anchors_lie_on_the_cells_corner_ratio_outside_scale_inside() -> None:

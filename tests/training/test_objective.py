@@ -18,8 +18,8 @@ from selsa_training.objective.losses import head_losses
 from selsa_training.objective.matching import Match, match_boxes
 from selsa_training.objective.objective import LOSSES, DetectorObjective
 from selsa_training.objective.sampling import Choice, choose, random_numbers
-from selsa_training.recipe import MatchingRecipe, Recipe
-from selsa_training.recipe_file import load_recipe
+from selsa_training.recipe.file import load_recipe
+from selsa_training.recipe.recipe import MatchingRecipe, Recipe
 from selsa_training.running.starting_weights import freeze, initialise, training_mode
 
 RPN = MatchingRecipe(positive=0.7, negative=0.3, least=0.3)

@@ -6,11 +6,11 @@ import pytest
 
 from selsa_training.config import CONFIGS
 from selsa_training.model.detector import build_detector
-from selsa_training.recipe import Recipe
-from selsa_training.recipe_file import load_recipe, packaged_recipes
+from selsa_training.recipe.errors import RecipeError
+from selsa_training.recipe.file import load_recipe, packaged_recipes
+from selsa_training.recipe.recipe import Recipe
 from selsa_training.running.optimiser import build_optimiser
 from selsa_training.running.schedule import rate_factor, total_steps
-from selsa_training.training_errors import RecipeError
 
 
 @pytest.mark.parametrize("name", packaged_recipes())

@@ -3,8 +3,6 @@
 from collections import Counter
 from typing import Final
 
-__all__ = ["fitting_names"]
-
 MAX_LENGTH: Final = 100
 
 

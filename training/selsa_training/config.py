@@ -7,16 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from selsa_bundle.classes import IMAGENET_VID
 from selsa_bundle.preprocess import Preprocess
 
-__all__ = [
-    "CONFIGS",
-    "AnchorConfig",
-    "BackboneName",
-    "DetectionConfig",
-    "HeadConfig",
-    "ModelConfig",
-    "ProposalConfig",
-]
-
 BackboneName = Literal["resnet18", "resnet50", "resnet101", "resnext101_64x4d", "resnet_slim"]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, le=1e4)]

@@ -11,8 +11,6 @@ from selsa_client.formats.records_json import as_document, as_lines
 from selsa_client.formats.table import as_table
 from selsa_client.formats.youtube_vis import as_youtube_vis
 
-__all__ = ["FORMATS", "FormatName", "default_suffix", "encoder", "format_of"]
-
 FormatName = Literal["json", "ndjson", "csv", "coco", "mot", "youtube-vis"]
 
 # The ends of file names that say the format; the first is what a file is given that is not named.

@@ -7,10 +7,8 @@ Ids count from 1, as in CocoVID files: `image_id` is the frame's index + 1, `cat
 from collections.abc import Iterable
 
 from selsa_client.formats.encoder import Encode, corner_and_size, to_json
-from selsa_client.records import StreamRecord
-from selsa_server.schema import Detection, FrameRecord, SummaryRecord, VideoRecord
-
-__all__ = ["VIDEO_ID", "as_coco"]
+from selsa_client.wire.records import StreamRecord
+from selsa_server.schema.detect import Detection, FrameRecord, SummaryRecord, VideoRecord
 
 # A file is of one video.
 VIDEO_ID = 1

@@ -4,10 +4,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from selsa_client.records import StreamRecord
-from selsa_server.schema import Box
-
-__all__ = ["Encode", "corner_and_size", "to_json"]
+from selsa_client.wire.records import StreamRecord
+from selsa_server.schema.detect import Box
 
 # Given the records in order, the last being the summary; gives the bytes that each adds to the file.
 Encode = Callable[[StreamRecord], Iterable[bytes]]

@@ -7,10 +7,8 @@ are not tracked and lie in the picture, so id, x, y and z are -1, as in the benc
 from collections.abc import Iterable
 
 from selsa_client.formats.encoder import Encode, corner_and_size
-from selsa_client.records import StreamRecord
-from selsa_server.schema import FrameRecord
-
-__all__ = ["as_mot"]
+from selsa_client.wire.records import StreamRecord
+from selsa_server.schema.detect import FrameRecord
 
 
 def as_mot() -> Encode:

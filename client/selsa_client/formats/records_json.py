@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 
 from selsa_client.formats.encoder import Encode
-from selsa_client.records import StreamRecord
-from selsa_server.schema import FrameRecord, SummaryRecord, VideoRecord
-
-__all__ = ["as_document", "as_lines"]
+from selsa_client.wire.records import StreamRecord
+from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
 
 
 def as_lines() -> Encode:

@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from selsa_client.formats.encoder import Encode
-from selsa_client.records import StreamRecord
-from selsa_server.schema import FrameRecord, VideoRecord
-
-__all__ = ["COLUMNS", "as_table"]
+from selsa_client.wire.records import StreamRecord
+from selsa_server.schema.detect import FrameRecord, VideoRecord
 
 COLUMNS: Final = ("index", "pts", "time", "x1", "y1", "x2", "y2", "score", "class_id", "class_name")
 

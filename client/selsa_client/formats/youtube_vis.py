@@ -15,10 +15,8 @@ from typing import Final
 
 from selsa_client.formats.coco import VIDEO_ID
 from selsa_client.formats.encoder import Encode, corner_and_size, to_json
-from selsa_client.records import StreamRecord
-from selsa_server.schema import Box, Detection, FrameRecord, SummaryRecord, VideoRecord
-
-__all__ = ["LEAST_OVERLAP", "as_youtube_vis"]
+from selsa_client.wire.records import StreamRecord
+from selsa_server.schema.detect import Box, Detection, FrameRecord, SummaryRecord, VideoRecord
 
 LEAST_OVERLAP: Final = 0.5
 

@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank
-from selsa_bundle.load import LoadedBundle
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
-from selsa_server.decode import CorruptFrame, decode_frames
-from selsa_server.video_index import VideoIndex
-
-__all__ = ["EngineWork", "first_frames"]
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.video.decode import CorruptFrame, decode_frames
+from selsa_server.video.index import VideoIndex
 
 
 class EngineWork:

@@ -1,7 +1,5 @@
 """The one error of measuring."""
 
-__all__ = ["BenchError"]
-
 
 class BenchError(Exception):
     """What was asked for cannot be measured, drawn or written; the message is for the person who asked."""

@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from selsa_bundle.processor import processor_flags, processor_name
-
-__all__ = ["Machine"]
+from selsa_bundle.runtimes.processor import processor_flags, processor_name
 
 # Instruction sets that decide how fast a precision is.
 TELLING: Final = (

@@ -13,8 +13,6 @@ import orjson
 
 from selsa_server.bench.errors import BenchError
 
-__all__ = ["EngineProfile", "OperatorTime", "kind_of", "onnx_profile"]
-
 # What the network's arithmetic is made of; the rest moves data, or chooses boxes.
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     "convolutions and matrix products": (

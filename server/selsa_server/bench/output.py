@@ -8,8 +8,6 @@ import orjson
 
 from selsa_server.bench.errors import BenchError
 
-__all__ = ["check_output", "write_json", "write_whole"]
-
 
 def check_output(path: Path) -> None:
     """Refuse a file that cannot be written, before minutes are spent on what goes into it.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "GREY", "check_picture", "new_figure", "save_figure", "tidy"]
-
 # Told apart by the colour-blind (Okabe and Ito), in an order in which neighbours differ in lightness too.
 COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 GREY: Final = "#8a8f98"

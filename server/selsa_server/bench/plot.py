@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_report"]
-
 BARS: Final = {
     "sequence_engine": "sequence engine, one key frame",
     "frame_engine": "frame engine, one frame",

@@ -18,12 +18,10 @@ from selsa_bundle.engine import FrameBatch
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.bench.spread import Spread
 from selsa_server.bench.subject import Subject
-from selsa_server.decode import CorruptFrame, DecodedFrame, decode_frames
-from selsa_server.records import DetectionFilter
-from selsa_server.schema import DetectParams, FrameRecord
-from selsa_server.video_index import index_video
-
-__all__ = ["PARTS", "PipelineProfile", "profile_pipeline"]
+from selsa_server.pipeline.detection_filter import DetectionFilter
+from selsa_server.schema.detect import DetectParams, FrameRecord
+from selsa_server.video.decode import CorruptFrame, DecodedFrame, decode_frames
+from selsa_server.video.index import index_video
 
 PARTS = (
     "index", "decode", "resize and pad", "stack", "frame engine", "split and join", "sequence engine",

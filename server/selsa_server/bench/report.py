@@ -10,8 +10,6 @@ from selsa_server.bench.rounds import Rounds, ratio, spreads
 from selsa_server.bench.spread import Spread
 from selsa_server.bench.subject import Subject
 
-__all__ = ["BenchReport", "Refusal", "WayReport", "way_report"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayReport:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from selsa_server.bench.spread import Spread
 from selsa_server.bench.subject import Subject
 
-__all__ = ["measure_in_turn", "ratio", "spreads"]
-
 Rounds = list[Mapping[str, float]]
 
 

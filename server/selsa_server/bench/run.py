@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from selsa_bundle.choice import EngineOptions
 from selsa_bundle.errors import BundleError
-from selsa_bundle.load import LoadedBundle, load_engines, prove_engines
+from selsa_bundle.runtimes.choice import EngineOptions
+from selsa_bundle.runtimes.load import LoadedBundle, load_engines, prove_engines
 from selsa_server.bench.errors import BenchError
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.operators import EngineProfile, onnx_profile
@@ -16,10 +16,8 @@ from selsa_server.bench.report import BenchReport, Refusal, WayReport, way_repor
 from selsa_server.bench.rounds import Rounds, measure_in_turn
 from selsa_server.bench.subject import Footage, Subject
 from selsa_server.bench.ways import Way
-from selsa_server.container import VideoLimits
-from selsa_server.video_index import index_video
-
-__all__ = ["BenchOptions", "Load", "run_bench"]
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.index import index_video
 
 Load = Callable[[Path, EngineOptions], LoadedBundle]
 ONNX_ON_CPU = "CPUExecutionProvider"

@@ -15,13 +15,11 @@ import httpx
 from selsa_server.bench.errors import BenchError
 from selsa_server.bench.ways import Way
 
-__all__ = ["MAX_CLIENTS", "send_at_once", "serving"]
-
 # What a server takes at once without refusing any, with its default settings.
 MAX_CLIENTS: Final = 32
 NDJSON: Final = {"Accept": "application/x-ndjson"}
 # As `selsa serve`, without looking for the command's script.
-SERVE: Final = "import typer, selsa_server.cli; typer.run(selsa_server.cli.serve)"
+SERVE: Final = "import typer, selsa_server.cli.serve; typer.run(selsa_server.cli.serve.serve)"
 SECONDS_TO_END: Final = 30
 
 

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import httpx
 
-from selsa_bundle.load import LoadedBundle
+from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.bench.engine_work import EngineWork, first_frames
 from selsa_server.bench.served import send_at_once, serving
 from selsa_server.bench.ways import Way
-from selsa_server.pipeline import DetectionPipeline, PipelineOptions
-from selsa_server.schema import DetectParams, SummaryRecord
-from selsa_server.video_index import VideoIndex
-
-__all__ = ["PHASES", "Footage", "Subject"]
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.schema.detect import DetectParams, SummaryRecord
+from selsa_server.video.index import VideoIndex
 
 PHASES = ("engines", "pipeline", "server")
 # A frame takes little beside a pipeline's run, and is what that is compared with.

@@ -7,8 +7,6 @@ from selsa_server.bench.profile import PipelineProfile
 from selsa_server.bench.report import BenchReport, WayReport
 from selsa_server.bench.spread import Spread
 
-__all__ = ["text_of"]
-
 WIDTH = 36
 # Operators that take less of an engine are not named.
 LEAST_SHARE = 0.01

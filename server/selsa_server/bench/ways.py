@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from selsa_bundle.choice import EngineOptions, options_named
+from selsa_bundle.runtimes.choice import EngineOptions, options_named
 from selsa_server.bench.errors import BenchError
-
-__all__ = ["Way", "all_ways", "numbers_in", "words_in"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,6 @@ from typing import Final
 
 import numpy as np
 
-__all__ = ["BatchOrder", "SampleIndex"]
-
 SampleIndex = tuple[int, int]
 """(epoch, index of the key frame among the training keys): all that a sample's random numbers depend on."""
 

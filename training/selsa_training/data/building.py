@@ -12,8 +12,6 @@ from selsa_training.data.issues import IssueLog
 from selsa_training.data.name_table import NameTable
 from selsa_training.data.records import UNKNOWN_TRACK, DataSet
 
-__all__ = ["DataSetBuilder", "FoundObject"]
-
 # ImageNet VID writes coordinates up to the image's width and one beyond; that is no issue.
 EDGE_TOLERANCE: Final = 1.0
 # Smaller boxes are left out, as mmdet does: a target of no width has no logarithm.

@@ -11,8 +11,6 @@ from selsa_training.data.images import image_size, verify_image
 from selsa_training.data.issues import IssueKind, IssueLog
 from selsa_training.data.records import DataSet
 
-__all__ = ["check_images"]
-
 CHUNK: Final = 256
 
 

@@ -14,8 +14,6 @@ from torch.utils.data import Dataset
 from selsa_training.data.images import read_image
 from selsa_training.data.records import DataSet
 
-__all__ = ["CropBatch", "ObjectCrops"]
-
 # Of the box's long side, on every side; and how far a crop moves and scales at random.
 CONTEXT: Final = 0.1
 SHAKE: Final = 0.1

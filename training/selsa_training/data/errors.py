@@ -8,8 +8,6 @@
 The message is one sentence for the person at the command line.
 """
 
-__all__ = ["DataError", "DataIssuesError", "ImageError", "SpriteError"]
-
 
 class DataError(Exception):
     """Base of everything that can be wrong with a data set."""

@@ -5,8 +5,6 @@ from dataclasses import replace
 from selsa_training.data.name_table import NameTable
 from selsa_training.data.records import DataSet
 
-__all__ = ["first_videos"]
-
 
 def first_videos(data: DataSet, count: int) -> DataSet:
     """The first `count` videos with all their frames and objects; all of them if there are fewer."""

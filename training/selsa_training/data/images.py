@@ -9,8 +9,6 @@ from PIL import Image
 
 from selsa_training.data.errors import ImageError
 
-__all__ = ["image_size", "read_image", "verify_image"]
-
 _QUARTER_TURNS = {5, 6, 7, 8}
 _ORIENTATION = 0x0112
 

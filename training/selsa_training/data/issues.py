@@ -14,8 +14,6 @@ from typing import Final, Literal
 
 from selsa_training.data.errors import DataIssuesError
 
-__all__ = ["FATAL", "SKIPPED", "Issue", "IssueKind", "IssueLog"]
-
 IssueKind = Literal[
     "missing_file",
     "broken_file",

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from selsa_training.data.records import UNKNOWN_TRACK, DataSet
 
-__all__ = ["MOTION_WINDOW", "SPEEDS", "motion_iou", "self_iou", "with_known_motion"]
-
 MOTION_WINDOW: Final = 10
 
 # (above, up to) motion IoU: FGFA (Zhu et al., ICCV 2017), section 5.1.

@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from selsa_training.data.name_table import NameTable
 
-__all__ = ["DEGRADED", "GENERATED", "IGNORED", "OCCLUDED", "UNKNOWN_TRACK", "DataSet", "FrameObjects"]
-
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 

@@ -10,11 +10,9 @@ import numpy as np
 
 from selsa_training.data.check import check_images
 from selsa_training.data.errors import DataError
+from selsa_training.data.formats.open_data import DataSource, open_data
 from selsa_training.data.issues import IssueLog
-from selsa_training.data.open_data import DataSource, open_data
 from selsa_training.data.records import DataSet
-
-__all__ = ["DataReport", "check", "splits_of", "write_report"]
 
 Split = Literal["train", "val"]
 Progress = Callable[[int, int], None]

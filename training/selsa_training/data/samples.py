@@ -15,8 +15,6 @@ from selsa_training.data.records import DataSet
 from selsa_training.data.sampling import ReferenceSampling, plan_sample, sample_random
 from selsa_training.data.transforms import TrainingFrame, prepare_frame
 
-__all__ = ["Sample", "SampleBatch", "TrainingSamples", "collate"]
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -8,8 +8,6 @@ import numpy as np
 from selsa_bundle.references import spread_references
 from selsa_training.data.records import DataSet
 
-__all__ = ["ReferenceSampling", "SamplePlan", "plan_sample", "sample_random", "whole_video_references"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceSampling:

@@ -8,8 +8,6 @@ import numpy.typing as npt
 from selsa_bundle.preprocess import Preprocess
 from selsa_training.data.records import FrameObjects
 
-__all__ = ["TrainingFrame", "prepare_frame"]
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingFrame:

@@ -5,11 +5,9 @@ from typing import Protocol
 
 from selsa_bundle.bank import BankSlots, SpreadBank
 from selsa_bundle.engine import Engines, ReferenceBank
-from selsa_training.evaluation.detections import FrameDetections
 from selsa_training.evaluation.known_frames import KnownFrames
+from selsa_training.evaluation.metrics.detections import FrameDetections
 from selsa_training.evaluation.variants import Variant
-
-__all__ = ["KeyFrames", "key_frames"]
 
 
 class KeyFrames(Protocol):

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from selsa_training.data.motion import with_known_motion
 from selsa_training.data.records import DataSet
 from selsa_training.evaluation.curves import Curve, CurveName, curve_variants
-from selsa_training.evaluation.detections import Detections
-from selsa_training.evaluation.scores import Scores, evaluate
+from selsa_training.evaluation.metrics.detections import Detections
+from selsa_training.evaluation.metrics.scores import Scores, evaluate
+from selsa_training.evaluation.metrics.vid import VidScores, evaluate_vid, object_groups
 from selsa_training.evaluation.variants import Mode, Variant, variant_of
-from selsa_training.evaluation.vid import VidScores, evaluate_vid, object_groups
-
-__all__ = ["Comparison", "Outcome", "compare", "score"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

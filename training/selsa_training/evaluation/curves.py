@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from selsa_training.evaluation.scores import number
+from selsa_training.evaluation.metrics.scores import number
+from selsa_training.evaluation.metrics.vid import VidScores
 from selsa_training.evaluation.variants import Variant
-from selsa_training.evaluation.vid import VidScores
-
-__all__ = ["CURVES", "Curve", "CurveName", "curve_as_list", "curve_table", "curve_variants"]
 
 CurveName = Literal["reference_frames", "proposals"]
 CURVES: Final[tuple[CurveName, ...]] = ("reference_frames", "proposals")

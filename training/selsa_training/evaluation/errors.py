@@ -8,8 +8,6 @@ What is wrong inside a checkpoint, a bundle or a data set is said by their own e
 sentence for the person at the command line.
 """
 
-__all__ = ["ClassesDifferError", "EvaluationError", "UnusableModelError"]
-
 
 class EvaluationError(Exception):
     """Base of what can go wrong between a model, a data set and their scores."""

@@ -9,8 +9,6 @@ import numpy.typing as npt
 from selsa_bundle.engine import Engines, FrameBatch
 from selsa_bundle.preprocess import PreparedFrame
 
-__all__ = ["KnownFrames", "run_frames"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownFrames:

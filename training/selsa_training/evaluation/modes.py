@@ -17,12 +17,10 @@ from selsa_bundle.preprocess import PreparedFrame, Preprocess
 from selsa_training.data.images import read_image
 from selsa_training.data.records import DataSet
 from selsa_training.evaluation.banks import key_frames
-from selsa_training.evaluation.detections import Detections, FrameDetections
 from selsa_training.evaluation.known_frames import KnownFrames, run_frames
+from selsa_training.evaluation.metrics.detections import Detections, FrameDetections
 from selsa_training.evaluation.read_ahead import read_ahead
 from selsa_training.evaluation.variants import Variant
-
-__all__ = ["DetectionRun", "detect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,11 @@ import torch
 from selsa_bundle.engine import Engines
 from selsa_bundle.manifest import MANIFEST_NAME as BUNDLE_MARKER
 from selsa_bundle.preprocess import Preprocess
-from selsa_training.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
-from selsa_training.checkpoint import Checkpoint, load_checkpoint
-from selsa_training.checkpoint_detector import detector_of
+from selsa_training.checkpoint.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
+from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint
+from selsa_training.checkpoint.detector import detector_of
 from selsa_training.evaluation.errors import UnusableModelError
 from selsa_training.model.torch_engines import TorchEngines
-
-__all__ = ["Device", "ModelOptions", "OpenedModel", "open_model"]
 
 Device = Literal["cpu", "cuda"]
 # Where `selsa train` puts the checkpoint of a run.
@@ -127,8 +125,8 @@ def _open_bundle(folder: Path, options: ModelOptions) -> OpenedModel:
     if options.proposals is not None:
         raise UnusableModelError("--proposals: a bundle's number is fixed; evaluate its checkpoint")
     try:
-        from selsa_bundle.choice import options_named
-        from selsa_bundle.load import load_engines
+        from selsa_bundle.runtimes.choice import options_named
+        from selsa_bundle.runtimes.load import load_engines
     except ImportError as error:
         raise UnusableModelError(f"a bundle needs {error.name}: pip install 'selsa[export]'") from error
     asked = options_named(options.provider or "cpu", options.precision or "fp32", threads=options.threads)

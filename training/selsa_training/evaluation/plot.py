@@ -11,8 +11,6 @@ from selsa_training.evaluation.curves import Curve, CurveName
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_curves"]
-
 AXES: Final[dict[CurveName, str]] = {
     "reference_frames": "reference frames",
     "proposals": "proposals per frame",

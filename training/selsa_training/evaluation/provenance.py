@@ -6,13 +6,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from selsa_training.data.formats.open_data import DataSource
 from selsa_training.data.issues import IssueLog
-from selsa_training.data.open_data import DataSource
 from selsa_training.data.records import DataSet
 from selsa_training.data.synthetic.write import MARKER
 from selsa_training.evaluation.errors import EvaluationError
-
-__all__ = ["describe_data", "describe_run"]
 
 
 def describe_run(model: dict[str, Any], data: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["read_ahead"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

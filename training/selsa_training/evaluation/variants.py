@@ -6,8 +6,6 @@ from typing import Final, Literal
 
 from selsa_bundle.references import spread_references
 
-__all__ = ["MODES", "Mode", "Variant", "variant_of"]
-
 Mode = Literal["sequence", "online", "single"]
 MODES: Final[tuple[Mode, ...]] = ("sequence", "online", "single")
 

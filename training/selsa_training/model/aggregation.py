@@ -11,8 +11,6 @@ from torch.nn import functional
 
 from selsa_training.model.attention import multi_head_attention
 
-__all__ = ["AggregationHead", "AggregationStage", "SequenceAttention"]
-
 
 class SequenceAttention(nn.Module):
     """Multi-head attention of key-frame proposals over the bank and their own frame.

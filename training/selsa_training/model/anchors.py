@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from selsa_training.config import AnchorConfig
 
-__all__ = ["AnchorGrid"]
-
 
 class AnchorGrid(nn.Module):
     """Anchors at every position of a feature map.

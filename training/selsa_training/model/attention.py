@@ -3,8 +3,6 @@
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-__all__ = ["multi_head_attention"]
-
 
 def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int) -> Tensor:
     """Softmax over rows of query . key / sqrt(channels of a head), per head; then the weighted values.

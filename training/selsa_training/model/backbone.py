@@ -6,9 +6,7 @@ import timm
 from torch import Tensor, nn
 
 from selsa_training.config import BackboneName
-from selsa_training.tensor_shapes import RESNETS
-
-__all__ = ["STRIDE", "Backbone"]
+from selsa_training.model.tensor_shapes import RESNETS
 
 # Frame pixels per feature map cell, along each axis.
 STRIDE: Final = 16

@@ -6,8 +6,6 @@ from typing import Final
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_LOG_RATIO", "clip_boxes", "decode_boxes", "encode_boxes", "pairwise_iou"]
-
 # mmdet's DeltaXYWHBBoxCoder, wh_ratio_clip = 16 / 1000: a side grows or shrinks by at most this factor.
 MAX_LOG_RATIO: Final = abs(math.log(16 / 1000))
 

@@ -13,8 +13,6 @@ from selsa_training.model.predictor import BoxPredictor, DetectionSelection
 from selsa_training.model.roi_features import RoiFeatures
 from selsa_training.model.rpn import ProposalSelection, RegionProposalNetwork
 
-__all__ = ["Detections", "FrameFeatures", "SelsaDetector", "build_detector"]
-
 
 class FrameFeatures(NamedTuple):
     """What the frame stage knows of B frames; the tensor contract's frame outputs."""

@@ -3,8 +3,6 @@
 from selsa_bundle.contract import Dimensions
 from selsa_training.config import ModelConfig
 
-__all__ = ["dimensions_of"]
-
 
 def dimensions_of(config: ModelConfig) -> Dimensions:
     """The fixed dimensions of a configuration's engines."""

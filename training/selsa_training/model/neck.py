@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-__all__ = ["Neck"]
-
 
 class Neck(nn.Module):
     """One 3x3 convolution with bias, then ReLU; no norm. Source: mmdet `ChannelMapper`, `kernel_size=3`."""

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-__all__ = ["greedy_nms"]
-
 
 @torch.library.custom_op("selsa::greedy_nms", mutates_args=())
 def greedy_nms(

@@ -7,8 +7,6 @@ from selsa_training.config import DetectionConfig
 from selsa_training.model.boxes import clip_boxes, decode_boxes
 from selsa_training.model.nms import greedy_nms
 
-__all__ = ["BoxPredictor", "DetectionSelection"]
-
 NO_CANDIDATE = -1.0
 
 

@@ -10,8 +10,6 @@ from typing import Final
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_CELLS", "roi_align_matrices"]
-
 # Above this the products cost more than gathering.
 MAX_CELLS: Final = 1024
 

@@ -6,8 +6,6 @@ from torchvision.ops import roi_align
 
 from selsa_training.model.roi_align_matrices import MAX_CELLS, roi_align_matrices
 
-__all__ = ["RoiFeatures"]
-
 
 class RoiFeatures(nn.Module):
     """RoIAlign with half-pixel alignment. Source: mmcv 1.7 `RoIAlign(aligned=True, sampling_ratio=2)`."""

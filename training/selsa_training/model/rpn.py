@@ -8,8 +8,6 @@ from selsa_training.model.anchors import AnchorGrid
 from selsa_training.model.boxes import clip_boxes, decode_boxes
 from selsa_training.model.nms import greedy_nms
 
-__all__ = ["ProposalSelection", "RegionProposalNetwork"]
-
 UNIT_STD = (1.0, 1.0, 1.0, 1.0)
 # Sigmoid scores are never negative, so -1 marks what is no candidate.
 NO_CANDIDATE = -1.0

@@ -11,8 +11,6 @@ from selsa_bundle.engine import DetectionBatch, EngineInfo, FrameBatch, Referenc
 from selsa_training.model.detector import FrameFeatures, SelsaDetector
 from selsa_training.model.dimensions import dimensions_of
 
-__all__ = ["TorchEngines"]
-
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]

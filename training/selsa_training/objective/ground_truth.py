@@ -7,8 +7,6 @@ from torch import Tensor
 
 from selsa_training.data.samples import SampleBatch
 
-__all__ = ["GroundTruth"]
-
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:

@@ -9,8 +9,6 @@ from selsa_training.objective.ground_truth import GroundTruth
 from selsa_training.objective.matching import Match
 from selsa_training.objective.sampling import Choice
 
-__all__ = ["LossSum", "head_losses", "rpn_losses"]
-
 LossSum = tuple[Tensor, Tensor, Tensor]
 """Sum of the classification losses, sum of the box losses, number of boxes that were learned from."""
 

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from selsa_training.model.boxes import pairwise_iou
 from selsa_training.objective.ground_truth import GroundTruth
-from selsa_training.recipe import MatchingRecipe
-
-__all__ = ["Match", "match_boxes"]
+from selsa_training.recipe.recipe import MatchingRecipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,7 @@ from selsa_training.objective.ground_truth import GroundTruth
 from selsa_training.objective.losses import LossSum, head_losses, rpn_losses
 from selsa_training.objective.matching import match_boxes
 from selsa_training.objective.sampling import Choice, choose, random_numbers
-from selsa_training.recipe import Recipe
-
-__all__ = ["LOSSES", "DetectorObjective"]
+from selsa_training.recipe.recipe import Recipe
 
 LOSSES: Final = ("rpn_score", "rpn_box", "head_score", "head_box")
 # What random numbers are for; see `random_numbers`.

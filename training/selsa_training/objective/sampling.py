@@ -12,8 +12,6 @@ from torch import Tensor
 
 from selsa_training.objective.matching import Match
 
-__all__ = ["Choice", "choose", "random_numbers"]
-
 _NEVER = 2.0
 
 

@@ -11,10 +11,8 @@ from selsa_training.data.crops import CropBatch, ObjectCrops
 from selsa_training.data.records import DataSet
 from selsa_training.data.samples import SampleBatch, TrainingSamples, collate
 from selsa_training.data.sampling import ReferenceSampling
-from selsa_training.recipe import Recipe
+from selsa_training.recipe.recipe import Recipe
 from selsa_training.running.processes import Processes
-
-__all__ = ["SampleSource", "crop_batches"]
 
 
 class SampleSource:

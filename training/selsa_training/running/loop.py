@@ -16,7 +16,7 @@ from selsa_training.data.records import DataSet
 from selsa_training.model.detector import SelsaDetector, build_detector
 from selsa_training.objective.ground_truth import GroundTruth
 from selsa_training.objective.objective import DetectorObjective
-from selsa_training.recipe import Recipe
+from selsa_training.recipe.recipe import Recipe
 from selsa_training.running.loading import SampleSource
 from selsa_training.running.optimiser import WeightAverage, build_optimiser
 from selsa_training.running.pictures import draw_predictions
@@ -33,8 +33,6 @@ from selsa_training.running.starting_weights import (
     training_mode,
 )
 from selsa_training.running.step import Stepper, StepResult
-
-__all__ = ["RunOptions", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

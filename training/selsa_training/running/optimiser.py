@@ -7,9 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from selsa_training.recipe import OptimiserRecipe
-
-__all__ = ["WeightAverage", "build_optimiser"]
+from selsa_training.recipe.recipe import OptimiserRecipe
 
 
 def build_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> Optimizer:

@@ -12,8 +12,6 @@ from selsa_training.data.records import DataSet
 from selsa_training.data.sampling import whole_video_references
 from selsa_training.model.detector import SelsaDetector
 
-__all__ = ["draw_predictions"]
-
 Image = npt.NDArray[np.uint8]
 
 TRUTH: Final = (255, 255, 255)

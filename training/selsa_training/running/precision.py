@@ -6,8 +6,6 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Amp", "autocast_for", "loss_scale_for"]
-
 Amp = Literal["off", "bf16", "fp16"]
 
 

@@ -11,15 +11,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from selsa_training.data.records import DataSet
 from selsa_training.model.detector import SelsaDetector
-from selsa_training.recipe import OptimiserRecipe, Recipe, ScheduleRecipe
+from selsa_training.recipe.recipe import OptimiserRecipe, Recipe, ScheduleRecipe
 from selsa_training.running.loading import crop_batches
 from selsa_training.running.optimiser import build_optimiser
 from selsa_training.running.processes import Processes
 from selsa_training.running.run_log import RunLog, training_bar
 from selsa_training.running.schedule import rate_factor
 from selsa_training.running.step import Stepper
-
-__all__ = ["pretrain_backbone"]
 
 WARM_UP: Final = 50
 CLIP: Final = 5.0

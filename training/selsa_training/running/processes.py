@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from selsa_training.training_errors import RunError
-
-__all__ = ["Processes", "joined"]
+from selsa_training.recipe.errors import RunError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,9 @@ from typing import Any, Final
 
 import torch
 
-from selsa_training.checkpoint import save_checkpoint
+from selsa_training.checkpoint.checkpoint import save_checkpoint
 from selsa_training.config import ModelConfig
-from selsa_training.training_errors import RunError
-
-__all__ = ["RunFolder"]
+from selsa_training.recipe.errors import RunError
 
 RECIPE: Final = "recipe.json"
 STATE: Final = "state.pt"

@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["RunLog", "training_bar"]
-
 
 class RunLog:
     """The log of one process; `None` as folder makes one that writes nothing.

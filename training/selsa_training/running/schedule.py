@@ -2,9 +2,7 @@
 
 import math
 
-from selsa_training.recipe import ScheduleRecipe
-
-__all__ = ["rate_factor", "total_steps"]
+from selsa_training.recipe.recipe import ScheduleRecipe
 
 
 def total_steps(schedule: ScheduleRecipe, epoch_steps: int) -> int:

@@ -8,10 +8,8 @@ from torch import nn
 from selsa_training.config import BackboneName
 from selsa_training.model.backbone import Backbone
 from selsa_training.model.detector import SelsaDetector
-from selsa_training.recipe import BackboneRecipe
-from selsa_training.training_errors import RecipeError
-
-__all__ = ["freeze", "initialise", "load_pretrained_backbone", "training_mode"]
+from selsa_training.recipe.errors import RecipeError
+from selsa_training.recipe.recipe import BackboneRecipe
 
 # The published recipes begin with torchvision's weights, X-101 with a Caffe2 model that timm does not have.
 IMAGENET: Final[dict[BackboneName, str]] = {

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from selsa_training.training_errors import NonFiniteError
-
-__all__ = ["StepResult", "Stepper"]
+from selsa_training.recipe.errors import NonFiniteError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["draw_texture", "drift"]
-
 Image = npt.NDArray[np.float32]
 
 # Cells across the texture, and how strong each octave is.

@@ -16,8 +16,6 @@ from selsa_training.data.synthetic.paths import Path, draw_path
 from selsa_training.data.synthetic.settings import SyntheticSettings
 from selsa_training.data.synthetic.sprites import Sprite, SpriteSet
 
-__all__ = ["SPLITS", "Clip", "ClipFrame", "ClipObject", "render_clip"]
-
 SPLITS: Final = {"train": 0, "val": 1}
 _CLIP: Final = 3
 _DECK: Final = 4

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from selsa_training.data.synthetic.settings import DegradationRanges
 
-__all__ = ["CLEAR", "Effects", "degrade", "draw_bursts", "draw_effects"]
-
 Patch = npt.NDArray[np.float32]
 
 NAMES: Final = ("grey", "blur", "occlusion", "fade", "tint", "motion_blur")

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from selsa_training.data.synthetic.degradation import Effects, degrade
 from selsa_training.data.synthetic.sprites import Sprite
 
-__all__ = ["Drawn", "cover", "draw_object"]
-
 Image = npt.NDArray[np.float32]
 
 SOLID: Final = 0.5

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from selsa_training.data.synthetic.sprites import SpriteSet
 
-__all__ = ["draw_shapes"]
-
 SIDE: Final = 256
 # Drawn larger and shrunk, which smooths edges alike on every platform.
 OVERSAMPLE: Final = 2

@@ -13,8 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 from selsa_training.data.errors import SpriteError
 from selsa_training.data.synthetic.sprites import SpriteSet
 
-__all__ = ["EMOJI", "find_emoji_font", "load_emoji"]
-
 # The nearest emoji to each class of ImageNet VID: deer for antelope, raccoon for red panda.
 EMOJI: Final[dict[str, str]] = {
     "airplane": "\u2708",

@@ -20,8 +20,6 @@ from selsa_training.data.synthetic.clip import ClipFrame, ClipObject, render_cli
 from selsa_training.data.synthetic.settings import SyntheticSettings
 from selsa_training.data.synthetic.sprites import SpriteSet
 
-__all__ = ["FilmOptions", "WrittenFilm", "write_film"]
-
 SPLIT: Final = "val"
 
 

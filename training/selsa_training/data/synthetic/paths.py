@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from selsa_training.data.synthetic.settings import SyntheticSettings
 
-__all__ = ["Path", "draw_path"]
-
 Array = npt.NDArray[np.float64]
 
 # An object's centre stays this share of its size inside the frame, so that most of it is to be seen.

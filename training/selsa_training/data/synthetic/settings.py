@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DegradationRanges", "Range", "SyntheticSettings"]
-
 Range = tuple[float, float]
 
 

@@ -13,8 +13,6 @@ from PIL import Image
 
 from selsa_training.data.errors import SpriteError
 
-__all__ = ["Sprite", "SpriteSet", "as_sprite", "load_sprite_folder"]
-
 RGBA = npt.NDArray[np.uint8]
 Levels = tuple[npt.NDArray[np.float32], ...]
 

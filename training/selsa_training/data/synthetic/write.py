@@ -18,15 +18,13 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from selsa_bundle.new_folder import new_folder
+from selsa_bundle.files.new_folder import new_folder
 from selsa_training.data.errors import DataError
 from selsa_training.data.motion import self_iou
 from selsa_training.data.records import DEGRADED, IGNORED, OCCLUDED
 from selsa_training.data.synthetic.clip import ClipObject, render_clip
 from selsa_training.data.synthetic.settings import SyntheticSettings
 from selsa_training.data.synthetic.sprites import SpriteSet
-
-__all__ = ["MARKER", "WrittenSet", "write_synthetic"]
 
 MARKER: Final = "synthesis.json"
 # Clips that a worker is given at once.

@@ -1,0 +1,1 @@
+"""The `selsa` command: subcommands, inputs, result files, progress."""

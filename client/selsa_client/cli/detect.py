@@ -1,0 +1,215 @@
+"""`selsa detect`: videos in, their detections out, from a server or from this machine."""
+
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import ValidationError
+
+from selsa_client.cli.detect_plan import DetectPlan
+from selsa_client.cli.exit_codes import USAGE, failures_end_in_exit
+from selsa_client.cli.inputs import VideoInput, find_inputs
+from selsa_client.cli.named_records import named
+from selsa_client.cli.options import explain_invalid, params_from_options, with_detect_options
+from selsa_client.cli.progress import Progress, no_progress, terminal_progress
+from selsa_client.cli.render import Drawn
+from selsa_client.cli.results import ResultOptions, Results, plan_results
+from selsa_client.formats import FormatName
+from selsa_client.http.protocol import DEFAULT_SERVER, check_api_key
+from selsa_client.wire.records import StreamRecord
+from selsa_server.schema.detect import DetectParams, SummaryRecord
+
+InputArguments = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files, folders, patterns such as 'clips/*.mp4', - (stdin), http(s) and rtsp addresses, "
+        "camera:0 or /dev/video0.",
+        metavar="INPUT...",
+        show_default=False,
+    ),
+]
+ServerOption = Annotated[str, typer.Option(envvar="SELSA_SERVER", help="Address of the server.")]
+ApiKeyOption = Annotated[
+    str | None,
+    typer.Option(envvar="SELSA_API_KEY", help="Key that the server knows you by.", show_default=False),
+]
+LiveFlag = Annotated[
+    bool,
+    typer.Option("--live", help="Stream the video, and detect on each frame with what came before it."),
+]
+DropOption = Annotated[
+    Literal["never", "oldest"],
+    typer.Option(help="Of a live stream, leave out frames that wait longest when they come too fast."),
+]
+LocalFlag = Annotated[bool, typer.Option("--local", help="Detect on this machine, without a server.")]
+BundleOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="The bundle that --local detects with.  [default: SELSA_BUNDLE, or the packaged one]",
+    ),
+]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(help="What --local runs on: auto, tensorrt, cuda, openvino or cpu.  [default: auto]"),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(help="What --local computes in: auto, fp32, bf16, fp16 or int8.  [default: auto]"),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write a file, not to stdout; its name says the format: .json, .ndjson, .csv, .txt (MOT), "
+        ".coco.json or .ytvis.json. With several videos, a folder.",
+    ),
+]
+FormatOption = Annotated[
+    FormatName | None,
+    typer.Option("--format", help="The format, whatever the file is called.  [default: ndjson]"),
+]
+RenderOption = Annotated[
+    Path | None,
+    typer.Option("--render", metavar="FILE.mp4", help="Draw the detections on the video, too."),
+]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option("--show-sheet", metavar="FILE.png", help="Draw them on a few frames, side by side, too."),
+]
+RetriesOption = Annotated[
+    int, typer.Option(min=0, help="How often to ask a busy server again, and to go on after a break.")
+]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@with_detect_options
+def detect(
+    inputs: InputArguments,
+    *,
+    server: ServerOption = DEFAULT_SERVER,
+    api_key: ApiKeyOption = None,
+    live: LiveFlag = False,
+    drop: DropOption = "never",
+    local: LocalFlag = False,
+    bundle: BundleOption = None,
+    provider: ProviderOption = None,
+    precision: PrecisionOption = None,
+    output: OutputOption = None,
+    result_format: FormatOption = None,
+    render: RenderOption = None,
+    show_sheet: SheetOption = None,
+    retries: RetriesOption = 3,
+    quiet: QuietFlag = False,
+    **options: str | list[str] | None,
+) -> None:
+    """Detect objects in videos; prints one JSON record per line as frames are done.
+
+    The first record of a video describes it, then comes one per frame, and last a summary. With several
+    inputs, each record says in `source` which one it is of. Progress goes to stderr when that is a terminal.
+
+    Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted; of several inputs the
+    highest.
+    """
+    with _bad_usage_ends_in_exit():
+        videos = find_inputs(inputs)
+        plan = DetectPlan(
+            params=params_from_options(options),
+            server=server,
+            api_key=None if api_key is None else check_api_key(api_key),
+            retries=retries,
+            live=live,
+            drop=drop,
+            local=local,
+            bundle=bundle,
+            engines={
+                name: value
+                for name, value in (("provider", provider), ("precision", precision))
+                if value is not None
+            },
+            say=_say,
+        )
+        plan.check(videos)
+        drawn: dict[Drawn, Path | None] = {"video": render, "sheet": show_sheet}
+        options_of_results = ResultOptions(
+            output=output,
+            name=result_format,
+            drawn={kind: path for kind, path in drawn.items() if path is not None},
+            live=live,
+        )
+        with failures_end_in_exit("detect"):
+            planned = plan_results(options_of_results, videos)
+    # One that fails does not stop the others; the exit code is the worst.
+    codes = [
+        _detect_on(video, plan, results, several=len(videos) > 1, quiet=quiet)
+        for video, results in zip(videos, planned, strict=True)
+    ]
+    raise typer.Exit(max(codes))
+
+
+def _detect_on(video: VideoInput, plan: DetectPlan, results: Results, *, several: bool, quiet: bool) -> int:
+    """One video; gives its exit code."""
+    progress = _progress(
+        plan.params, video.name if several else "", quiet=quiet, to_stdout=results.path is None
+    )
+    try:
+        with (
+            failures_end_in_exit(f"detect: {video.name}" if several else "detect"),
+            results.opened(video, plan.params) as (source, write),
+            progress as shown,
+            closing(_records(source, plan, shown, several=several)) as records,
+        ):
+            for record in records:
+                write(record)
+                shown.record(record)
+                _note_missing_frames(record)
+    except typer.Exit as failed:
+        return failed.exit_code
+    return 0
+
+
+def _records(
+    video: VideoInput, plan: DetectPlan, shown: Progress, *, several: bool
+) -> Generator[StreamRecord, None, None]:
+    found = plan.records(video, shown)
+    return named(found, video.name) if several else found
+
+
+def _progress(
+    params: DetectParams, label: str, *, quiet: bool, to_stdout: bool
+) -> AbstractContextManager[Progress]:
+    if quiet or not sys.stderr.isatty():
+        return no_progress()
+    return terminal_progress(params, label, show_frames=not (to_stdout and sys.stdout.isatty()))
+
+
+def _note_missing_frames(record: StreamRecord) -> None:
+    if not isinstance(record, SummaryRecord) or record.complete:
+        return
+    if record.corrupt:
+        _say(f"{record.corrupt} frames could not be decoded and have no record")
+    else:
+        _say("frames came faster than they were detected on; those left out have no record")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"selsa detect: {text}\n")
+
+
+@contextmanager
+def _bad_usage_ends_in_exit() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        line = explain_invalid(error)
+    except ValueError as error:
+        line = str(error)
+    else:
+        return
+    _say(line)
+    raise typer.Exit(USAGE)

@@ -1,0 +1,156 @@
+"""A video's packets in a container that can be read forward, without decoding or encoding any.
+
+For what a live stream cannot take as it is: an MP4 whose index is at its end, an AVI, a network camera.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+from selsa_client.live.feed import LiveFeed
+from selsa_client.wire.errors import InputError, MissingPackageError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+# Seconds: to open, and between two packets.
+_TIMEOUT: Final = (15.0, 30.0)
+
+# What MP4 holds, with time stamps kept exactly; all else goes into Matroska, which rounds them to 1/1000 s.
+_IN_MP4: Final = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg"})
+# A fragment for each frame: none waits for others, and the memory is that of one. The index in front is
+# written once the first packet is known, since it says by how much B frames shift the time.
+_FRAGMENTED: Final = {"movflags": "frag_every_frame+delay_moov+default_base_moof", "flush_packets": "1"}
+_MATROSKA: Final = {"live": "1", "flush_packets": "1"}
+
+
+def rtsp_options() -> dict[str, str]:
+    """How FFmpeg opens an rtsp address: over TCP, where no packet is lost, and without waiting for the twenty
+    frames from which it would guess a rate.
+    """
+    protocols = "rtsp,rtsps,rtp,tcp,tls,udp,srtp,crypto"
+    return {"rtsp_transport": "tcp", "protocol_whitelist": protocols, "fpsprobesize": "0"}
+
+
+def remuxed(file: Any, name: str, options: Mapping[str, str]) -> LiveFeed:
+    """A video as a feed that can be streamed.
+
+    What is opened belongs to the feed's pieces and is closed with them: whoever takes them may be in another
+    thread, and in the middle of a read when the others leave.
+
+    Args:
+        file: an address for FFmpeg, or an object with `read`.
+        name: what a person is shown.
+        options: of FFmpeg, for reading.
+
+    Raises:
+        InputError: it cannot be read.
+        MissingPackageError: PyAV is not installed.
+    """
+    container, stream = opened_video(file, name, options)
+    in_mp4 = stream.codec_context.codec.canonical_name in _IN_MP4
+    return LiveFeed("mp4" if in_mp4 else "matroska", _written(container, stream, name, in_mp4=in_mp4))
+
+
+def opened_video(
+    file: Any, name: str, options: Mapping[str, str], *, kind: str | None = None
+) -> tuple["InputContainer", "VideoStream"]:
+    """A video opened with PyAV, and the stream of it that is shown.
+
+    Raises:
+        InputError: it cannot be read, or holds no video.
+        MissingPackageError: PyAV is not installed.
+    """
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"selsa detect --live {name}", "av", "live") from error
+    try:
+        container = av.open(
+            file, "r", format=kind, options=dict(options), timeout=_TIMEOUT, metadata_errors="replace"
+        )
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise InputError(f"Cannot read {name}: {_said(error)}") from error
+    if not container.streams.video:
+        container.close()
+        raise InputError(f"Cannot read {name}: there is no video in it")
+    return container, container.streams.video[0]
+
+
+def _written(source: "InputContainer", stream: "VideoStream", name: str, *, in_mp4: bool) -> Iterator[bytes]:
+    import av
+
+    sink = _Sink()
+    kind, options = ("mp4", _FRAGMENTED) if in_mp4 else ("matroska", _MATROSKA)
+    try:
+        with closing(source), av.open(sink, "w", format=kind, options=options) as target:
+            for packet in _in_order(source, stream, target):
+                target.mux(packet)
+                yield from sink.taken()
+    except av.FFmpegError as error:
+        raise InputError(f"Cannot read {name} on: {_said(error)}") from error
+    yield from sink.taken()
+
+
+def _in_order(
+    source: "InputContainer", stream: "VideoStream", target: "OutputContainer"
+) -> Iterator["Packet[Any]"]:
+    """The packets from the first key frame on, with decoding times that grow.
+
+    Network cameras leave the first packet's out, and repeat some.
+    """
+    written = target.add_stream_from_template(stream)
+    last: int | None = None
+    first: Packet[Any] | None = None
+    for packet in source.demux(stream):
+        if not packet.size:
+            continue  # the end
+        if last is None and first is None:
+            if not packet.is_keyframe:
+                continue  # nothing before it decodes
+            if packet.dts is None and packet.pts is None:
+                first = packet
+                continue
+        if first is not None and (time := _time(packet)) is not None:
+            first.dts = first.pts = last = time - (packet.duration or 1)
+            first.stream = written
+            yield first
+            first = None
+        packet.dts = _after(last, _time(packet))
+        packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+        last = packet.dts
+        packet.stream = written
+        yield packet
+
+
+def _time(packet: "Packet[Any]") -> int | None:
+    return packet.pts if packet.dts is None else packet.dts
+
+
+def _after(last: int | None, time: int | None) -> int:
+    """A decoding time after the last one: the packet's own where that is so."""
+    if last is None:
+        return time or 0
+    return last + 1 if time is None else max(time, last + 1)
+
+
+class _Sink:
+    """What the muxer writes, until it is taken. It cannot seek, so that nothing is written back."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> Iterator[bytes]:
+        parts, self._parts = self._parts, []
+        if parts:
+            yield b"".join(parts)
+
+
+def _said(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

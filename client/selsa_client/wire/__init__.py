@@ -1,0 +1,1 @@
+"""Records and errors as they travel between server and client."""

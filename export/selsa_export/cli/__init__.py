@@ -1,0 +1,1 @@
+"""The commands `selsa export` and `selsa quantize`."""

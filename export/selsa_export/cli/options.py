@@ -1,0 +1,62 @@
+"""Options of `selsa export` and `selsa quantize` that say which precisions a bundle is to have."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from selsa_export.precision.plan import PrecisionPlan
+
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        help="What the bundle is measured in, and has graphs for: fp32, bf16, fp16, int8, with commas "
+        "between. For TensorRT (fp16, int8) ONNX Runtime computes instead."
+    ),
+]
+CalibrateOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Video like those to come, to calibrate int8 and to compare detections on; repeatable.",
+        show_default=False,
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="Data set to take AP50 of each precision on.", show_default=False),
+]
+SplitOption = Annotated[Literal["train", "val"], typer.Option(help="Which part of --data.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many videos of --data.")]
+
+
+def plan_of(
+    precision: str,
+    calibrate: list[Path] | None,
+    data: Path | None,
+    split: Literal["train", "val"],
+    limit: int | None,
+) -> "PrecisionPlan | None":
+    """What the options ask for; None: fp32 alone, with nothing to measure.
+
+    Raises:
+        PrecisionError: a precision is unknown, or cannot be measured on this machine.
+        CalibrationError: a video cannot be read, or int8 is wanted and none is named.
+        DataError: the data set cannot be read.
+    """
+    from selsa_export.errors import CalibrationError
+    from selsa_export.precision.frames import procedural_clips, read_clips
+    from selsa_export.precision.measure import open_precision_data
+    from selsa_export.precision.plan import PrecisionPlan, check_precisions
+    from selsa_training.data.formats.open_data import DataSource
+
+    precisions = check_precisions(precision)
+    if set(precisions) <= {"fp32"}:
+        return None
+    if "int8" in precisions and not calibrate:
+        raise CalibrationError("--precision int8 needs --calibrate VIDEO: a video like those to come")
+    opened = None
+    if data is not None:
+        opened = open_precision_data(DataSource(path=data, images=None, with_det=False), split, limit)
+    frames = read_clips(calibrate) if calibrate else procedural_clips()
+    return PrecisionPlan(precisions=precisions, frames=frames, data=opened)

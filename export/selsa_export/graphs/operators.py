@@ -1,0 +1,63 @@
+"""ONNX translations of the model's own operators, for ONNX Runtime and OpenVINO.
+
+Each is traced into the graph when the exporter meets the operator; together they use only operators of the
+ONNX standard.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from onnxscript import opset18 as op
+
+# Importing the operator registers it with torch.
+from selsa_training.model import nms as _nms
+
+assert _nms.greedy_nms is not None
+
+
+def _greedy_nms(
+    boxes: Any,
+    scores: Any,
+    iou_threshold: float,
+    score_threshold: float,
+    max_output: int,
+) -> Sequence[Any]:
+    """`NonMaxSuppression` over the batch, its list of (frame, class, box) scattered into [B, max_output].
+
+    The list is ordered by frame, and by descending score within a frame: a row's rank within its frame is its
+    position less the number of rows of the frames before.
+    """
+    one_class = op.Unsqueeze(scores, op.Constant(value_ints=[1]))
+    selected = op.NonMaxSuppression(
+        boxes,
+        one_class,
+        op.Constant(value_ints=[max_output]),
+        op.Constant(value_floats=[iou_threshold]),
+        op.Constant(value_floats=[score_threshold]),
+    )
+    frame = op.Gather(selected, op.Constant(value_int=0), axis=1)
+    index = op.Gather(selected, op.Constant(value_int=2), axis=1)
+    batch = op.Shape(scores, start=0, end=1)
+    zeros = op.Expand(op.Constant(value_ints=[0]), batch)
+    per_frame = op.ScatterElements(
+        zeros, frame, op.Expand(op.Constant(value_ints=[1]), op.Shape(frame)), reduction="add"
+    )
+    before = op.CumSum(per_frame, op.Constant(value_int=0), exclusive=1)
+    position = op.Range(op.Constant(value_int=0), op.Squeeze(op.Shape(frame)), op.Constant(value_int=1))
+    rank = op.Sub(position, op.Gather(before, frame))
+    where = op.Concat(
+        op.Unsqueeze(frame, op.Constant(value_ints=[1])),
+        op.Unsqueeze(rank, op.Constant(value_ints=[1])),
+        axis=1,
+    )
+    shape = op.Concat(batch, op.Constant(value_ints=[max_output]), axis=0)
+    empty = op.Expand(op.Constant(value_ints=[0]), shape)
+    indices = op.ScatterND(empty, where, index)
+    kept = op.ScatterND(empty, where, op.Expand(op.Constant(value_ints=[1]), op.Shape(frame)))
+    return indices, op.Cast(kept, to=9)  # 9 is TensorProto.BOOL
+
+
+TRANSLATIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
+    torch.ops.selsa.greedy_nms.default: _greedy_nms,
+}

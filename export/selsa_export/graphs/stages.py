@@ -1,0 +1,177 @@
+"""The two stages of the detector in the form that the graphs are written from, whatever runs them.
+
+Same weights, same outputs up to rounding. What differs: bytes become floats before anything else happens to
+them (TensorRT casts a uint8 input first or not at all); RoIAlign may be two matrix products, with the weights
+of the first shared layer put into the order they come in; the key frame's own memory and the bank are
+attended to side by side, so that the bank is never copied; rows of all frames go through the head's layers
+together, so that each is one product with its bias; and, in half precision, what computes features does so in
+float16, while whatever a box's coordinates pass through stays float32: between 512 and 1,024 pixels float16
+knows only every half pixel.
+"""
+
+import copy
+import itertools
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from selsa_export.graphs.attention import attend, mask_bias
+from selsa_export.graphs.roi_align import RoiProducts
+from selsa_training.model.aggregation import AggregationStage
+from selsa_training.model.backbone import Backbone
+from selsa_training.model.detector import Detections, FrameFeatures, SelsaDetector
+
+FloatPrecision = Literal["fp32", "fp16"]
+TYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+class FrameGraph(nn.Module):
+    """The frame engine; inputs and outputs of the tensor contract.
+
+    Args:
+        detector: in evaluation mode, on the CPU; it stays as it is.
+        precision: of what computes features.
+        roi_products: whether RoIAlign is two matrix products, rather than one operator.
+    """
+
+    def __init__(self, detector: SelsaDetector, precision: FloatPrecision, *, roi_products: bool) -> None:
+        super().__init__()
+        detector = copy.deepcopy(detector)
+        self.dtype = TYPES[precision]
+        self.mean, self.std = detector.mean, detector.std
+        self.backbone = _without_batch_norm(detector.backbone).to(self.dtype)
+        self.neck = detector.neck.to(self.dtype)
+        self.rpn = detector.rpn.to(self.dtype)
+        self.proposals = detector.proposals
+        self.roi = detector.roi_features
+        self.products: RoiProducts | None = None
+        head = detector.head
+        if roi_products:
+            self.products = RoiProducts(
+                size=self.roi.size, sampling_ratio=self.roi.sampling_ratio, scale=self.roi.scale
+            )
+            first = head.stages[0]
+            assert isinstance(first, AggregationStage)
+            first.fc = self.products.reordered(first.fc)
+        self.head = head.to(self.dtype)
+
+    def forward(self, frames: Tensor, image_size: Tensor) -> FrameFeatures:
+        """See the tensor contract."""
+        features = self.neck(self.backbone(self._normalise(frames, image_size)))
+        objectness, deltas = self.rpn(features)
+        boxes, valid = self.proposals(objectness.float(), deltas.float(), image_size)
+        pooled = (
+            self.roi(features, boxes).flatten(0, 1)
+            if self.products is None
+            else self.products(features, boxes)
+        )
+        rows = self._memorise(pooled)
+        batch, count, _ = boxes.shape
+        queries, *memory = (x.float().reshape(batch, count, -1) for x in rows)
+        kept = torch.stack(memory, dim=1).reshape(batch, len(self.head.stages), 2, count, -1)
+        return FrameFeatures(boxes, valid, queries, kept)
+
+    def _normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
+        """`SelsaDetector.normalise`, bytes to floats first: [B, 3, H, W]."""
+        images = frames.to(torch.float32).permute(0, 3, 1, 2)
+        _, _, height, width = images.shape
+        inside_h = (torch.arange(height)[None] < image_size[:, :1]).to(torch.float32)
+        inside_w = (torch.arange(width)[None] < image_size[:, 1:]).to(torch.float32)
+        inside = (inside_h[:, :, None] * inside_w[:, None, :])[:, None]
+        return ((images - self.mean) / self.std * inside).to(self.dtype)
+
+    def _memorise(self, roi_features: Tensor) -> list[Tensor]:
+        """`AggregationHead.memorise` of rows: queries, then key and value of each stage, [rows, C] each."""
+        x, memory = roi_features, list[Tensor]()
+        queries = None
+        for stage in self.head.stages:
+            assert isinstance(stage, AggregationStage)
+            x = stage.fc(x)
+            queries = x if queries is None else queries
+            attention = stage.attention
+            nothing = torch.zeros_like(x)
+            memory += [nothing, nothing] if attention is None else [attention.key(x), attention.value(x)]
+            x = x.relu()
+        assert queries is not None
+        return [queries, *memory]
+
+
+class SequenceGraph(nn.Module):
+    """The sequence engine; inputs and outputs of the tensor contract.
+
+    Args:
+        detector: in evaluation mode, on the CPU; it stays as it is.
+        precision: of layers and products; softmax, boxes and their suppression are float32.
+    """
+
+    def __init__(self, detector: SelsaDetector, precision: FloatPrecision) -> None:
+        super().__init__()
+        detector = copy.deepcopy(detector)
+        self.dtype = TYPES[precision]
+        self.head = detector.head.to(self.dtype)
+        self.predictor = detector.predictor.to(self.dtype)
+        self.detections = detector.detections
+
+    def forward(
+        self,
+        boxes: Tensor,
+        valid: Tensor,
+        queries: Tensor,
+        memory: Tensor,
+        image_size: Tensor,
+        scale_factor: Tensor,
+        bank: Tensor,
+        bank_valid: Tensor,
+    ) -> Detections:
+        """See the tensor contract."""
+        batch, count, _ = queries.shape
+        queries, memory, bank = (x.to(self.dtype) for x in (queries, memory, bank))
+        x = self._aggregate(queries, valid, memory, bank, bank_valid)
+        logits, deltas = (x.float().reshape(batch, count, -1) for x in self.predictor(x))
+        return Detections(*self.detections(logits, deltas, boxes, valid, image_size, scale_factor))
+
+    def _aggregate(
+        self, queries: Tensor, valid: Tensor, memory: Tensor, bank: Tensor, bank_valid: Tensor
+    ) -> Tensor:
+        """`AggregationHead.aggregate` with the two memories apart: [B * P, C]."""
+        # A frame without proposals attends to its own padding rather than to nothing.
+        own_valid = valid | ~valid.any(dim=1, keepdim=True)
+        bias = (mask_bias(own_valid)[:, None, None, :], mask_bias(bank_valid))
+        batch, count, width = queries.shape
+        # Key and value of each stage one after the other, so that one operator takes them apart.
+        own = memory.reshape(batch, -1, count, width)
+        shared = bank.reshape(1, -1, bank.shape[2], width)
+        x = queries.reshape(-1, width)
+        for index, stage in enumerate(self.head.stages):
+            assert isinstance(stage, AggregationStage)
+            if index > 0:
+                x = stage.fc(x)
+            if stage.attention is not None:
+                attention, key, value = stage.attention, 2 * index, 2 * index + 1
+                gathered = attend(
+                    attention.query(x).reshape(batch, count, width),
+                    (own[:, key], own[:, value]),
+                    (shared[:, key], shared[:, value]),
+                    bias,
+                    attention.heads,
+                )
+                x = x + attention.out(gathered.reshape(-1, width))
+            x = x.relu()
+        return x
+
+
+def _without_batch_norm(backbone: Backbone) -> Backbone:
+    """Each batch normalisation multiplied into the convolution before it, in float32, in place."""
+    leaves = [(name, module) for name, module in backbone.named_modules() if not list(module.children())]
+    for (name, conv), (following, norm) in itertools.pairwise(leaves):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            _replace(backbone, name, fuse_conv_bn_eval(conv, norm))
+            _replace(backbone, following, nn.Identity())
+    return backbone
+
+
+def _replace(parent: nn.Module, path: str, module: nn.Module) -> None:
+    *above, name = path.split(".")
+    parent.get_submodule(".".join(above)).add_module(name, module)

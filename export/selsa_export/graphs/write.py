@@ -1,0 +1,139 @@
+"""The two stages of the detector as ONNX graphs with dynamic batch, height, width and reference count.
+
+ONNX Runtime and OpenVINO take one kind, TensorRT the other (*native*, of operators that every TensorRT has).
+Both are written from the same modules; they differ in how the best candidates and those to be suppressed are
+found, and in how RoIAlign is computed.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from torch import nn
+
+from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
+from selsa_export.graphs.native_operators import NATIVE_TRANSLATIONS
+from selsa_export.graphs.operators import TRANSLATIONS
+from selsa_export.graphs.stages import FloatPrecision, FrameGraph, SequenceGraph
+from selsa_training.config import ModelConfig
+from selsa_training.model.backbone import STRIDE
+from selsa_training.model.detector import SelsaDetector
+from selsa_training.model.dimensions import dimensions_of
+from selsa_training.model.roi_align_matrices import MAX_CELLS
+
+OPSET: Final = 18
+# Sizes the graphs are traced with: all different and none of them 1, so that no dynamic dimension is taken
+# for a constant or for another.
+TRACE_BATCH: Final = 2
+TRACE_SIZE: Final = (96, 160)
+TRACE_REFERENCES: Final = 3
+
+
+def write_graph(engine: EngineName, detector: SelsaDetector, path: Path) -> EngineContract:
+    """Write one engine of `detector` (in evaluation mode, on the CPU) to `path` as ONNX.
+
+    Returns:
+        The tensor contract that the graph was written to.
+    """
+    products = roi_products(detector.config)
+    frame = engine == "frame"
+    stage = FrameGraph(detector, "fp32", roi_products=products) if frame else SequenceGraph(detector, "fp32")
+    return _write(engine, stage, dimensions_of(detector.config), path, TRANSLATIONS)
+
+
+def write_native_graph(
+    engine: EngineName, detector: SelsaDetector, path: Path, precision: FloatPrecision = "fp32"
+) -> EngineContract:
+    """The same out of operators that every TensorRT has; inputs and outputs are float32 in any precision."""
+    frame = engine == "frame"
+    stage = (
+        FrameGraph(detector, precision, roi_products=True) if frame else SequenceGraph(detector, precision)
+    )
+    return _write(engine, stage, dimensions_of(detector.config), path, NATIVE_TRANSLATIONS)
+
+
+def roi_products(config: ModelConfig) -> bool:
+    """Whether RoIAlign is two matrix products in the graph for CPUs.
+
+    On feature maps of a few hundred cells they take a third of the time of ONNX Runtime's RoIAlign. Their
+    share grows with the map: on R-50's of over 2,000 cells they take as long, three times as long as
+    OpenVINO's RoIAlign, and much more memory.
+    """
+    cells = -(-config.preprocess.long_side // STRIDE) * -(-config.preprocess.short_side // STRIDE)
+    return cells <= MAX_CELLS
+
+
+def _write(
+    engine: EngineName,
+    stage: nn.Module,
+    dims: Dimensions,
+    path: Path,
+    translations: dict[Callable[..., Any], Callable[..., Any]],
+) -> EngineContract:
+    contract = contract_for(engine, dims)
+    with _quiet():
+        program = torch.onnx.export(
+            stage.eval(),
+            _example(engine, dims),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[spec.name for spec in contract.inputs],
+            output_names=[spec.name for spec in contract.outputs],
+            dynamic_shapes=_dynamic_shapes(contract),
+            custom_translation_table=translations,
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    # Where in whose folder each operator was traced: nothing that runs needs it.
+    ClearMetadataAndDocStringPass()(program.model)
+    program.save(str(path), include_initializers=True, external_data=False)
+    return contract
+
+
+def _dynamic_shapes(contract: EngineContract) -> tuple[dict[int, Any], ...]:
+    """Every dimension that the contract names by a letter is dynamic."""
+    return tuple(
+        {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str)}
+        for spec in contract.inputs
+    )
+
+
+def _example(engine: EngineName, dims: Dimensions) -> tuple[torch.Tensor, ...]:
+    """Inputs to trace with; their values do not matter, but boxes have an area."""
+    b, (h, w) = TRACE_BATCH, TRACE_SIZE
+    p, c, s = dims.proposals, dims.width, dims.stages
+    image_size = torch.tensor([[h, w]] * b)
+    if engine == "frame":
+        return torch.zeros(b, h, w, 3, dtype=torch.uint8), image_size
+    rows = TRACE_REFERENCES * p
+    return (
+        torch.tensor([0.0, 0.0, 32.0, 32.0]).expand(b, p, 4).contiguous(),
+        torch.ones(b, p, dtype=torch.bool),
+        torch.zeros(b, p, c),
+        torch.zeros(b, s, 2, p, c),
+        image_size,
+        torch.ones(b, 2),
+        torch.zeros(s, 2, rows, c),
+        torch.ones(rows, dtype=torch.bool),
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints progress and warns of its own deprecations; neither is for our user."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,1 @@
+"""Quantisation of a graph to int8."""

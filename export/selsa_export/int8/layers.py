@@ -1,0 +1,101 @@
+"""What of a frame engine's graph may be quantised, layer by layer and block by block."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from onnx import numpy_helper
+
+# Half a pixel of a box is a thousandth of its delta's range, more than 8 bits tell apart.
+NEVER: Final = ("rpn.objectness", "rpn.deltas")
+LAYERS: Final = ("Conv", "Gemm")
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A convolution or a matrix product with weights.
+
+    Attributes:
+        node: the node's name in the graph.
+        group: the block it belongs to; blocks are quantised as a whole.
+        activation: name of the tensor that comes in.
+        output: name of the tensor that goes out.
+        weights_per_output: multiplications for one value that goes out.
+    """
+
+    node: str
+    group: str
+    activation: str
+    output: str
+    weights_per_output: int
+
+
+class Graph:
+    """Who makes and who takes each tensor."""
+
+    def __init__(self, graph: Any) -> None:
+        self.nodes = list(graph.node)
+        self.weights = {each.name: each for each in graph.initializer}
+        self.maker = {name: node for node in self.nodes for name in node.output}
+        self.takers: dict[str, list[Any]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                self.takers.setdefault(name, []).append(node)
+
+    def after_relu(self, tensor: str) -> str:
+        """The tensor after a ReLU that alone takes this one; quantised there, it costs nothing."""
+        takers = self.takers.get(tensor, [])
+        return str(takers[0].output[0]) if len(takers) == 1 and takers[0].op_type == "Relu" else tensor
+
+
+def layers_of(model: Any) -> list[Layer]:
+    """The layers of a frame engine that may be quantised, in order; none in a graph of another exporter."""
+    graph = Graph(model.graph)
+    return [
+        Layer(
+            node=node.name,
+            group=_group(node.input[1].removesuffix(".weight")),
+            activation=node.input[0],
+            output=node.output[0],
+            weights_per_output=int(np.prod(graph.weights[node.input[1]].dims[1:])),
+        )
+        for node in graph.nodes
+        if node.op_type in LAYERS and _is_parameter(node.input[1], graph)
+    ]
+
+
+def _is_parameter(name: str, graph: Graph) -> bool:
+    return name in graph.weights and name.endswith(".weight") and not name.startswith(NEVER)
+
+
+def _group(parameter: str) -> str:
+    """`backbone.layer3.5.conv2` -> `backbone.layer3.5`, a residual block; stem, neck and heads by name."""
+    parts = parameter.split(".")
+    if parts[0] == "backbone":
+        return ".".join(parts[:3]) if parts[1].startswith("layer") else "backbone.stem"
+    if parts[0] == "head":
+        return ".".join(parts[:3]) + ("" if parts[3] == "fc" else ".memory")
+    return parts[0]
+
+
+def quantized_weights(
+    weight: npt.NDArray[np.float32], at_least: npt.NDArray[np.float64] | float = 1e-12
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Weights as int8 and one scale for each output channel, which is the first axis.
+
+    Args:
+        weight: of a convolution or of a matrix product, output channels first.
+        at_least: lower bound of the scales.
+    """
+    others = tuple(range(1, weight.ndim))
+    scale = np.maximum(np.abs(weight).max(axis=others) / 127, at_least).astype(np.float32)
+    whole = np.rint(weight / scale.reshape(-1, *[1] * len(others)))
+    return np.clip(whole, -127, 127).astype(np.int8), scale
+
+
+def array_of(graph: Graph, name: str) -> npt.NDArray[Any]:
+    """The values of a constant."""
+    return np.asarray(numpy_helper.to_array(graph.weights[name]))

@@ -1,0 +1,1 @@
+"""Comparison of exported engines with PyTorch."""

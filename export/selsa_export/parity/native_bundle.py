@@ -1,0 +1,88 @@
+"""The native graphs of a bundle, compared with torch like every graph."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from selsa_bundle.contract import EngineName
+from selsa_bundle.files.stored_file import StoredFile
+from selsa_bundle.manifest import EngineFile, Variant
+from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
+from selsa_export.errors import ParityError, PrecisionError
+from selsa_export.graphs.stages import FloatPrecision
+from selsa_export.graphs.write import write_native_graph
+from selsa_export.parity.parity import ParityReference
+from selsa_export.parity.report import EngineParity, Tolerance
+from selsa_training.model.detector import SelsaDetector
+from selsa_training.model.dimensions import dimensions_of
+
+ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
+VARIANTS: Final[dict[FloatPrecision, Variant]] = {"fp32": "native", "fp16": "native-fp16"}
+FILES: Final[dict[FloatPrecision, str]] = {"fp32": "native", "fp16": "native.fp16"}
+TOLERANCES: Final[dict[FloatPrecision, Tolerance]] = {
+    "fp32": Tolerance(),
+    # What is wrong in any model. Untrained weights, whose scores lie close together, were within a quarter of
+    # each of these; a trained model is far closer.
+    "fp16": Tolerance(score=0.25, corner=32, feature=0.05, unmatched=0.1),
+}
+
+
+def native_precisions(text: str) -> tuple[FloatPrecision, ...]:
+    """`fp32,fp16` as precisions; `none` as none.
+
+    Raises:
+        PrecisionError: one is unknown.
+    """
+    if text.strip() == "none":
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in VARIANTS:
+            raise PrecisionError(
+                f"--native names {name!r}; allowed are {', '.join(VARIANTS)}, with commas between, or none"
+            )
+    return tuple(precision for precision in VARIANTS if precision in names)
+
+
+def write_natives(
+    detector: SelsaDetector,
+    folder: Path,
+    precisions: Sequence[FloatPrecision],
+    reference: ParityReference,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[dict[Variant, dict[EngineName, EngineFile]], dict[str, EngineParity]]:
+    """Write the native graphs into a bundle's folder and compare them with torch.
+
+    ONNX Runtime runs them on the CPU. It computes float16 graphs in float32 between casts, so for fp16 the
+    comparison sees what rounding of weights and of every result costs, and not how a GPU adds up.
+
+    Returns:
+        For the manifest and for the parity report.
+
+    Raises:
+        ParityError: a graph differs from the model by more than its precision explains.
+    """
+    files: dict[Variant, dict[EngineName, EngineFile]] = {}
+    found: dict[str, EngineParity] = {}
+    for precision in precisions:
+        pair: dict[EngineName, EngineFile] = {}
+        for name in ENGINES:
+            say(f"writing the native {name} engine in {precision}")
+            path = folder / f"{name}.{FILES[precision]}.onnx"
+            contract = write_native_graph(name, detector, path, precision)
+            pair[name] = EngineFile(**StoredFile.of(path).model_dump(), tensors=contract)
+        engines = OnnxEngines(
+            folder / pair["frame"].file,
+            folder / pair["sequence"].file,
+            dimensions_of(detector.config),
+            RuntimeOptions(precision=precision),
+        )
+        try:
+            parity = reference.measure(engines, TOLERANCES[precision])
+        finally:
+            engines.close()
+        if failures := parity.failures():
+            raise ParityError(f"the native {precision} engines differ from the model: {'; '.join(failures)}")
+        files[VARIANTS[precision]] = pair
+        found[precision] = parity
+    return files, found

@@ -1,0 +1,186 @@
+"""Parity: the exported engines in ONNX Runtime against the model in torch, on the same frames.
+
+Every tensor of the contract is compared. Proposals and detections are matched by their boxes, because equal
+scores may come in another order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
+from selsa_bundle.gate.agreement import Agreement, box_iou, compare_detections, match_boxes
+from selsa_bundle.preprocess import PreparedFrame
+from selsa_export.parity.report import EngineParity, ParityReport, Tolerance
+from selsa_training.model.detector import SelsaDetector
+from selsa_training.model.torch_engines import TorchEngines
+
+Float = npt.NDArray[np.float32]
+Boxes = tuple[Float, Float, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    frames: list[FrameBatch]
+    detections: list[DetectionBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReference:
+    """What the model says of a clip in torch, to be compared with any number of engines.
+
+    Attributes:
+        frames: the clip; every frame is a key frame and a reference frame.
+        wanted: the model's outputs.
+    """
+
+    frames: Sequence[PreparedFrame]
+    wanted: _Outputs
+
+    @classmethod
+    def of(cls, detector: SelsaDetector, frames: Sequence[PreparedFrame]) -> "ParityReference":
+        """Run the model, in evaluation mode on the CPU."""
+        return cls(frames, _run(TorchEngines(detector), frames))
+
+    def measure(self, engines: Engines, tolerance: Tolerance) -> EngineParity:
+        """Run the engines on the same frames and compare everything they say."""
+        wanted, found = self.wanted, _run(engines, self.frames)
+        proposals = [_compare_proposals(w, f) for w, f in zip(wanted.frames, found.frames, strict=True)]
+        threshold = 0.01
+        agreement = _compare(wanted.detections, found.detections, threshold)
+        return EngineParity(
+            frame_count=len(self.frames),
+            tolerance=tolerance,
+            proposals=sum(p.total for p in proposals),
+            proposals_unmatched=sum(p.unmatched for p in proposals),
+            proposal_corner=max(p.corner for p in proposals),
+            queries=max(p.queries for p in proposals),
+            memory=max(p.memory for p in proposals),
+            detections=agreement.compared,
+            detections_unmatched=agreement.unmatched,
+            detections_extra=agreement.extra,
+            detection_score=agreement.score,
+            detection_corner=agreement.corner,
+            detection_threshold=threshold,
+            batched=_batched(engines, self.frames, found),
+        )
+
+    def report(self, engines: Engines, described: str) -> ParityReport:
+        """The report of the engines that every runtime takes; `described` says where the frames are from."""
+        return ParityReport(
+            **self.measure(engines, Tolerance()).model_dump(),
+            frames=described,
+            sizes=tuple(sorted({(f.pixels.shape[0], f.pixels.shape[1]) for f in self.frames})),
+            compared_with=f"torch {torch.__version__}",
+        )
+
+
+def measure_parity(
+    detector: SelsaDetector, engines: Engines, frames: Sequence[PreparedFrame], described: str
+) -> ParityReport:
+    """Run model and engines on a clip and compare everything they say.
+
+    Args:
+        detector: the model in evaluation mode on the CPU.
+        engines: the exported engines.
+        frames: the clip; every frame is a key frame and a reference frame.
+        described: where the frames are from, for the report.
+    """
+    return ParityReference.of(detector, frames).report(engines, described)
+
+
+def _compare(
+    wanted: Sequence[DetectionBatch], found: Sequence[DetectionBatch], threshold: float
+) -> Agreement:
+    agreement = Agreement()
+    for want, find in zip(wanted, found, strict=True):
+        compare_detections(agreement, _detections(want), _detections(find), threshold=threshold)
+    return agreement
+
+
+def _run(engines: Engines, frames: Sequence[PreparedFrame]) -> _Outputs:
+    batches = [engines.run_frames(f.pixels[None], np.array([f.image_size], np.int64)) for f in frames]
+    bank = _bank(batches)
+    detections = [
+        engines.run_sequence(
+            batch, np.array([f.image_size], np.int64), np.array([f.scale_factor], np.float32), bank
+        )
+        for batch, f in zip(batches, frames, strict=True)
+    ]
+    return _Outputs(batches, detections)
+
+
+def _bank(batches: Sequence[FrameBatch]) -> ReferenceBank:
+    return ReferenceBank(
+        memory=np.concatenate([b.memory[0] for b in batches], axis=2),
+        valid=np.concatenate([b.valid[0] for b in batches]),
+    )
+
+
+def _batched(
+    engines: Engines, frames: Sequence[PreparedFrame], alone: _Outputs
+) -> Literal["equal", "within tolerance", "outside tolerance"]:
+    """The first frame twice in one batch with the second, against each alone."""
+    chosen = [0, *(i for i in (1, 0) if frames[i].pixels.shape == frames[0].pixels.shape)]
+    batch = engines.run_frames(
+        np.stack([frames[i].pixels for i in chosen]),
+        np.array([frames[i].image_size for i in chosen], np.int64),
+    )
+    detections = engines.run_sequence(
+        batch,
+        np.array([frames[i].image_size for i in chosen], np.int64),
+        np.array([frames[i].scale_factor for i in chosen], np.float32),
+        _bank(alone.frames),
+    )
+    agreement, equal = Agreement(), True
+    for position, i in enumerate(chosen):
+        want, found = _detections(alone.detections[i]), _detections(detections, position)
+        equal = equal and _same(want, found)
+        compare_detections(agreement, want, found, threshold=0.01)
+    if equal:
+        return "equal"
+    t = Tolerance()
+    close = not agreement.unmatched and agreement.score <= t.score and agreement.corner <= t.corner
+    return "within tolerance" if close else "outside tolerance"
+
+
+def _same(a: Boxes, b: Boxes) -> bool:
+    return np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) and np.array_equal(a[2], b[2])
+
+
+def _detections(batch: DetectionBatch, frame: int = 0) -> Boxes:
+    count = int(batch.count[frame])
+    return batch.boxes[frame, :count], batch.scores[frame, :count], batch.labels[frame, :count]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proposals:
+    total: int
+    unmatched: int
+    corner: float
+    queries: float
+    memory: float
+
+
+def _compare_proposals(want: FrameBatch, found: FrameBatch) -> _Proposals:
+    """Match the proposals of one frame by their boxes and compare what hangs on them."""
+    boxes, others = want.boxes[0][want.valid[0]], found.boxes[0][found.valid[0]]
+    pairs = match_boxes(box_iou(boxes, others), 0.99) if len(boxes) and len(others) else []
+    mine, theirs = (np.array(side, np.int64) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
+    return _Proposals(
+        total=len(boxes),
+        unmatched=max(len(boxes), len(others)) - len(pairs),
+        corner=float(np.abs(boxes[mine] - others[theirs]).max(initial=0)),
+        queries=_relative(want.queries[0][mine], found.queries[0][theirs]),
+        memory=_relative(want.memory[0][:, :, mine], found.memory[0][:, :, theirs]),
+    )
+
+
+def _relative(want: Float, found: Float) -> float:
+    """L2 of the difference, relative to the L2 of what was wanted."""
+    norm = float(np.linalg.norm(want))
+    return float(np.linalg.norm(want - found)) / norm if norm else 0.0

@@ -1,0 +1,48 @@
+"""What is wanted of a bundle's precisions, checked before anything long begins."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from selsa_bundle.precision_report import Bounds
+from selsa_bundle.runtimes.host import Host
+from selsa_bundle.tolerance import Precision
+from selsa_export.errors import PrecisionError
+from selsa_export.precision.frames import PrecisionFrames
+from selsa_export.precision.measure import PrecisionData
+
+PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16", "int8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionPlan:
+    """What is wanted of a bundle.
+
+    Attributes:
+        precisions: of `PRECISIONS`.
+        frames: what to calibrate int8 and to compare detections on.
+        data: what to take AP50 on; None: nothing.
+        bounds: what a precision must keep to be chosen unasked.
+        threads: of the engines; 0: as they like.
+    """
+
+    precisions: tuple[Precision, ...]
+    frames: PrecisionFrames
+    data: PrecisionData | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    threads: int = 0
+
+
+def check_precisions(names: str) -> tuple[Precision, ...]:
+    """`fp32,int8` as precisions.
+
+    Raises:
+        PrecisionError: one is unknown, or cannot be measured on this machine.
+    """
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in given if name not in PRECISIONS]:
+        raise PrecisionError(f"--precision names {unknown[0]!r}; allowed are {', '.join(PRECISIONS)}")
+    host = Host.here()
+    reason = host.lacks("openvino") or host.cannot("openvino", "bf16")
+    if "bf16" in given and reason is not None:
+        raise PrecisionError(f"--precision bf16 cannot be measured here: {reason}")
+    return tuple(precision for precision in PRECISIONS if precision in given)

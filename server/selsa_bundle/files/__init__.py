@@ -1,0 +1,1 @@
+"""Files and folders that are written completely or not at all."""

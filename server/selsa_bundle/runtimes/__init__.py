@@ -1,0 +1,1 @@
+"""The runtimes that run engines, and the choice between them."""

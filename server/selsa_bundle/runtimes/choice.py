@@ -1,0 +1,229 @@
+"""Which provider runs a bundle, and in which precision: what was asked for, or the fastest that is sound.
+
+Sound is what the bundle's own report allows and this machine can do. The choice is made once, before any
+engine is loaded, and says why.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+from selsa_bundle.errors import ChoiceError
+from selsa_bundle.manifest import Variant
+from selsa_bundle.precision_report import PrecisionReport, ProviderKind
+from selsa_bundle.runtimes.host import ONNX_NAMES, Host
+from selsa_bundle.tolerance import Precision
+
+ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+# The graphs for each way to run, the first that the bundle has.
+GRAPHS: Final[dict[tuple[ProviderKind, Precision], tuple[Variant, ...]]] = {
+    ("cpu", "fp32"): ("fp32",),
+    ("cpu", "int8"): ("int8",),
+    ("openvino", "fp32"): ("fp32",),
+    ("openvino", "bf16"): ("fp32",),
+    ("openvino", "int8"): ("int8",),
+    ("cuda", "fp32"): ("fp32",),
+    ("tensorrt", "fp32"): ("native", "fp32"),
+    ("tensorrt", "fp16"): ("native-fp16",),
+    ("tensorrt", "int8"): ("native-int8",),
+}
+CPU_PROVIDERS: Final[tuple[ProviderKind, ...]] = ("cpu", "openvino")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What was asked for.
+
+    Attributes:
+        provider: what the engines run on; `auto`: CUDA where ONNX Runtime was built with it, else the fastest
+            way on the CPU that the bundle's report allows. TensorRT is never chosen unasked: it builds its
+            engines at the first start.
+        precision: what they compute in; `auto`: as the report allows.
+        threads: threads of an engine; 0: one per physical core.
+        allow_cpu: whether to run in fp32 on the CPU where the provider cannot be had.
+        max_batch: most frames in one call; engines that are compiled are compiled for it.
+        engine_cache: folder of compiled engines; None: the user's own.
+        say: told of what takes long, such as compiling engines.
+    """
+
+    provider: ProviderName = "auto"
+    precision: PrecisionName = "auto"
+    threads: int = 0
+    allow_cpu: bool = False
+    max_batch: int = 8
+    engine_cache: Path | None = None
+    say: Callable[[str], None] = lambda _: None
+
+
+def options_named(provider: str = "auto", precision: str = "auto", *, threads: int = 0) -> EngineOptions:
+    """The options of names that a person gave.
+
+    Raises:
+        ChoiceError: a name is unknown; it is shown with what is allowed.
+    """
+    for option, value, allowed in (
+        ("--provider", provider, get_args(ProviderName)),
+        ("--precision", precision, get_args(PrecisionName)),
+    ):
+        if value not in allowed:
+            raise ChoiceError(f"{option} is {value!r}; allowed are {', '.join(allowed)}.")
+    return EngineOptions(
+        provider=cast("ProviderName", provider),
+        precision=cast("PrecisionName", precision),
+        threads=threads,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What will run.
+
+    Attributes:
+        provider: on what.
+        precision: in what.
+        variant: from which of the bundle's graphs.
+        why: one sentence for the person who starts it.
+    """
+
+    provider: ProviderKind
+    precision: Precision
+    variant: Variant
+    why: str
+
+
+def choose(
+    options: EngineOptions, variants: Sequence[Variant], report: PrecisionReport | None, host: Host
+) -> Choice:
+    """What to run.
+
+    Args:
+        options: what was asked for.
+        variants: the graphs that the bundle has.
+        report: what is known of its precisions.
+        host: what this machine has.
+
+    Raises:
+        ChoiceError: what was asked for cannot be had.
+    """
+    provider = options.provider
+    on_cuda = options.precision == "auto" or ("cuda", options.precision) in GRAPHS
+    if provider == "auto" and on_cuda and ONNX_NAMES["cuda"] in host.onnx_providers:
+        provider = "cuda"
+    if provider != "auto" and (lack := host.lacks(provider)) is not None:
+        if not options.allow_cpu:
+            raise ChoiceError(f"--provider {provider}: {lack}; or give --allow-cpu to run on the CPU.")
+        chosen = choose(replace(options, provider="cpu", precision="fp32"), variants, report, host)
+        return replace(chosen, why=f"allowed by --allow-cpu, since {lack}")
+    if options.precision != "auto":
+        return _asked_for(provider, options.precision, variants, report, host)
+    return _best(provider, variants, report, host)
+
+
+def _asked_for(
+    provider: ProviderName,
+    precision: Precision,
+    variants: Sequence[Variant],
+    report: PrecisionReport | None,
+    host: Host,
+) -> Choice:
+    """A precision that was named, on the provider that was named or the fastest that has it."""
+    kinds = CPU_PROVIDERS if provider == "auto" else (provider,)
+    reasons = []
+    found = []
+    for kind in kinds:
+        reason = _obstacle(kind, precision, variants, host)
+        if reason is None:
+            found.append(kind)
+        else:
+            reasons.append(reason)
+    if not found:
+        raise ChoiceError(f"--precision {precision}: {'; '.join(dict.fromkeys(reasons))}.")
+    best = max(found, key=lambda kind: _speed(report, kind, precision))
+    return Choice(
+        provider=best, precision=precision, variant=_graph(best, precision, variants), why="as asked for"
+    )
+
+
+def _obstacle(
+    provider: ProviderKind, precision: Precision, variants: Sequence[Variant], host: Host
+) -> str | None:
+    """Why a bundle with these graphs cannot run so here, as a clause."""
+    graphs = GRAPHS.get((provider, precision))
+    if graphs is None:
+        allowed = ", ".join(p for kind, p in GRAPHS if kind == provider)
+        elsewhere = ", ".join(kind for kind, p in GRAPHS if p == precision)
+        return f"{provider} computes in {allowed}; {precision} needs --provider {elsewhere}"
+    if not set(graphs) & set(variants):
+        return f"this bundle has no {graphs[0]} engines (it has {', '.join(variants)}); export it with them"
+    return host.lacks(provider) or host.cannot(provider, precision)
+
+
+def _graph(provider: ProviderKind, precision: Precision, variants: Sequence[Variant]) -> Variant:
+    return next(graph for graph in GRAPHS[provider, precision] if graph in variants)
+
+
+def _speed(report: PrecisionReport | None, provider: ProviderKind, precision: Precision) -> float:
+    known = None if report is None else report.of(provider, precision)
+    if known is not None and known.times_as_fast is not None:
+        return known.times_as_fast
+    # ONNX Runtime in fp32 is what every bundle was compared with torch on.
+    return 1.0 if (provider, precision) == ("cpu", "fp32") else 0.0
+
+
+def _best(
+    provider: ProviderName, variants: Sequence[Variant], report: PrecisionReport | None, host: Host
+) -> Choice:
+    """The fastest way that the report allows and this machine can do; fp32 where there is no report."""
+    kinds = CPU_PROVIDERS if provider == "auto" else (provider,)
+    ways = [(kind, precision) for kind, precision in GRAPHS if kind in kinds]
+    # Every bundle was compared with torch in fp32.
+    sound: list[tuple[ProviderKind, Precision]] = [(kinds[0], "fp32")]
+    left_out = []
+    for way in ways:
+        if way in sound:
+            continue
+        reason = _unsound(*way, variants, report, host)
+        if reason is None:
+            sound.append(way)
+        elif reason:
+            left_out.append(f"{way[1]} on {way[0]} is left out: {reason}")
+    kind, precision = max(sound, key=lambda way: _speed(report, *way))
+    return Choice(
+        provider=kind,
+        precision=precision,
+        variant=_graph(kind, precision, variants),
+        why="; ".join([_merit(kind, precision, report, host), *left_out]),
+    )
+
+
+def _unsound(
+    provider: ProviderKind,
+    precision: Precision,
+    variants: Sequence[Variant],
+    report: PrecisionReport | None,
+    host: Host,
+) -> str | None:
+    """Why a way is not chosen unasked, as a clause; empty where nobody would expect it; None if it may be."""
+    known = None if report is None else report.of(provider, precision)
+    if report is None or known is None:
+        return ""
+    if failures := known.failures(report.bounds):
+        return failures[0]
+    return _obstacle(provider, precision, variants, host)
+
+
+def _merit(provider: ProviderKind, precision: Precision, report: PrecisionReport | None, host: Host) -> str:
+    known = None if report is None else report.of(provider, precision)
+    if report is None:
+        return "the bundle has no report on other precisions"
+    if known is None or known.times_as_fast is None or (provider, precision) == ("cpu", "fp32"):
+        return "nothing faster is allowed by the bundle's report and possible here"
+    has = host.instructions(provider, precision)
+    processor = f"this processor has {has}, " if has else ""
+    return (
+        f"{processor}the bundle's report allows it ({known.agreement.share:.1%} of fp32 detections matched), "
+        f"and it was {known.times_as_fast:.1f} times as fast as fp32 in ONNX Runtime when measured"
+    )

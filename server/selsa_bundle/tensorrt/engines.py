@@ -1,0 +1,153 @@
+"""From a bundle to TensorRT engines: built once per machine, then taken from the cache."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from selsa_bundle.contract import EngineName
+from selsa_bundle.errors import EngineError
+from selsa_bundle.manifest import EngineFile, Manifest, Variant
+from selsa_bundle.tensorrt.builder import BUILD_FLAGS, BuildOptions, build_engine
+from selsa_bundle.tensorrt.cuda_device import CudaDevice
+from selsa_bundle.tensorrt.engine_cache import EngineCache, EngineKey, default_engine_cache
+from selsa_bundle.tensorrt.library import ComputeCapability, TensorRT, import_tensorrt
+from selsa_bundle.tensorrt.profiles import Profile, frame_profiles, sequence_profiles
+from selsa_bundle.tensorrt.runtime import Plan, TensorRtEngines
+
+ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
+TensorRtPrecision = Literal["fp32", "fp16", "int8"]
+NATIVE_GRAPHS: Final[dict[TensorRtPrecision, Variant]] = {
+    "fp32": "native",
+    "fp16": "native-fp16",
+    "int8": "native-int8",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorRtOptions:
+    """How engines are built and where they are kept.
+
+    Attributes:
+        cache: folder of built engines, not to be shared with users who are not trusted; None: the user's own.
+        max_batch: most frames in one call.
+        workers: calls that may run at once on the GPU.
+        say: told of every step, one sentence each.
+        progress: told of a build's phase and how far it is, 0..1.
+    """
+
+    cache: Path | None = None
+    max_batch: int = 8
+    workers: int = 2
+    say: Callable[[str], None] = lambda _: None
+    progress: Callable[[str, float], None] = lambda _phase, _share: None
+
+
+def engine_profiles(manifest: Manifest, engine: EngineName, max_batch: int) -> Sequence[Profile]:
+    """The profiles of one of a bundle's engines."""
+    if engine == "frame":
+        return frame_profiles(manifest.preprocess, max_batch)
+    return sequence_profiles(manifest.dimensions, manifest.reference_frames, max_batch)
+
+
+def cached_engine(
+    folder: Path,
+    manifest: Manifest,
+    engine: EngineName,
+    library: TensorRT,
+    target: ComputeCapability,
+    precision: TensorRtPrecision,
+    options: TensorRtOptions,
+    *,
+    here: bool,
+) -> tuple[Path, bytes]:
+    """The engine for one kind of GPU, built now unless the cache has it; with the file it is in.
+
+    Args:
+        folder: the bundle's.
+        manifest: what it says of itself.
+        engine: which of the two.
+        library: an imported TensorRT.
+        target: the kind of GPU.
+        precision: which of the native graphs.
+        options: see there.
+        here: whether the target is the GPU of this machine, on which kernels can be tried.
+
+    Raises:
+        EngineError: the bundle has no such graph, or it cannot be built.
+        ChecksumError: the graph is not the one the manifest describes.
+    """
+    graph = _graph(folder, manifest, engine, precision)
+    # TensorRT-RTX compiles for a kind of GPU without looking at one; TensorRT tries kernels on it.
+    ahead = bool(library.targets)
+    if not ahead and not here:
+        raise EngineError(f"{library.name} builds for the GPU of this machine only, not for {target}.")
+    graph.verify(folder)
+    profiles = engine_profiles(manifest, engine, options.max_batch)
+    key = EngineKey(
+        engine=engine,
+        onnx_sha256=graph.sha256,
+        library="tensorrt" if library.name == "tensorrt" else "tensorrt_rtx",
+        version=library.version,
+        compute_capability=str(target),
+        precision=precision,
+        profiles=tuple(profile.describe() for profile in profiles),
+        flags=BUILD_FLAGS,
+    )
+    engines = options.cache or default_engine_cache()
+    timings = engines / f"{library.name}-{library.version}-{target}.timings"
+
+    def built() -> bytes:
+        by = f"{library.name} {library.version}"
+        options.say(f"building the {engine} engine for {target} in {precision} ({by})")
+        build = BuildOptions(
+            target=target if ahead else None,
+            profiles=profiles,
+            timing_cache=None if ahead else timings,
+            progress=options.progress,
+        )
+        return build_engine(library, folder / graph.file, graph.tensors, build)
+
+    cache = EngineCache(engines, options.say)
+    return cache.path(key), cache.get(key, built)
+
+
+def _graph(folder: Path, manifest: Manifest, engine: EngineName, precision: TensorRtPrecision) -> EngineFile:
+    pair = manifest.engines.get(NATIVE_GRAPHS[precision])
+    if pair is None:
+        again = (
+            "selsa export --precision int8 --calibrate VIDEO"
+            if precision == "int8"
+            else "selsa export --native"
+        )
+        raise EngineError(
+            f"{folder} has no native graphs in {precision}, from which TensorRT engines are built; it has "
+            f"{', '.join(manifest.engines)}. Export it again with `{again}`."
+        )
+    return pair[engine]
+
+
+def open_tensorrt(
+    folder: Path, manifest: Manifest, precision: TensorRtPrecision, options: TensorRtOptions
+) -> TensorRtEngines:
+    """A bundle's engines on the first GPU of this machine; built now if the cache has none that match.
+
+    Raises:
+        EngineError: there is no TensorRT, no driver or no GPU, or an engine cannot be built or loaded.
+        ChecksumError: a graph is not the one the manifest describes.
+    """
+    library, device = import_tensorrt(), CudaDevice()
+    target = device.compute_capability
+    plans: dict[EngineName, Plan] = {}
+    for name in ENGINES:
+        _, plan = cached_engine(folder, manifest, name, library, target, precision, options, here=True)
+        plans[name] = Plan(plan, engine_profiles(manifest, name, options.max_batch))
+    return TensorRtEngines(
+        library,
+        plans,
+        manifest.dimensions,
+        device,
+        precision=precision,
+        workers=options.workers,
+        say=options.say,
+    )

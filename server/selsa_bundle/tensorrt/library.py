@@ -1,0 +1,86 @@
+"""TensorRT, whichever of its kinds is installed: one code path for all.
+
+`tensorrt` builds and runs on the GPU of this machine. `tensorrt_rtx` (also `tensorrt_rtx_bindings`, the same
+without its little front package) builds for the GPUs of other machines as well, without having one.
+"""
+
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from selsa_bundle.errors import EngineError
+
+PACKAGES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+INSTALL: Final = (
+    "pip install 'selsa[server-gpu]' on a machine with an NVIDIA GPU, or 'selsa[tensorrt-rtx]' to build "
+    "engines for one"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ComputeCapability:
+    """What a GPU can do, as NVIDIA numbers it: 8.6 is `sm86`."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, text: str) -> "ComputeCapability":
+        """Read `86`, `8.6`, `sm86`, `sm_120` or `12.0`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
+        if match is None:
+            raise ValueError(f"compute capability is {text!r}; allowed is a number such as 86, 8.6 or sm86")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        """`sm86`."""
+        return f"sm{self.major}{self.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRT:
+    """An imported TensorRT.
+
+    Attributes:
+        module: the Python module.
+        name: `tensorrt` or `tensorrt_rtx`.
+        version: its full version; engines of one version are of no use to another.
+    """
+
+    module: Any
+    name: str
+    version: str
+
+    @property
+    def targets(self) -> tuple[ComputeCapability, ...]:
+        """What it can build for without having it; empty if it builds for the GPU of this machine only."""
+        if self.name == "tensorrt":
+            return ()
+        names = getattr(self.module.ComputeCapability, "__members__", {})
+        found = (re.fullmatch(r"SM(\d{1,2})(\d)", name) for name in names)
+        return tuple(sorted(ComputeCapability(int(m[1]), int(m[2])) for m in found if m))
+
+
+def import_tensorrt(packages: Sequence[str] = PACKAGES) -> TensorRT:
+    """The first of the packages that can be imported.
+
+    Raises:
+        EngineError: none can; the reason of one that is there but broken is given.
+    """
+    broken = ""
+    for package in packages:
+        try:
+            module = importlib.import_module(package)
+            return TensorRT(module, package.removesuffix("_bindings"), str(module.__version__))
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                broken = broken or f" ({package} cannot be imported: {error})"
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            broken = broken or f" ({package} cannot be imported: {error})"
+    raise EngineError(f"TensorRT is not installed{broken}; {INSTALL}.")

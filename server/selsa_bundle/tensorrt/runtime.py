@@ -1,0 +1,231 @@
+"""The TensorRT side of the engine protocol.
+
+Calls are made by *workers*: each has a stream, a lane for either engine and its own memory, so that one
+copies while another computes. A call that is larger than any profile, or than the memory that there is, is
+made in pieces; results do not depend on it.
+"""
+
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from selsa_bundle.contract import Dimensions, EngineName
+from selsa_bundle.engine import DetectionBatch, EngineInfo, Float, FrameBatch, Int, ReferenceBank
+from selsa_bundle.errors import DeviceMemoryError, EngineError
+from selsa_bundle.tensorrt.cuda_device import Device
+from selsa_bundle.tensorrt.device_banks import DeviceBanks
+from selsa_bundle.tensorrt.lane import Array, CompiledEngine, Lane, Resident
+from selsa_bundle.tensorrt.library import TensorRT
+from selsa_bundle.tensorrt.log import build_log
+from selsa_bundle.tensorrt.profiles import Profile, choose_profile
+from selsa_bundle.tolerance import Precision
+
+PROVIDERS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+BANK = ("bank", "bank_valid")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A serialised engine and the profiles it was built with."""
+
+    serialised: bytes
+    profiles: Sequence[Profile]
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    stream: int
+    frame: Lane
+    sequence: Lane
+
+
+class TensorRtEngines:
+    """A bundle's two engines on a GPU. See `selsa_bundle.engine.Engines`.
+
+    Args:
+        library: an imported TensorRT, of exactly the version that built the plans.
+        plans: the two engines.
+        dimensions: the bundle's.
+        device: the GPU.
+        precision: what is written into the graphs.
+        workers: calls that may run at once; two are enough to copy while computing.
+        say: told once of every batch that the memory is too small for.
+
+    Raises:
+        EngineError: an engine cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        library: TensorRT,
+        plans: Mapping[EngineName, Plan],
+        dimensions: Dimensions,
+        device: Device,
+        *,
+        precision: Precision,
+        workers: int = 2,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._library, self._device, self._dimensions, self._say = library, device, dimensions, say
+        self._log = build_log(library.module)
+        self._runtime: Any = library.module.Runtime(self._log)
+        self._engines = {name: self._load(name, plan) for name, plan in plans.items()}
+        self._too_large: dict[EngineName, set[int]] = {"frame": set(), "sequence": set()}
+        self._banks = DeviceBanks(device)
+        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        self._count = workers
+        for _ in range(workers):
+            self._idle.put(self._worker())
+        self._info = EngineInfo(provider=f"{PROVIDERS[library.name]} {library.version}", precision=precision)
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The fixed dimensions P, C, S and D."""
+        return self._dimensions
+
+    @property
+    def info(self) -> EngineInfo:
+        """TensorRT and its version."""
+        return self._info
+
+    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
+        """Run the frame engine; see the protocol.
+
+        Raises:
+            DeviceMemoryError: there is no memory for a single frame of that size.
+        """
+        sizes = {"H": int(frames.shape[1]), "W": int(frames.shape[2])}
+        with self._borrowed() as worker:
+            parts = self._in_pieces(
+                worker.frame, "frame", {"frames": frames, "image_size": image_size}, {}, sizes
+            )
+        boxes, valid, queries, memory = parts
+        return FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory)
+
+    def run_sequence(
+        self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
+    ) -> DetectionBatch:
+        """Run the sequence engine; see the protocol.
+
+        Raises:
+            DeviceMemoryError: there is no memory for a single key frame with that bank.
+        """
+        feeds: dict[str, Array] = {
+            "boxes": batch.boxes,
+            "valid": batch.valid,
+            "queries": batch.queries,
+            "memory": batch.memory,
+            "image_size": image_size,
+            "scale_factor": scale_factor,
+        }
+        sizes = {"R": int(bank.valid.shape[0])}
+        with self._borrowed() as worker, self._banks.borrow(bank, worker.stream) as resident:
+            shared = dict(zip(BANK, resident, strict=True))
+            boxes, scores, labels, count = self._in_pieces(worker.sequence, "sequence", feeds, shared, sizes)
+        return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)
+
+    def close(self) -> None:
+        """Give back all memory of the device and the engines themselves."""
+        if self._runtime is None:
+            return
+        self._device.use()
+        for _ in range(self._count):
+            worker = self._idle.get()
+            if worker is not None:
+                worker.frame.close()
+                worker.sequence.close()
+                self._device.close_stream(worker.stream)
+        # Whoever comes now is told instead of waiting forever.
+        self._idle.put(None)
+        self._banks.close()
+        self._engines.clear()
+        self._runtime = None
+
+    def _load(self, name: EngineName, plan: Plan) -> CompiledEngine:
+        engine = self._runtime.deserialize_cuda_engine(plan.serialised)
+        if engine is None:
+            reason = self._log.summary()
+            # Weights go to the device here, and TensorRT gives no kind of error, only words.
+            kind = DeviceMemoryError if "out of memory" in reason.lower() else EngineError
+            raise kind(f"TensorRT cannot load the {name} engine: {reason}")
+        if engine.num_optimization_profiles != len(plan.profiles):
+            raise EngineError(
+                f"The {name} engine has {engine.num_optimization_profiles} profiles; "
+                f"it was built with {len(plan.profiles)}."
+            )
+        return CompiledEngine(name=name, engine=engine, profiles=plan.profiles, dimensions=self._dimensions)
+
+    def _worker(self) -> _Worker:
+        stream = self._device.open_stream()
+        frame = Lane(self._library, self._engines["frame"], self._device, stream)
+        sequence = Lane(self._library, self._engines["sequence"], self._device, stream, resident=BANK)
+        return _Worker(stream, frame, sequence)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[_Worker]:
+        worker = self._idle.get()
+        if worker is None:
+            self._idle.put(None)
+            raise EngineError("The engines were closed.")
+        try:
+            self._device.use()
+            yield worker
+        finally:
+            self._idle.put(worker)
+
+    def _in_pieces(
+        self,
+        lane: Lane,
+        engine: EngineName,
+        feeds: Mapping[str, Array],
+        shared: Mapping[str, Resident],
+        sizes: Mapping[str, int],
+    ) -> list[Array]:
+        """All of a batch, in as few calls as profiles and memory allow; the outputs in one."""
+        total = len(next(iter(feeds.values())))
+        parts: list[list[Array]] = []
+        done = 0
+        while done < total:
+            count, profile = self._next(engine, total - done, sizes)
+            piece = {name: array[done : done + count] for name, array in feeds.items()}
+            try:
+                parts.append(lane.run(profile, {**piece, **shared}, {**sizes, "B": count}))
+            except DeviceMemoryError as error:
+                self._give_up(engine, profile, error)
+                continue
+            done += count
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+    def _next(self, engine: EngineName, left: int, sizes: Mapping[str, int]) -> tuple[int, int]:
+        """How many of the frames that are left go next, and by which profile."""
+        profiles, too_large = self._engines[engine].profiles, self._too_large[engine]
+        usable = [profile for index, profile in enumerate(profiles) if index not in too_large]
+        for count in range(left, 0, -1):
+            index = choose_profile(usable, {**sizes, "B": count})
+            if index is not None:
+                return count, profiles.index(usable[index])
+        asked = ", ".join(f"{letter}={size}" for letter, size in sizes.items())
+        if choose_profile(profiles, {**sizes, "B": 1}) is not None:
+            raise DeviceMemoryError(
+                f"The GPU has no memory for a single frame in the {engine} engine ({asked})."
+            )
+        allowed = "; ".join(f"{p.name}: {_ranges(p)}" for p in profiles)
+        raise EngineError(f"No profile of the {engine} engine takes {asked}; it has {allowed}.")
+
+    def _give_up(self, engine: EngineName, profile: int, error: DeviceMemoryError) -> None:
+        too_large = self._too_large[engine]
+        if profile not in too_large:
+            too_large.add(profile)
+            found = self._engines[engine].profiles[profile]
+            self._say(f"{error} The {engine} engine goes on without batches of {found.batch} ({found.name}).")
+
+
+def _ranges(profile: Profile) -> str:
+    return ", ".join(f"{letter} {r.low} to {r.high}" for letter, r in profile.sizes.items())

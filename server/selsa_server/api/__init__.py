@@ -1,0 +1,1 @@
+"""The HTTP application. Only this package knows HTTP status codes."""

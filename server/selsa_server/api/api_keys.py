@@ -1,0 +1,79 @@
+"""API keys: who may ask anything of the server, when a file of keys was given."""
+
+import base64
+import hmac
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from selsa_server.api.problems import problem_response
+from selsa_server.errors import UnauthorizedError
+
+OPEN: Final = frozenset({"/healthz", "/readyz"})
+POLICY_VIOLATION: Final = 1008
+# A browser cannot give a WebSocket other headers than its subprotocols, so a key may come as one of them.
+KEY_PROTOCOL: Final = "selsa-key."
+
+
+def read_api_keys(path: Path) -> tuple[bytes, ...]:
+    """The keys of a file: one per line, `#` begins a comment line.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds no key, which would lock everybody out or nobody.
+    """
+    lines = (line.strip() for line in path.read_bytes().splitlines())
+    keys = tuple(line for line in lines if line and not line.startswith(b"#"))
+    if not keys:
+        raise ValueError(f"{path} holds no key")
+    return keys
+
+
+class ApiKeys:
+    """ASGI middleware: nothing but the two probes, and the paths that were named, without a key."""
+
+    def __init__(
+        self, app: ASGIApp, keys: Sequence[bytes], open_paths: AbstractSet[str] = frozenset()
+    ) -> None:
+        self._app = app
+        self._keys = tuple(keys)
+        self._open = OPEN | open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or WebSocket."""
+        if scope["type"] == "lifespan" or scope["path"] in self._open or self._knows(_given(scope)):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "unauthorized"})
+        else:
+            error = UnauthorizedError()
+            state = scope.setdefault("state", {})
+            state["code"] = error.code
+            await problem_response(error, state.get("request_id"))(scope, receive, send)
+
+    def _knows(self, given: bytes) -> bool:
+        # Every key is compared, each in constant time: the time tells neither which nor how much of one fits.
+        matches = [hmac.compare_digest(given, key) for key in self._keys]
+        return any(matches)
+
+
+def _given(scope: Scope) -> bytes:
+    headers = Headers(scope=scope)
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    key = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    given = key.strip().encode("latin-1")
+    return given or (_of_protocols(scope["subprotocols"]) if scope["type"] == "websocket" else b"")
+
+
+def _of_protocols(offered: Sequence[str]) -> bytes:
+    """The key that is offered as `selsa-key.` and its bytes in URL-safe base64 without padding."""
+    texts = (name.removeprefix(KEY_PROTOCOL) for name in offered if name.startswith(KEY_PROTOCOL))
+    text = next(texts, "")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:  # not base64, which no key is then
+        return b""

@@ -1,0 +1,210 @@
+"""The composition root of the HTTP side: from a pipeline and settings to an application."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import MappingProxyType
+
+import anyio
+import anyio.to_thread
+import structlog
+from fastapi import FastAPI
+
+from selsa_bundle.errors import EngineError, GateError
+from selsa_server.api.api_keys import ApiKeys, read_api_keys
+from selsa_server.api.problems import add_problem_handlers
+from selsa_server.api.request_context import RequestContext
+from selsa_server.api.routes.detect import DetectLimits, detect_router
+from selsa_server.api.routes.health import health_router
+from selsa_server.api.routes.jobs import jobs_router
+from selsa_server.api.routes.models import models_router
+from selsa_server.api.routes.page import page_router, read_page
+from selsa_server.api.routes.stream import Streams, build_streams, stream_router
+from selsa_server.api.spool import SpoolLimits
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.engines.bundle_loading import load_bundle
+from selsa_server.engines.readiness import Readiness, run_one_frame
+from selsa_server.jobs.service import JobsService, build_jobs
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.service.admission import Admission, AdmissionLimits
+from selsa_server.service.build import LoadBundle, Services
+from selsa_server.service.bundle_folder import BundleFolder
+from selsa_server.service.decoder_choice import build_decoders
+from selsa_server.service.draining import Drain
+from selsa_server.service.model_loading import ModelLoading
+from selsa_server.service.models import Models
+from selsa_server.settings import ServerSettings
+from selsa_server.telemetry.metrics import Metrics
+from selsa_server.telemetry.tracing import Tracing, build_tracing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifecycle:
+    """What the process around an application does at its turning points.
+
+    Attributes:
+        drain: begun by whoever wants the application to end.
+        on_ready: called once when the engines have run their first frame.
+        on_drained: called once when a drain that was begun is over.
+    """
+
+    drain: Drain
+    on_ready: Callable[[], None] = lambda: None
+    on_drained: Callable[[], None] = lambda: None
+
+
+def build_app(
+    pipeline: DetectionPipeline,
+    settings: ServerSettings,
+    lifecycle: Lifecycle | None = None,
+    *,
+    others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
+    load: LoadBundle = load_bundle,
+    fork_server: ForkServer | None = None,
+) -> FastAPI:
+    """The application that serves `pipeline`, and `others` by name.
+
+    Args:
+        pipeline: what detects; its engines are shared by all requests, jobs and streams, then closed.
+        settings: bounds of uploads and of concurrency, and the spool folder.
+        lifecycle: what is called when, and how it is told to end.
+        others: more models, which requests, jobs and streams can name.
+        load: how a bundle is loaded that comes while the server runs.
+        fork_server: where decoders come from, if the settings want them apart; None: one that ends with the
+            application.
+
+    Raises:
+        OSError: the file of API keys cannot be read.
+        ValueError: it holds no key.
+        ImportError: `otlp_endpoint` is set and the tracing extra is not installed.
+    """
+    page = read_page()
+    lifecycle = lifecycle or Lifecycle(drain=Drain(settings.drain_timeout))
+    metrics, readiness, own_fork_server = Metrics(), Readiness(), ForkServer()
+    admission = _admission(settings, lifecycle.drain, metrics)
+    decoders = build_decoders(settings, fork_server or own_fork_server, metrics)
+    services = Services(settings, pipeline.options, admission, metrics, load, decoders)
+    default = pipeline.options.model or pipeline.bundle.manifest.name
+    parts = _parts({default: pipeline, **others}, services, settings, lifecycle.drain)
+    app = FastAPI(
+        title="selsa",
+        version=version("selsa"),
+        summary="SELSA video object detection: a video goes in, per-frame detections come out.",
+        lifespan=_lifespan(parts, readiness, lifecycle, own_fork_server),
+    )
+    add_problem_handlers(app)
+    if settings.api_keys_file is not None:
+        keys = read_api_keys(settings.api_keys_file)
+        app.add_middleware(ApiKeys, keys=keys, open_paths=page.addresses)
+    app.add_middleware(RequestContext, metrics=metrics)
+    if settings.otlp_endpoint is not None:
+        app.add_middleware(Tracing, provider=build_tracing(settings.otlp_endpoint))
+    spool = SpoolLimits(
+        max_bytes=settings.max_upload_bytes,
+        timeout=settings.upload_timeout,
+        video=pipeline.options.limits,
+    )
+    limits = DetectLimits(spool=spool, seconds=settings.request_deadline, send_timeout=settings.send_timeout)
+    app.include_router(detect_router(parts.models, lifecycle.drain, settings.spool_dir, limits))
+    app.include_router(jobs_router(parts.models, parts.jobs, spool))
+    app.include_router(stream_router(parts.streams))
+    app.include_router(models_router(parts.loading, settings.upload_timeout))
+    app.include_router(health_router(parts.models, readiness, lifecycle.drain, metrics))
+    app.include_router(page_router(page))
+    return app
+
+
+def _admission(settings: ServerSettings, drain: Drain, metrics: Metrics) -> Admission:
+    limits = AdmissionLimits(
+        concurrent=settings.max_concurrent,
+        queued=settings.max_queued,
+        video_seconds=settings.max_queue_seconds,
+        retry_after=settings.retry_after,
+    )
+    admission = Admission(limits, drain)
+    metrics.watch(
+        queued_seconds=lambda: admission.queued_seconds,
+        inside=lambda: admission.inside,
+        running=lambda: admission.running,
+    )
+    return admission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What begins and ends with the application."""
+
+    models: Models
+    loading: ModelLoading
+    jobs: JobsService
+    streams: Streams
+    admission: Admission
+
+
+def _parts(
+    pipelines: Mapping[str, DetectionPipeline], services: Services, settings: ServerSettings, drain: Drain
+) -> _Parts:
+    metrics = services.metrics
+    models = Models(
+        {name: services.around(each) for name, each in pipelines.items()},
+        came=lambda model: metrics.describe(model.name, model.bundle, served=True),
+        gone=lambda model: metrics.describe(model.name, model.bundle, served=False),
+    )
+    folder = None if settings.bundle_dir is None else BundleFolder(settings.bundle_dir)
+    loading = ModelLoading(models, folder, services.load, drain, settings.max_models)
+    metrics.watch_models(lambda: Counter(loading.states.values()))
+    return _Parts(
+        models=models,
+        loading=loading,
+        jobs=build_jobs(models, settings, metrics),
+        streams=build_streams(models, settings, metrics),
+        admission=services.admission,
+    )
+
+
+def _lifespan(
+    parts: _Parts, readiness: Readiness, lifecycle: Lifecycle, fork_server: ForkServer
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    def begun() -> None:
+        parts.jobs.stop()
+        parts.streams.stop()
+
+    def idle() -> bool:
+        return parts.admission.inside == 0 and parts.streams.open == 0
+
+    async def drain() -> None:
+        await lifecycle.drain.watch(begun=begun, idle=idle, done=lifecycle.on_drained)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        try:
+            async with parts.jobs.running(), parts.loading.running(), anyio.create_task_group() as group:
+                group.start_soon(_warm_up, parts.models, readiness, lifecycle.on_ready)
+                group.start_soon(drain)
+                yield
+                group.cancel_scope.cancel()
+        finally:
+            await anyio.to_thread.run_sync(parts.models.close)
+            await anyio.to_thread.run_sync(fork_server.close)
+
+    return lifespan
+
+
+async def _warm_up(models: Models, readiness: Readiness, on_ready: Callable[[], None]) -> None:
+    try:
+        for model in list(models.ready.values()):
+            await anyio.to_thread.run_sync(run_one_frame, model.bundle)
+    except EngineError as error:
+        structlog.get_logger().error("the engines failed on their first frame", error=str(error))
+        # What a gate says names tensors and numbers, nothing of the machine.
+        readiness.reason = (
+            str(error)
+            if isinstance(error, GateError)
+            else "The engines failed on their first frame; the server's log says why."
+        )
+        return
+    readiness.ready = True
+    on_ready()

@@ -1,0 +1,207 @@
+"""One connection of `WS /stream`: messages in, records out, both at the pace of the slower side."""
+
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from selsa_server.engines.batching import CallDroppedError
+from selsa_server.errors import DetectError, RequestError
+from selsa_server.pipeline.live_run import LiveRun
+from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.stream import StreamEnd, StreamFrame, StreamStart, stream_message
+from selsa_server.service.models import Models
+from selsa_server.video.live.input import LiveInput, LiveMessage
+
+Result = VideoRecord | FrameRecord | SummaryRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """Bounds of live streams.
+
+    Attributes:
+        streams: at once.
+        message_bytes: of one message.
+        buffer_bytes: that wait to be decoded; after that the server stops reading.
+        timeout: seconds that a client may be silent while the server waits for it, or take no record.
+    """
+
+    streams: int = 4
+    message_bytes: int = 4 << 20
+    buffer_bytes: int = 1 << 20
+    timeout: float = 30
+
+
+class LiveSession:
+    """Serves one accepted connection.
+
+    Attributes:
+        emitted: frame records that were sent.
+        run: the work, once the client said what it wants.
+    """
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        models: Models,
+        limits: StreamLimits,
+        threads: anyio.CapacityLimiter,
+    ) -> None:
+        self._socket = socket
+        self._models = models
+        self._limits = limits
+        self._threads = threads
+        self._source = LiveInput(limits.buffer_bytes)
+        self._stopped = threading.Event()
+        self._time: float | None = None
+        self._gone: WebSocketDisconnect | None = None
+        self.emitted = 0
+        self.run: LiveRun | None = None
+
+    async def serve(self) -> None:
+        """Everything between the first message and the last record.
+
+        Raises:
+            DetectError: to be the last record.
+            WebSocketDisconnect: the client is gone.
+        """
+        start = await self._begin()
+        with self._models.using(start.model) as model:
+            pipeline, _ = model.service.for_caller(self._stopped.is_set)
+            pipeline.check(start.params())
+            self.run = run = LiveRun(pipeline, start, self._source, self._stopped.is_set)
+            await self._converse(start, run)
+
+    async def _converse(self, start: StreamStart, run: LiveRun) -> None:
+        failures: list[Exception] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._read, start)
+            try:
+                await self._write(run)
+            except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
+                failures.append(error)
+            self._stop()
+            group.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+
+    def end(self, error: DetectError) -> None:
+        """End the stream after what has come so far; `error` is its last record."""
+        self._source.end(error)
+
+    async def send(self, record: Result | ErrorRecord) -> None:
+        """Send a record; waits while the client is slow.
+
+        Raises:
+            WebSocketDisconnect: it is gone, or takes nothing.
+        """
+        try:
+            with anyio.fail_after(self._limits.timeout):
+                await self._socket.send_text(record.model_dump_json())
+        except TimeoutError as error:
+            raise WebSocketDisconnect(1008, "the client takes no records") from error
+
+    async def _begin(self) -> StreamStart:
+        message = await self._receive()
+        found = _parsed(message) if isinstance(message, str) else None
+        if not isinstance(found, StreamStart):
+            raise RequestError("malformed_request", "The first message must be a text message of type start.")
+        return found
+
+    async def _write(self, run: LiveRun) -> None:
+        records = run.records()
+        try:
+            while (record := await self._next(records)) is not None:
+                await self.send(record)
+                self.emitted += isinstance(record, FrameRecord)
+        finally:
+            self._stop()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(records.close, limiter=self._threads)
+        if self._gone is not None:
+            raise self._gone
+
+    async def _next(self, records: Generator[Result, None, None]) -> Result | None:
+        # Not abandoned on cancellation: whoever cancels has stopped the run, which then ends by itself.
+        try:
+            return await anyio.to_thread.run_sync(next, records, None, limiter=self._threads)
+        except CallDroppedError:  # stopped while a call waited for the engine
+            return None
+
+    async def _read(self, start: StreamStart) -> None:
+        """Until the client has sent its last message; then only to see it leave."""
+        try:
+            while not self._stopped.is_set():
+                message = await self._receive()
+                if isinstance(message, bytes):
+                    await self._put(message)
+                elif self._ends(message, start):
+                    await self._watch()
+        except DetectError as error:
+            self._source.end(error)
+        except WebSocketDisconnect as gone:
+            self._gone = gone
+            self._stop()
+
+    async def _watch(self) -> None:
+        self._source.end()
+        while (await self._socket.receive())["type"] != "websocket.disconnect":
+            pass
+        raise WebSocketDisconnect
+
+    def _ends(self, text: str, start: StreamStart) -> bool:
+        message = _parsed(text)
+        if isinstance(message, StreamFrame) and start.container == "jpeg":
+            self._time = message.time
+            return False
+        if isinstance(message, StreamEnd):
+            return True
+        raise RequestError("malformed_request", f"A message of type {message.type} has no place here.")
+
+    async def _put(self, data: bytes) -> None:
+        message, self._time = LiveMessage(data, self._time), None
+        if self._source.full:
+            # Meanwhile nothing is read from the socket, so that the client has to wait.
+            await anyio.to_thread.run_sync(self._source.put, message, limiter=self._threads)
+        else:
+            self._source.put(message)
+
+    async def _receive(self) -> str | bytes:
+        try:
+            with anyio.fail_after(self._limits.timeout):
+                message = await self._socket.receive()
+        except TimeoutError as error:
+            raise RequestError(
+                "request_timeout", f"No message came for {self._limits.timeout:g} s; begin the stream anew."
+            ) from error
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code") or 1000, message.get("reason"))
+        found: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
+        if len(found) > self._limits.message_bytes:
+            raise RequestError(
+                "body_too_large",
+                f"A message has {len(found)} bytes, {self._limits.message_bytes} are allowed in one.",
+            )
+        return found
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        self._source.abort()
+
+
+def _parsed(text: str) -> StreamStart | StreamFrame | StreamEnd:
+    try:
+        return stream_message(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "type"
+        raise RequestError(
+            "malformed_request",
+            f"The message is wrong at {where[:100]}: {first['msg']}.",
+            parameter=where[:100],
+        ) from error

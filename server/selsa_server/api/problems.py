@@ -1,0 +1,138 @@
+"""Errors as `application/problem+json` (RFC 9457): one shape for all of them, the framework's own too."""
+
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from selsa_server.errors import (
+    TITLES,
+    DetectError,
+    OverloadError,
+    ParameterError,
+    RequestError,
+    UnauthorizedError,
+)
+from selsa_server.schema.detect import PROBLEM_JSON, DetectParams, Problem
+
+CLIENT_CLOSED_REQUEST: Final = 499
+MAX_SHOWN: Final = 100
+
+
+def problem_response(error: DetectError, request_id: str | None = None) -> Response:
+    """The response for an error."""
+    headers: dict[str, str] = {}
+    if isinstance(error, OverloadError):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Bearer realm="selsa"'
+    return Response(
+        error.problem(request_id).model_dump_json(exclude_none=True),
+        status_code=error.status,
+        media_type=PROBLEM_JSON,
+        headers=headers,
+    )
+
+
+def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The part of an OpenAPI operation that describes errors with these codes."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(TITLES[code][0], []).append(code)
+    schema = Problem.model_json_schema()
+    return {
+        status: {
+            "description": "; ".join(f"`{code}`: {TITLES[code][1]}" for code in found),
+            "content": {PROBLEM_JSON: {"schema": schema}},
+        }
+        for status, found in sorted(by_status.items())
+    }
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make `app` answer every error with a problem."""
+    app.add_exception_handler(DetectError, _on_detect_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+
+
+def _request_id(request: Request) -> str | None:
+    found = request.scope.get("state", {}).get("request_id")
+    return found if isinstance(found, str) else None
+
+
+async def _on_detect_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DetectError)
+    request.scope.setdefault("state", {})["code"] = error.code
+    structlog.get_logger().info("refused", code=error.code, detail=error.detail)
+    return problem_response(error, _request_id(request))
+
+
+async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return await _on_detect_error(request, _parameter_error(error.errors()[0]))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path[:MAX_SHOWN], request.method
+    if error.status_code == 404:
+        found = RequestError("not_found", f"There is nothing at {path}; /docs lists what there is.")
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        found = RequestError(
+            "method_not_allowed", f"{path} does not take {method}, only {allowed}.", allowed=allowed
+        )
+    else:
+        found = RequestError("malformed_request", "The request cannot be read; see /docs for its form.")
+    response = await _on_detect_error(request, found)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    """Nobody reads this; the status is for the log."""
+    del request, error
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def _parameter_error(error: dict[str, Any]) -> ParameterError:
+    """pydantic's first complaint in our words: parameter, value, what is allowed."""
+    where = [str(part) for part in error["loc"][1:]]  # the first is query, path or header
+    name = where[0] if where else "start, end"
+    if error["type"] == "extra_forbidden":
+        names = ", ".join(DetectParams.model_fields)
+        return ParameterError(name, f"There is no parameter {name[:MAX_SHOWN]!r}; there are {names}.", names)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not where:
+        return ParameterError(name, f"{message}.", "start < end")
+    value = repr(error.get("input"))[:MAX_SHOWN]
+    if name not in DetectParams.model_fields:
+        return ParameterError(name, f"{name} is {value}: {message}.", message)
+    allowed = _allowed(name)
+    return ParameterError(name, f"{name} is {value}; allowed is {allowed}.", allowed)
+
+
+def _allowed(name: str) -> str:
+    """What a parameter of `/detect` may be, in words, from its schema."""
+    schema = DetectParams.model_json_schema()["properties"].get(name, {})
+    if "anyOf" in schema:
+        schema = schema["anyOf"][0]
+    if "enum" in schema:
+        return " or ".join(schema["enum"])
+    if schema.get("type") == "array":
+        return "a class name of the model, 1 to 100 characters, given once for each class"
+    kind = {"integer": "a whole number", "number": "a number"}.get(schema.get("type", ""), "text")
+    bounds = {
+        "minimum": "from {}",
+        "exclusiveMinimum": "greater than {}",
+        "maximum": "to {}",
+        "exclusiveMaximum": "less than {}",
+    }
+    return " ".join(
+        [kind, *(text.format(f"{schema[key]:g}") for key, text in bounds.items() if key in schema)]
+    )

@@ -1,0 +1,78 @@
+"""What every request gets: an id, a line in the log, a count, and an answer even when the code fails."""
+
+import re
+import time
+import uuid
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from selsa_server.api.problems import problem_response
+from selsa_server.errors import DetectError
+from selsa_server.telemetry.metrics import Metrics
+
+HEADER: Final = "X-Request-ID"
+# What goes into logs and headers comes from the client only in this form.
+HARMLESS: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+class RequestContext:
+    """ASGI middleware, the outermost one of ours."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if HARMLESS.match(given) else uuid.uuid4().hex
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        log = structlog.get_logger()
+        begun, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:  # the last line of defence: log it all, tell the client nothing of it
+            log.exception("failed")
+            state["code"] = "internal_error"
+            if status == 0:
+                error = DetectError(
+                    "internal_error", "The server failed on this request; its log says why, by request_id."
+                )
+                await problem_response(error, request_id)(scope, receive, send_with_id)
+        finally:
+            self._note(scope, status, time.perf_counter() - begun)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """One line in the log and one count per request."""
+        state = scope["state"]
+        code = state.get("code", "")
+        frames = {"frames": state["frames"]} if "frames" in state else {}
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"]
+        self._metrics.request(route=route, method=method, status=status, code=code, seconds=seconds)
+        structlog.get_logger().info(
+            "request",
+            method=method,
+            path=scope["path"],
+            status=status,
+            code=code,
+            seconds=round(seconds, 3),
+            **frames,
+        )

@@ -1,0 +1,156 @@
+"""The ways in which records leave: streamed as they are final, or one file at the end."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import structlog
+from fastapi import Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from selsa_server.api.disconnect import unless_disconnected
+from selsa_server.api.spool import temporary_file
+from selsa_server.errors import DetectError
+from selsa_server.schema.detect import NDJSON, ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.service.detection import Records, Result
+from selsa_server.service.draining import Deadline
+
+CHUNK_BYTES: Final = 1 << 18
+
+
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """Seconds per part as a `Server-Timing` header, which counts milliseconds."""
+    return ", ".join(f"{part};dur={1000 * value:.1f}" for part, value in seconds.items())
+
+
+class _OwningResponse(Response):
+    """A response that owns what it was made of, and lets go of it when it was sent or its client is gone.
+
+    A client that takes nothing for `send_timeout` seconds counts as gone.
+    """
+
+    def __init__(self, owned: AsyncExitStack, media_type: str, send_timeout: float) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._owned = owned
+        self._send_timeout = send_timeout
+        self.state: dict[str, Any] = {}
+
+    def body_chunks(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece."""
+        raise NotImplementedError
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        self.state = scope.setdefault("state", {})
+
+        async def send_in_time(message: Message) -> None:
+            with anyio.fail_after(self._send_timeout):
+                await send(message)
+
+        async def send_all() -> None:
+            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send_in_time(head)
+            async for chunk in self.body_chunks():
+                await send_in_time({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send_in_time({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async with self._owned:
+            try:
+                await unless_disconnected(receive, send_all)
+            except ClientDisconnect:
+                self.state["code"] = "client_gone"
+            except TimeoutError:
+                self.state["code"] = "client_too_slow"
+
+
+class RecordsResponse(_OwningResponse):
+    """NDJSON: `head`, which is there already, then each record when it is final.
+
+    An error becomes the last record, since the status is sent.
+    """
+
+    def __init__(
+        self,
+        owned: AsyncExitStack,
+        head: Sequence[Result],
+        rest: Records,
+        *,
+        deadline: Deadline,
+        send_timeout: float,
+    ) -> None:
+        super().__init__(owned, NDJSON, send_timeout)
+        self._head = head
+        self._rest = rest
+        self._deadline = deadline
+        self._emitted = sum(isinstance(record, FrameRecord) for record in head)
+
+    async def body_chunks(self) -> AsyncIterator[bytes]:
+        """One line per record."""
+        yield b"".join(_line(record) for record in self._head)
+        try:
+            while (record := await self._deadline.within(self._next)) is not None:
+                self._emitted += isinstance(record, FrameRecord)
+                yield _line(record)
+        except Exception as error:  # noqa: BLE001 - a stream that began must end with a record
+            yield _line(self._last_words(error))
+        self.state["frames"] = self._emitted
+
+    async def _next(self) -> Result | None:
+        return await anext(self._rest, None)
+
+    def _last_words(self, error: Exception) -> ErrorRecord:
+        if isinstance(error, DetectError):
+            self.state["code"] = error.code
+            structlog.get_logger().info("failed", code=error.code, detail=error.detail)
+            return error.record(self._emitted)
+        self.state["code"] = "internal_error"
+        structlog.get_logger().error("failed", exc_info=error)
+        hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
+        return hidden.record(self._emitted)
+
+
+def _line(record: Result | ErrorRecord) -> bytes:
+    return record.model_dump_json().encode() + b"\n"
+
+
+class FileResponse(_OwningResponse):
+    """A file that is whole: what `write_document` or `write_drawn_video` wrote."""
+
+    def __init__(self, owned: AsyncExitStack, path: Path, media_type: str, *, send_timeout: float) -> None:
+        super().__init__(owned, media_type, send_timeout)
+        self._path = path
+        self.headers["content-length"] = str(path.stat().st_size)
+
+    async def body_chunks(self) -> AsyncIterator[bytes]:
+        """The file, a piece at a time."""
+        async with await anyio.open_file(self._path, "rb") as file:
+            while chunk := await file.read(CHUNK_BYTES):
+                yield chunk
+
+
+async def write_document(owned: AsyncExitStack, folder: Path, records: Records) -> Path:
+    """Write all records as one `DetectionDocument` to a file that `owned` deletes.
+
+    On disk, because the status depends on the last record and memory must not depend on the video's length.
+    """
+    path, file = await owned.enter_async_context(temporary_file(folder))
+    pending = bytearray()
+    frames = 0
+    async for record in records:
+        text = record.model_dump_json().encode()
+        if isinstance(record, VideoRecord):
+            pending += b'{"video":' + text + b',"frames":['
+        elif isinstance(record, SummaryRecord):
+            pending += b'],"summary":' + text + b"}"
+        else:
+            pending += b"," * (frames > 0) + text
+            frames += 1
+        if len(pending) >= CHUNK_BYTES or isinstance(record, SummaryRecord):
+            await anyio.to_thread.run_sync(file.write, bytes(pending))
+            pending.clear()
+    return path

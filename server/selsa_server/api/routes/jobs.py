@@ -1,0 +1,190 @@
+"""`/v1/jobs`: long videos, whose results wait for the client."""
+
+import time
+from typing import Annotated, Any, Final
+
+import anyio.to_thread
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
+from selsa_server.api.problems import problem_responses
+from selsa_server.api.spool import SpoolLimits, check_body, spool_body
+from selsa_server.errors import JobError
+from selsa_server.jobs.files import ID_PATTERN
+from selsa_server.jobs.service import JobsService
+from selsa_server.jobs.streams import follow_results, state_events, written_results
+from selsa_server.jobs.view import job_view
+from selsa_server.schema.detect import NDJSON, DetectParams
+from selsa_server.schema.jobs import Job
+from selsa_server.service.models import Models
+
+EVENT_STREAM: Final = "text/event-stream"
+# Of each event: so OpenAPI 3.1 is read for a stream of them.
+EVENTS_SCHEMA: Final[dict[str, Any]] = {
+    "schema": {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+        "required": ["data"],
+    }
+}
+COMPLETE: Final = "Selsa-Complete"
+LOCATION: Final = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
+UPLOAD_CODES: Final = (
+    "malformed_request",
+    "empty_body",
+    "request_timeout",
+    "body_too_large",
+    "video_too_long",
+    "too_many_frames",
+    "frame_too_large",
+    "unsupported_media_type",
+    "invalid_parameter",
+    "idempotency_key_reused",
+    "server_busy",
+    "jobs_full",
+    "jobs_unavailable",
+    "internal_error",
+)
+READ_CODES: Final = ("job_not_found", "invalid_parameter", "jobs_unavailable", "internal_error")
+
+JobId = Annotated[str, Path(pattern=ID_PATTERN, description="the job's id")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="your name for this request: sent again, it gives the job that exists. Without it, the "
+        "same video with the same parameters does.",
+    ),
+]
+
+
+def jobs_router(models: Models, service: JobsService, limits: SpoolLimits) -> APIRouter:
+    """The routes of jobs."""
+    router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+    _add_submit(router, models, service, limits)
+    _add_state(router, service)
+    _add_streams(router, service)
+    return router
+
+
+def _add_submit(router: APIRouter, models: Models, service: JobsService, limits: SpoolLimits) -> None:
+    @router.post(
+        "",
+        summary="Detect objects in a video, later",
+        status_code=202,
+        openapi_extra={"requestBody": REQUEST_BODY},
+        responses={
+            200: {"description": "The job exists already.", "model": Job, "headers": LOCATION},
+            202: {"description": "The job waits for its turn.", "headers": LOCATION},
+            **problem_responses(*UPLOAD_CODES),
+        },
+    )
+    async def submit(
+        request: Request,
+        response: Response,
+        params: Annotated[DetectParams, Query()],
+        idempotency_key: IdempotencyKey = None,
+    ) -> Job:
+        """Send a video as to `/detect`; its results are kept until you have had time to read them."""
+        jobs = service.jobs
+        if jobs.stopping:
+            raise JobError("jobs_unavailable", "The server is ending; send the video again in a minute.")
+        check_body(request, limits)
+        with models.using(params.model) as model:
+            model.service.pipeline.check(params)
+            declared = request.headers.get("content-length", "")
+            size = int(declared) if declared.isdecimal() else limits.max_bytes
+            with jobs.intake.room(size, await jobs.intake.used()):
+                async with spool_body(request, jobs.files.uploads, limits) as upload:
+                    row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
+        response.status_code = 202 if new else 200
+        response.headers["Location"] = f"/v1/jobs/{row.id}"
+        return job_view(row, jobs.options.ttl, time.time())
+
+
+def _add_state(router: APIRouter, service: JobsService) -> None:
+    @router.get("/{job_id}", summary="How a job is", responses=problem_responses(*READ_CODES))
+    async def state(job_id: JobId) -> Job:
+        """State, progress in frames, and when it should be done."""
+        jobs = service.jobs
+        return job_view(await jobs.get(job_id), jobs.options.ttl, time.time())
+
+    @router.delete(
+        "/{job_id}",
+        status_code=204,
+        summary="Cancel or delete a job",
+        responses=problem_responses(*READ_CODES),
+    )
+    async def delete(job_id: JobId) -> None:
+        """A job that has not ended is cancelled and stops within one batch; one that has is forgotten."""
+        await service.jobs.delete(job_id)
+
+
+def _add_streams(router: APIRouter, service: JobsService) -> None:
+    complete: dict[str, Any] = {
+        COMPLETE: {
+            "description": "true when the job has ended, so that the last record is a summary or an error.",
+            "schema": {"type": "string", "enum": ["true", "false"]},
+        }
+    }
+
+    @router.get(
+        "/{job_id}/results",
+        summary="The records of a job",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "Records that are final.",
+                "content": {NDJSON: {"schema": NDJSON_SCHEMA}},
+                "headers": complete,
+            },
+            **problem_responses(*READ_CODES, "job_cancelled"),
+        },
+    )
+    async def results(
+        job_id: JobId,
+        after: Annotated[int, Query(ge=0, description="records that you have already")] = 0,
+        follow: Annotated[bool, Query(description="stay until the job has ended")] = False,  # noqa: FBT002
+    ) -> Response:
+        """The same records as `/detect` gives; ask again with `after` = the number of records you have."""
+        jobs = service.jobs
+        row = await jobs.get(job_id)
+        if row.state == "cancelled":
+            raise JobError("job_cancelled", "The job was cancelled; its results are deleted.")
+        reader = jobs.files.read(job_id, after)
+        if not await anyio.to_thread.run_sync(reader.open) and row.has_ended:
+            await jobs.get(job_id)  # deleted between the two lines above, it is not found
+        body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
+        headers = {COMPLETE: "true" if row.has_ended else "false"}
+        return StreamingResponse(body, media_type=NDJSON, headers=headers)
+
+    @router.get(
+        "/{job_id}/events",
+        summary="The changes of a job",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "Server-sent events.",
+                "content": {EVENT_STREAM: EVENTS_SCHEMA},
+            },
+            204: {"description": "You have seen the end; do not come back."},
+            **problem_responses(*READ_CODES),
+        },
+    )
+    async def events(
+        job_id: JobId,
+        last_event_id: Annotated[
+            int, Header(alias="Last-Event-ID", ge=0, description="of the last event you have seen")
+        ] = 0,
+    ) -> Response:
+        """`progress` with every change, `end` with the last one; the data is the job as JSON."""
+        jobs = service.jobs
+        row = await jobs.get(job_id)
+        if row.has_ended and row.version <= last_event_id:
+            return Response(status_code=204)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        body = state_events(jobs, job_id, last_event_id)
+        return StreamingResponse(body, media_type=EVENT_STREAM, headers=headers)

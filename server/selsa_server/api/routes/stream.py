@@ -1,0 +1,114 @@
+"""`WS /stream`: detection on a video that is still arriving."""
+
+from contextlib import suppress
+from typing import Final
+
+import anyio
+import structlog
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from selsa_server.api.live_session import LiveSession, StreamLimits
+from selsa_server.errors import DetectError, OverloadError
+from selsa_server.service.models import Models
+from selsa_server.settings import ServerSettings
+from selsa_server.telemetry.metrics import Metrics
+
+# Codes from 4000 on are an application's (RFC 6455 section 7.4.2): 4000 + the HTTP status of the error.
+ERROR_CLOSE_CODES: Final = 4000
+# A browser that offers subprotocols (one of them is its API key) needs one of them chosen.
+PROTOCOL: Final = "selsa"
+
+
+class Streams:
+    """The live streams of a server."""
+
+    def __init__(self, models: Models, limits: StreamLimits, retry_after: int, metrics: Metrics) -> None:
+        self._models = models
+        self._metrics = metrics
+        self._limits = limits
+        self._retry_after = retry_after
+        # For each stream one thread that computes and one that waits for room.
+        self._threads = anyio.CapacityLimiter(2 * limits.streams)
+        self._sessions: set[LiveSession] = set()
+        self._ending: DetectError | None = None
+
+    @property
+    def open(self) -> int:
+        """Streams at the moment."""
+        return len(self._sessions)
+
+    def stop(self) -> None:
+        """Take no more streams, and end those there are once what has come is worked on."""
+        wait = self._retry_after
+        self._ending = OverloadError(
+            f"The server is ending; begin the stream anew in {wait} s.", wait, code="draining"
+        )
+        for session in self._sessions:
+            session.end(self._ending)
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One connection, from its acceptance to its close."""
+        await socket.accept(PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", ()) else None)
+        session = LiveSession(socket, self._models, self._limits, self._threads)
+        with suppress(WebSocketDisconnect):
+            try:
+                await self._serve(session)
+                await socket.close(1000)
+            except DetectError as error:
+                await self._refuse(socket, session, error)
+            except WebSocketDisconnect:
+                raise
+            except Exception as error:  # noqa: BLE001 - the client gets a last record whatever happens
+                structlog.get_logger().error("stream failed", exc_info=error)
+                hidden = DetectError("internal_error", "The server failed on this stream; its log says why.")
+                await self._refuse(socket, session, hidden)
+
+    async def _serve(self, session: LiveSession) -> None:
+        if self._ending is not None:
+            raise self._ending
+        if self.open >= self._limits.streams:
+            raise OverloadError(
+                f"The server works on {self.open} streams already; come again in {self._retry_after} s.",
+                self._retry_after,
+            )
+        self._sessions.add(session)
+        try:
+            await session.serve()
+        finally:
+            self._sessions.remove(session)
+            self._count(session)
+
+    def _count(self, session: LiveSession) -> None:
+        run = session.run
+        if run is not None:
+            self._metrics.frames(
+                "stream", emitted=session.emitted, corrupt=run.corrupt, saved=run.saved, dropped=run.dropped
+            )
+
+    @staticmethod
+    async def _refuse(socket: WebSocket, session: LiveSession, error: DetectError) -> None:
+        structlog.get_logger().info("stream failed", code=error.code, detail=error.detail)
+        await session.send(error.record(session.emitted))
+        await socket.close(ERROR_CLOSE_CODES + error.status, error.code)
+
+
+def stream_router(streams: Streams) -> APIRouter:
+    """The route of live streams."""
+    router = APIRouter(tags=["detection"])
+
+    @router.websocket("/stream")
+    async def stream(socket: WebSocket) -> None:
+        await streams.serve(socket)
+
+    return router
+
+
+def build_streams(models: Models, settings: ServerSettings, metrics: Metrics) -> Streams:
+    """The live streams that the settings ask for."""
+    limits = StreamLimits(
+        streams=settings.max_streams,
+        message_bytes=settings.max_message_bytes,
+        timeout=settings.stream_timeout,
+    )
+    return Streams(models, limits, settings.retry_after, metrics)

@@ -1,0 +1,84 @@
+"""The process around the application: uvicorn, and signals that drain instead of cutting off."""
+
+import socket
+from collections.abc import Callable, Mapping
+from types import FrameType, MappingProxyType
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from selsa_server.api.app import Lifecycle, build_app
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.engines.bundle_loading import load_bundle
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.service.build import LoadBundle
+from selsa_server.service.draining import Drain
+from selsa_server.settings import ServerSettings
+
+# For connections that the drain does not know of, such as downloads of a job's results: it has waited
+# `drain_timeout` for all that it does know. No setting, since whoever wants to wait longer has that one.
+GRACE_SECONDS: Final = 5
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, whose first SIGTERM or SIGINT begins a drain and whose second one ends at once.
+
+    While it drains it goes on accepting connections, so that clients and probes hear why they are refused.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn for each signal."""
+        del sig, frame
+        if self._drain.begun:
+            self.force_exit = self.should_exit = True
+        self._drain.begin()
+
+    def end(self) -> None:
+        """The drain is over."""
+        self.should_exit = True
+
+
+def server_config(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        # Always the same two, though Ray's extra brings others that uvicorn would prefer.
+        loop="asyncio",
+        http="h11",
+        # Compressed messages would be unpacked before anything bounds them, and video does not get smaller.
+        ws_per_message_deflate=False,
+        # A stream whose client is told to wait reads no pongs either; streams have time limits of their own.
+        ws_ping_interval=None,
+    )
+
+
+def serve_until_drained(
+    pipeline: DetectionPipeline,
+    settings: ServerSettings,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
+    fork_server: ForkServer | None = None,
+    load: LoadBundle = load_bundle,
+) -> None:
+    """Serve a pipeline, and others by name, on a socket until a signal ends it; `load` is as in `build_app`.
+
+    Raises:
+        OSError: the file of API keys cannot be read.
+        ValueError: it holds no key.
+    """
+    drain = Drain(settings.drain_timeout)
+    lifecycle = Lifecycle(drain=drain, on_ready=on_ready, on_drained=lambda: server.end())
+    app = build_app(pipeline, settings, lifecycle, others=others, load=load, fork_server=fork_server)
+    server = DrainingServer(server_config(app), drain)
+    server.run(sockets=[listener])

@@ -1,0 +1,165 @@
+"""The request body -> a file on disk, in bounded memory. The file is gone when the request is."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+
+from selsa_server.api.header_watch import HeaderWatch
+from selsa_server.api.multipart import MultipartFile, boundary_of
+from selsa_server.errors import RequestError
+from selsa_server.video.container import VideoLimits
+
+WRITE_BYTES: Final = 1 << 20
+ACCEPTED: Final = "video/*, application/octet-stream, multipart/form-data with one part `file`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolLimits:
+    """Bounds of one upload.
+
+    Attributes:
+        max_bytes: of the video; a multipart body may have 64 KiB more around it.
+        timeout: seconds without a byte.
+        video: what the head of the file must not claim to be over.
+    """
+
+    max_bytes: int
+    timeout: float
+    video: VideoLimits
+
+
+class _Unwrap(Protocol):
+    def feed(self, chunk: bytes) -> bytes: ...
+
+    def finish(self) -> None: ...
+
+
+class _Raw:
+    """A body that is the video itself."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk
+
+    def finish(self) -> None:
+        return
+
+
+def check_body(request: Request, limits: SpoolLimits) -> None:
+    """Refuse by the headers alone, before a byte of the body is read.
+
+    Raises:
+        RequestError: a content type that is none of a video, an encoded body, or too large by Content-Length.
+    """
+    _unwrapper(request)
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise RequestError(
+            "unsupported_media_type",
+            f"Content-Encoding is {encoding[:100]!r}; send the video as it is.",
+            parameter="Content-Encoding",
+            allowed="identity",
+        )
+    length = request.headers.get("content-length", "")
+    slack = 65536 if request.headers.get("content-type", "").startswith("multipart/") else 0
+    if length.isdecimal() and int(length) > limits.max_bytes + slack:
+        raise _too_large(limits)
+    if length == "0":
+        raise _empty()
+
+
+@asynccontextmanager
+async def temporary_file(folder: Path) -> AsyncIterator[tuple[Path, BinaryIO]]:
+    """A new file with a random name that only this process may read; deleted on leaving."""
+    handle, name = await anyio.to_thread.run_sync(lambda: tempfile.mkstemp(".upload", "selsa-", folder))
+    file = os.fdopen(handle, "wb", buffering=0)
+    try:
+        yield Path(name), file
+    finally:
+        file.close()
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+
+
+@asynccontextmanager
+async def spool_body(request: Request, folder: Path, limits: SpoolLimits) -> AsyncIterator[Path]:
+    """The video of a request as a file, as long as the context lasts.
+
+    Raises:
+        RequestError: empty, malformed, too large or too slow.
+        VideoError: its head claims more than a limit allows; the rest was not waited for.
+        ClientDisconnect: the client went away.
+    """
+    unwrap = _unwrapper(request)
+    async with temporary_file(folder) as (path, file):
+        await _write(request, file, unwrap, limits, HeaderWatch(path, limits.video))
+        yield path
+
+
+async def _write(
+    request: Request, file: BinaryIO, unwrap: _Unwrap, limits: SpoolLimits, watch: HeaderWatch
+) -> None:
+    pending, total = bytearray(), 0
+    stream = aiter(request.stream())
+    while True:
+        try:
+            with anyio.fail_after(limits.timeout):
+                chunk = await anext(stream, None)
+        except TimeoutError as error:
+            raise RequestError(
+                "request_timeout", f"No byte of the upload came for {limits.timeout:g} s; send it again."
+            ) from error
+        if chunk is None:
+            break
+        data = unwrap.feed(chunk)
+        total += len(data)
+        if total > limits.max_bytes:
+            raise _too_large(limits)
+        pending += data
+        if len(pending) >= WRITE_BYTES:
+            await _flush(file, pending)
+            await watch.written(total)
+    unwrap.finish()
+    if total == 0:
+        raise _empty()
+    await _flush(file, pending)
+
+
+async def _flush(file: BinaryIO, pending: bytearray) -> None:
+    view = memoryview(bytes(pending))
+    while view:
+        view = view[await anyio.to_thread.run_sync(file.write, view) :]
+    pending.clear()
+
+
+def _unwrapper(request: Request) -> _Unwrap:
+    content_type = request.headers.get("content-type", "")
+    name = content_type.partition(";")[0].strip().lower()
+    if name == "multipart/form-data":
+        return MultipartFile(boundary_of(content_type))
+    if name in ("", "application/octet-stream") or name.startswith("video/"):
+        return _Raw()
+    raise RequestError(
+        "unsupported_media_type",
+        f"Content-Type is {name[:100]!r}; send the video as one of {ACCEPTED}.",
+        parameter="Content-Type",
+        allowed=ACCEPTED,
+    )
+
+
+def _too_large(limits: SpoolLimits) -> RequestError:
+    return RequestError(
+        "body_too_large",
+        f"The upload is larger than {limits.max_bytes} bytes; send a smaller or shorter video.",
+    )
+
+
+def _empty() -> RequestError:
+    return RequestError("empty_body", "The request has no video in its body; send the file's bytes.")

@@ -1,0 +1,1 @@
+"""`selsa batch`: detection over many files on Ray Data."""

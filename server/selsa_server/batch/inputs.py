@@ -1,0 +1,120 @@
+"""What `selsa batch` is given, as a list of videos: files, folders, patterns, lists and fsspec addresses."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+# What is taken from a folder. A file that is named is taken whatever it is called.
+VIDEO_SUFFIXES: Final = (
+    *(
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".dv",
+        ".flv",
+        ".gif",
+        ".ivf",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+    ),
+    *(".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+)
+LIST_MARK: Final = "@"
+
+
+class InputsError(Exception):
+    """There is nothing to read under an input; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchVideo:
+    """One video.
+
+    Attributes:
+        address: path or fsspec address.
+        name: of its result, relative to the folder of results and without the format's extension.
+    """
+
+    address: str
+    name: str
+
+
+def find_videos(inputs: Sequence[str]) -> list[BatchVideo]:
+    """The videos, each once, in the order of the inputs and by name within one.
+
+    A folder gives the videos below it, `@FILE` one input a line. Results are named by where a video lies
+    below the folder that was named; two that would have one name both get a piece of their address's hash.
+
+    Raises:
+        InputsError: an input cannot be listed, or has no video.
+    """
+    found = {video.address: video for text in inputs for video in _videos(text, allow_list=True)}
+    count = Counter(video.name.casefold() for video in found.values())
+    return [video if count[video.name.casefold()] == 1 else _told_apart(video) for video in found.values()]
+
+
+def _told_apart(video: BatchVideo) -> BatchVideo:
+    mark = hashlib.sha256(video.address.encode()).hexdigest()[:8]
+    return replace(video, name=f"{video.name}-{mark}")
+
+
+def _videos(text: str, *, allow_list: bool) -> Iterator[BatchVideo]:
+    if text.startswith(LIST_MARK) and allow_list:
+        lines = _read_list(text.removeprefix(LIST_MARK))
+        for line in lines:
+            yield from _videos(line, allow_list=False)
+        return
+    import fsspec.core
+
+    try:
+        files, root = fsspec.core.url_to_fs(text)
+        paths = _paths(files, root)
+    except InputsError:
+        raise
+    except Exception as error:  # each driver has its own kinds
+        raise InputsError(f"{text} cannot be read: {_line(error)}") from error
+    if not paths:
+        raise InputsError(f"there is no video at {text}")
+    for path, name in paths:
+        yield BatchVideo(address=files.unstrip_protocol(path).removeprefix("file://"), name=name)
+
+
+def _paths(files: Any, root: str) -> list[tuple[str, str]]:
+    """Paths of videos with the names of their results."""
+    if any(mark in root for mark in "*?["):
+        matches = sorted(path for path in files.glob(root) if not files.isdir(path))
+        found = [(path, PurePosixPath(path).name) for path in matches]
+        return [(path, name) for path, name in found if not name.startswith(".")]
+    if files.isdir(root):
+        base = PurePosixPath(root)
+        below = sorted(path for path in files.find(root) if _is_video(PurePosixPath(path), base))
+        return [(path, PurePosixPath(path).relative_to(base).as_posix()) for path in below]
+    # One that is not there is in the list too: it fails when its turn comes, and the others have theirs.
+    return [(root, PurePosixPath(root).name)]
+
+
+def _is_video(path: PurePosixPath, base: PurePosixPath) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(base).parts)
+    return path.suffix.lower() in VIDEO_SUFFIXES and not hidden
+
+
+def _read_list(address: str) -> list[str]:
+    import fsspec
+
+    try:
+        with fsspec.open(address, "r", encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except Exception as error:  # each driver has its own kinds
+        raise InputsError(f"the list {address} cannot be read: {_line(error)}") from error
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,1 @@
+"""The commands `selsa serve`, `batch`, `bench` and `engines`."""

@@ -1,0 +1,67 @@
+"""The fields of settings as command-line options, made from the fields themselves.
+
+Values stay text until pydantic reads them, so that what is allowed is said in one place, the settings.
+"""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from selsa_server.settings import ServerSettings
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
+_METAVARS: Final[dict[object, str]] = {
+    int: "INTEGER",
+    float: "NUMBER",
+    Path: "PATH",
+    "bundle": "[NAME=]FOLDER",
+}
+
+
+def with_server_options(function: _Function) -> _Function:
+    """Give `function`, which takes `**options`, one option for each field of `ServerSettings`.
+
+    typer reads options from the signature. An option that was not given is None, so that the environment
+    and the default still count.
+    """
+    parameters = [option_of(name, field) for name, field in ServerSettings.model_fields.items()]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return function
+
+
+def option_of(name: str, field: FieldInfo) -> inspect.Parameter:
+    """The option of a field, as a parameter of a function that typer reads."""
+    kind = _kind(field.annotation)
+    flag = "--" + name.replace("_", "-")
+    help_text = f"{field.description}{_default(field)}"
+    if get_origin(kind) is tuple:
+        option: Any = Annotated[
+            list[str] | None, typer.Option(flag, help=help_text, metavar=_METAVARS.get(name, "TEXT"))
+        ]
+    elif kind is bool:
+        option = Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help_text)]
+    else:
+        literal = get_origin(kind) is Literal
+        metavar = "|".join(get_args(kind)) if literal else _METAVARS.get(kind, "TEXT")
+        option = Annotated[str | None, typer.Option(flag, help=help_text, metavar=metavar)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+
+
+def _default(field: FieldInfo) -> str:
+    """Where there is none to show, the description says what holds."""
+    if field.default_factory is not None or not isinstance(field.default, str | int | float):
+        return ""
+    return f" [{field.default}]"
+
+
+def _kind(annotation: Any) -> Any:
+    """A field's type without None."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next(each for each in get_args(annotation) if each is not type(None))
+    return annotation

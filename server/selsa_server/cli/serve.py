@@ -1,0 +1,227 @@
+"""`selsa serve`. Importing this module is light: what is heavy is imported when it is used."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from pydantic import ValidationError
+
+from selsa_server.cli.options import with_server_options
+from selsa_server.settings import BundleSource, ServerSettings
+
+if TYPE_CHECKING:
+    import socket
+
+    from selsa_bundle.runtimes.load import LoadedBundle
+    from selsa_server.confined.fork_server import ForkServer
+    from selsa_server.service.build import LoadBundle
+
+EXIT_CANNOT_SERVE: Final = 3
+SECRET: Final = ("jobs_database",)
+
+
+@with_server_options
+def serve(**options: Any) -> None:
+    """Serve a bundle over HTTP, the packaged one if none is named.
+
+    Options are environment variables too: SELSA_BUNDLE, SELSA_PORT, ...
+    """
+    from selsa_server.malloc import return_freed_memory
+
+    return_freed_memory()
+    settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
+    with closing(_fork_server(settings)) as fork_server:
+        if settings.cluster:
+            _serve_on_cluster(settings, fork_server)
+        else:
+            _run(_load_all(settings, _load_here), settings, fork_server)
+
+
+def _fork_server(settings: ServerSettings) -> "ForkServer":
+    """Begun before everything else, since it imports for a while and needs none of it."""
+    from selsa_server.confined.fork_server import ForkServer, can_fork
+
+    fork_server = ForkServer()
+    if settings.confinement != "off" and can_fork():
+        fork_server.start()
+    return fork_server
+
+
+def _say(text: str) -> None:
+    typer.echo(f"selsa serve: {text}", err=True)
+
+
+def _refuse(reason: str) -> typer.Exit:
+    _say(reason)
+    return typer.Exit(EXIT_CANNOT_SERVE)
+
+
+def _settings(given: dict[str, Any]) -> ServerSettings:
+    try:
+        settings = ServerSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        # What concerns all of them is said without their values, of which one is a password.
+        said = f"{name} is {first.get('input')!r}: " if name and name not in SECRET else ""
+        raise _refuse(f"{said}{first['msg']}") from error
+    if not settings.spool_dir.is_dir():
+        raise _refuse(f"spool_dir {settings.spool_dir} is no folder; make it or name another one")
+    if settings.api_keys_file is not None:
+        _check_keys(settings.api_keys_file)
+    if settings.otlp_endpoint is not None:
+        _check_tracing()
+    if settings.jobs_database is not None or settings.jobs_dir is not None:
+        _check_jobs(settings)
+    return settings
+
+
+def _check_keys(path: Path) -> None:
+    from selsa_server.api.api_keys import read_api_keys
+
+    try:
+        read_api_keys(path)
+    except (OSError, ValueError) as error:
+        raise _refuse(f"api_keys_file: {error}") from error
+
+
+def _check_tracing() -> None:
+    from selsa_server.telemetry.tracing import require_tracing
+
+    try:
+        require_tracing()
+    except ImportError as error:
+        raise _refuse(str(error)) from error
+
+
+def _check_jobs(settings: ServerSettings) -> None:
+    from selsa_server.jobs.files import JobsPlaceError
+    from selsa_server.jobs.place import open_place
+
+    try:
+        open_place(settings).close()
+    except JobsPlaceError as error:
+        raise _refuse(str(error)) from error
+
+
+def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer") -> None:
+    from selsa_server.cluster.cluster import on_cluster, serving_settings
+    from selsa_server.cluster.connection import ClusterError
+
+    try:
+        with on_cluster(settings, _say) as cluster:
+            loaded = _load_all(settings, cluster.load)
+            _run(loaded, serving_settings(settings), fork_server, cluster.load)
+            lost = cluster.watch.lost
+    except ClusterError as error:
+        raise _refuse(str(error)) from error
+    if lost:
+        raise _refuse("the cluster's head does not answer any more")
+
+
+def _load_all(settings: ServerSettings, load: "LoadBundle") -> "dict[str, LoadedBundle]":
+    """The bundles by the names they are served by, the default first."""
+    loaded: dict[str, LoadedBundle] = {}
+    for source in _sources(settings):
+        bundle = _load(source.path, settings, load)
+        name = source.name or bundle.manifest.name
+        if name in loaded:
+            raise _refuse(f"two bundles have the name {name}; give one of them another: --bundle NAME=FOLDER")
+        loaded[name] = bundle
+    return loaded
+
+
+def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
+    from selsa_bundle.errors import BundleError
+    from selsa_server.engines.bundle_choice import choose_bundles
+
+    try:
+        return choose_bundles(settings.bundle, _say)
+    except BundleError as error:
+        raise _refuse(str(error)) from error
+
+
+def _load_here(folder: Path, settings: ServerSettings) -> "LoadedBundle":
+    from selsa_server.engines.bundle_loading import load_bundle
+
+    return load_bundle(folder, settings)
+
+
+def _load(folder: Path, settings: ServerSettings, load: "LoadBundle") -> "LoadedBundle":
+    from selsa_bundle.errors import BundleError
+
+    try:
+        return load(folder, settings)
+    except BundleError as error:
+        raise _refuse(" ".join(str(error).split())) from error
+
+
+def _check_confinement(settings: ServerSettings, fork_server: "ForkServer") -> None:
+    import structlog
+
+    from selsa_server.confined.check import unconfined
+    from selsa_server.service.decoder_choice import decoder_rules
+
+    if settings.confinement == "off":
+        return
+    missing = unconfined(fork_server, decoder_rules(settings))
+    if missing and settings.confinement == "required":
+        parts = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        raise _refuse(f"confinement is required, and decoders cannot be confined here ({parts})")
+    if missing:
+        structlog.get_logger().warning("decoders are not fully confined", missing=missing)
+
+
+def _run(
+    loaded: "dict[str, LoadedBundle]",
+    settings: ServerSettings,
+    fork_server: "ForkServer",
+    load: "LoadBundle" = _load_here,
+) -> None:
+    import structlog
+
+    from selsa_server.api.serving import serve_until_drained
+    from selsa_server.pipeline.pipeline import DetectionPipeline
+    from selsa_server.pipeline.sequence_run import PipelineOptions
+    from selsa_server.telemetry.log import configure_log
+    from selsa_server.video.container import VideoLimits
+
+    configure_log(settings.log_level)
+    # Nothing of these is secret: of the keys they hold the file's name.
+    log = structlog.get_logger()
+    log.info("settings", **settings.model_dump(mode="json"))
+    for name, bundle in loaded.items():
+        info = bundle.engines.info
+        log.info("engines", model=name, provider=info.provider, precision=info.precision, why=bundle.why)
+    _check_confinement(settings, fork_server)
+    limits = VideoLimits(
+        max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
+    )
+    options = PipelineOptions(limits=limits, batch=settings.batch, prefetch=settings.prefetch)
+    first, *others = (
+        DetectionPipeline(bundle, replace(options, model=name)) for name, bundle in loaded.items()
+    )
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    serve_until_drained(
+        first,
+        settings,
+        listener,
+        on_ready=lambda: typer.echo(f"Serving {', '.join(loaded)} at {address}"),
+        others=dict(zip(list(loaded)[1:], others, strict=True)),
+        load=load,
+        fork_server=fork_server,
+    )
+
+
+def _listen(settings: ServerSettings) -> "socket.socket":
+    from selsa_server.api.listening import listen
+
+    try:
+        return listen(settings.host, settings.port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _refuse(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error

@@ -1,0 +1,203 @@
+"""The composition root of serving on a cluster: the same server, whose bundles have engines on Ray."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.errors import EngineError
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.cluster.connection import ClusterConnection, ClusterError, connected
+from selsa_server.cluster.head import HeadWatch
+from selsa_server.cluster.replica import LoadEngines, ReplicaEngines
+from selsa_server.engines.batching import BatchingOptions
+from selsa_server.engines.bundle_loading import load_bundle
+from selsa_server.settings import SequencePlace, ServerSettings
+
+if TYPE_CHECKING:
+    from selsa_server.cluster.deployment import ReplicaOptions
+
+DESCRIBE_SECONDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A cluster that this process serves on.
+
+    Attributes:
+        settings: the server's.
+        connection: to the cluster.
+        watch: of its head.
+        say: told what it waits for.
+    """
+
+    settings: ServerSettings
+    connection: ClusterConnection
+    watch: HeadWatch
+    say: Callable[[str], None]
+
+    def load(self, folder: Path, settings: ServerSettings) -> LoadedBundle:
+        """The bundle in a folder, its frame engine on the cluster.
+
+        Raises:
+            BundleError: it cannot be used here or on the cluster.
+        """
+        local = load_bundle(folder, _ingress_settings(settings))
+        try:
+            return self.around(local, replica_engines(folder, local.digest, settings))
+        except ClusterError as error:
+            local.engines.close()
+            raise EngineError(str(error)) from error
+
+    def around(self, local: LoadedBundle, load: LoadEngines) -> LoadedBundle:
+        """A bundle that is loaded here, with the frame engines that `load` gives where replicas are.
+
+        Raises:
+            ClusterError: they do not start, or run another bundle.
+        """
+        name = self.deploy(local.digest, load)
+        from selsa_server.cluster.deployment import remove
+
+        return with_replicas(
+            local,
+            name,
+            place=self.settings.sequence_engine,
+            calls=self.settings.engine_calls,
+            ended=self.watch.ended,
+            # Those of a cluster that was there before are other servers' too.
+            on_close=(lambda: remove(name)) if self.connection.own else (lambda: None),
+        )
+
+    def deploy(self, digest: str, load: LoadEngines) -> str:
+        """The name of the application of these engines, whose replicas run.
+
+        Raises:
+            ClusterError: they do not start, or the application that the settings name is not there.
+        """
+        from selsa_server.cluster.deployment import deploy, find
+
+        if self.settings.application is not None:
+            return find(self.settings.application)
+
+        return deploy(
+            digest,
+            load,
+            replica_options(self.settings),
+            seconds=self.settings.replica_start_timeout,
+            say=self.say,
+        )
+
+
+def with_replicas(
+    local: LoadedBundle,
+    application: str,
+    *,
+    place: SequencePlace,
+    calls: int,
+    ended: Callable[[], str | None] = lambda: None,
+    on_close: Callable[[], None] = lambda: None,
+) -> LoadedBundle:
+    """A bundle that is loaded here, with the frame engines of an application on the cluster.
+
+    Args:
+        local: the bundle.
+        application: its name.
+        place: where the sequence engine runs.
+        calls: of it at once, where that is here.
+        ended: says why the cluster cannot answer any more, or None.
+        on_close: called once, when the engines are closed.
+
+    Raises:
+        ClusterError: the replicas run another bundle.
+    """
+    from ray import serve
+
+    from selsa_server.cluster.engines import ClusterEngines
+
+    handle = serve.get_app_handle(application)
+    replica = handle.describe.remote().result(timeout_s=DESCRIBE_SECONDS)
+    if replica.digest != local.digest:
+        raise ClusterError(f"the cluster runs {replica.digest}, the bundle here is {local.digest}")
+    here = place == "ingress"
+    engines = ClusterEngines(
+        handle=handle,
+        replica=replica,
+        local=local.engines if here else None,
+        local_calls=threading.BoundedSemaphore(calls),
+        ended=ended,
+        on_close=on_close,
+    )
+    if not here:
+        local.engines.close()
+    return replace(local, engines=engines, why=f"{replica.why} (replicas on Ray)".strip())
+
+
+@contextmanager
+def on_cluster(settings: ServerSettings, say: Callable[[str], None] = lambda _: None) -> Iterator[Cluster]:
+    """Be on the cluster that the settings name, as long as the block lasts; `say` is told what it waits for.
+
+    When its head is gone, this process gets SIGTERM, so that it drains: streams end with an `error` record,
+    and jobs go on elsewhere or later.
+
+    Raises:
+        ClusterError: there is none, or it cannot be used.
+    """
+    with connected(settings.address, settings.object_store) as connection:
+        watch = HeadWatch(connection.head, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        watch.start()
+        try:
+            yield Cluster(settings=settings, connection=connection, watch=watch, say=say)
+        finally:
+            watch.stop()
+
+
+def replica_engines(folder: Path | None, digest: str | None, settings: ServerSettings) -> ReplicaEngines:
+    """How replicas get the engines of the bundle in a folder; None is the packaged one, wherever it is."""
+    packaged = folder is None or Path(folder) == default_bundle()
+    return ReplicaEngines(
+        folder=None if packaged else str(Path(folder or "").resolve()),
+        digest=digest,
+        provider=settings.provider,
+        precision=settings.precision,
+        # As many as the replica has cores.
+        threads=settings.threads or round(settings.replica_cpus),
+        max_batch=settings.max_batch,
+        allow_cpu=settings.allow_cpu,
+        engine_cache=None if settings.engine_cache is None else str(settings.engine_cache),
+    )
+
+
+def serving_settings(settings: ServerSettings) -> ServerSettings:
+    """The settings of the application in front of the replicas.
+
+    Each video has one call out at a time. None waits here for another's answer, and merging is the replicas'.
+    """
+    callers = settings.max_concurrent + settings.jobs_concurrent + settings.max_streams
+    return settings.model_copy(update={"engine_calls": callers, "max_batch": 1})
+
+
+def _ingress_settings(settings: ServerSettings) -> ServerSettings:
+    """How the sequence engine runs here: on what there is; provider and precision are the replicas'."""
+    return settings.model_copy(update={"provider": "auto", "allow_cpu": True})
+
+
+def replica_options(settings: ServerSettings) -> "ReplicaOptions":
+    """How many replicas, of what size."""
+    from selsa_server.cluster.deployment import ReplicaOptions
+
+    return ReplicaOptions(
+        replicas=settings.replicas,
+        max_replicas=settings.max_replicas or settings.replicas,
+        cpus=settings.replica_cpus,
+        gpus=settings.replica_gpus,
+        batching=BatchingOptions(
+            max_batch=settings.max_batch,
+            max_wait=settings.max_batch_wait,
+            calls_at_once=settings.engine_calls,
+        ),
+    )

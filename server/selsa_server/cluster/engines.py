@@ -1,0 +1,161 @@
+"""A bundle's engines with the frame engine on the cluster: calls go out, and again where a replica died."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from ray import exceptions, serve
+
+from selsa_bundle.contract import Dimensions
+from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
+from selsa_bundle.errors import EngineError
+from selsa_server.cluster.replica import ReplicaInfo
+
+# What is lost with a replica or its node, and comes again when the call is made again.
+LOST: Final = (
+    exceptions.RayActorError,
+    exceptions.NodeDiedError,
+    exceptions.ObjectLostError,
+    exceptions.OutOfMemoryError,
+    exceptions.TaskCancelledError,
+    exceptions.WorkerCrashedError,
+    serve.exceptions.DeploymentUnavailableError,
+    serve.exceptions.ReplicaUnavailableError,
+)
+# A batch that ends this many replicas is at fault itself.
+MAX_LOST: Final = 8
+# For one call, the waiting for a replica to come back or for a node to be added included.
+CALL_SECONDS: Final = 600.0
+LOOK_SECONDS: Final = 0.5
+KEPT_BANKS: Final = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class _SentBank:
+    """The bank of a video as it lies in the object store."""
+
+    bank: ReferenceBank
+    state: object
+    memory: Any
+    valid: Any
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ClusterEngines:
+    """`Engines` whose frame engine, or both, are replicas on a cluster; safe for several threads.
+
+    Attributes:
+        handle: of the replicas.
+        replica: what they run.
+        local: engines of this process, of which the sequence engine runs; None: it runs in the replicas.
+        local_calls: calls of the local sequence engine at once.
+        ended: says why the cluster cannot answer any more, or None.
+        on_close: called once.
+    """
+
+    handle: Any
+    replica: ReplicaInfo
+    local: Engines | None
+    local_calls: threading.Semaphore
+    ended: Callable[[], str | None]
+    on_close: Callable[[], None] = lambda: None
+    _sent: dict[int, _SentBank] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """Those of the replicas' engines."""
+        return self.replica.dimensions
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the replicas run on."""
+        return self.replica.info
+
+    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
+        """Run the frame engine on some replica; see the protocol. The arrays lie in shared memory."""
+        found: FrameBatch = self._call(lambda: self.handle.run_frames.remote(frames, image_size))
+        return found
+
+    def run_sequence(
+        self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
+    ) -> DetectionBatch:
+        """Run the sequence engine; see the protocol."""
+        if self.local is not None:
+            with self.local_calls:
+                return self.local.run_sequence(batch, image_size, scale_factor, bank)
+        memory, valid = self._bank(bank)
+        found: DetectionBatch = self._call(
+            lambda: self.handle.run_sequence.remote(batch, image_size, scale_factor, memory, valid)
+        )
+        return found
+
+    def close(self) -> None:
+        """Let go of the replicas."""
+        on_close, self.on_close = self.on_close, lambda: None
+        on_close()
+        if self.local is not None:
+            self.local.close()
+
+    def _bank(self, bank: ReferenceBank) -> tuple[Any, Any]:
+        """The bank in the object store, where it is put once for each of its states."""
+        import ray
+
+        if bank.state is None:
+            return bank.memory, bank.valid
+        state = bank.state()
+        with self._lock:
+            sent = self._sent.get(id(bank))
+            if sent is None or sent.bank is not bank or sent.state is not state:
+                # Who comes back with a bank is a video at work; there are few, and the oldest are done.
+                while len(self._sent) >= KEPT_BANKS:
+                    del self._sent[next(iter(self._sent))]
+                sent = _SentBank(
+                    bank=bank, state=state, memory=ray.put(bank.memory), valid=ray.put(bank.valid)
+                )
+                self._sent[id(bank)] = sent
+        return sent.memory, sent.valid
+
+    def _call(self, send: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + CALL_SECONDS
+        for attempt in range(MAX_LOST):
+            self._check()
+            try:
+                return self._wait(send(), deadline)
+            except LOST as error:
+                lost = error
+                time.sleep(min(2.0, 0.1 * 2**attempt))
+            except exceptions.RayTaskError as error:
+                cause = error.cause
+                raise (cause if isinstance(cause, EngineError) else EngineError(_line(error))) from None
+            except (exceptions.RayError, serve.exceptions.RayServeException) as error:
+                raise EngineError(f"The cluster failed: {_line(error)}") from error
+        raise EngineError(f"{MAX_LOST} frame engines in a row were lost with these frames.") from lost
+
+    def _wait(self, response: Any, deadline: float) -> Any:
+        while True:
+            try:
+                return response.result(timeout_s=LOOK_SECONDS)
+            except TimeoutError as error:
+                self._check()
+                if time.monotonic() > deadline:
+                    with suppress(Exception):
+                        response.cancel()
+                    raise EngineError(
+                        f"No frame engine answered within {CALL_SECONDS:.0f} s; the cluster may have no room."
+                    ) from error
+
+    def _check(self) -> None:
+        reason = self.ended()
+        if reason is not None:
+            raise EngineError(reason)
+
+
+def _line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:300]

@@ -1,0 +1,130 @@
+"""A frame engine on the cluster: what a replica of the Ray Serve deployment is, and how it gets its engines.
+
+Calls of all videos and all servers meet here and are merged as calls within one server are.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from selsa_bundle.contract import Dimensions
+from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
+from selsa_bundle.errors import BundleError
+from selsa_bundle.runtimes.choice import EngineOptions
+from selsa_bundle.runtimes.load import LoadedBundle, load_engines
+from selsa_server.engines.batching import BatchingEngines, BatchingOptions
+from selsa_server.engines.readiness import run_one_frame
+from selsa_server.settings import PrecisionName, ProviderName
+
+T = TypeVar("T")
+
+# Calls that one replica has in hand: those it runs, and those it can merge next.
+CALLS_IN_HAND: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaInfo:
+    """What a replica runs."""
+
+    digest: str
+    dimensions: Dimensions
+    info: EngineInfo
+    why: str
+
+
+class EngineReplica:
+    """Both engines of a bundle behind calls that travel; the replica owns the threads they run in.
+
+    Args:
+        load: gives the bundle with its engines; called where the replica is.
+        options: how calls are merged.
+    """
+
+    def __init__(self, load: Callable[[], LoadedBundle], options: BatchingOptions) -> None:
+        bundle = load()
+        run_one_frame(bundle)
+        engines: Engines = bundle.engines
+        self._engines = BatchingEngines(engines, options)
+        self._threads = ThreadPoolExecutor(CALLS_IN_HAND, thread_name_prefix="selsa-call")
+        self._info = ReplicaInfo(
+            digest=bundle.digest, dimensions=engines.dimensions, info=engines.info, why=bundle.why
+        )
+
+    async def describe(self) -> ReplicaInfo:
+        """What runs here."""
+        return self._info
+
+    async def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
+        """The frame engine; see `Engines`."""
+        return await self._call(self._engines.run_frames, frames, image_size)
+
+    async def run_sequence(
+        self,
+        batch: FrameBatch,
+        image_size: Int,
+        scale_factor: Float,
+        memory: Float,
+        valid: npt.NDArray[np.bool_],
+    ) -> DetectionBatch:
+        """The sequence engine on a bank that travels as its arrays; see `Engines`."""
+        bank = ReferenceBank(memory=memory, valid=valid)
+        return await self._call(self._engines.run_sequence, batch, image_size, scale_factor, bank)
+
+    async def _call(self, call: Callable[..., T], *inputs: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *inputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaEngines:
+    """How a replica gets its engines: from a folder that is the same on every node.
+
+    Attributes:
+        folder: of the bundle; None: the packaged one, wherever the node has it.
+        digest: what the bundle there must be; None: whoever calls looks at that.
+        provider: what the engines run on.
+        precision: what they compute in.
+        threads: of an engine; 0: one per physical core.
+        max_batch: frames in a call at most.
+        allow_cpu: run on the CPU where that provider cannot be had.
+        engine_cache: folder of engines that TensorRT compiled, on the node.
+    """
+
+    folder: str | None
+    digest: str | None
+    provider: ProviderName
+    precision: PrecisionName
+    threads: int
+    max_batch: int
+    allow_cpu: bool
+    engine_cache: str | None
+
+    def __call__(self) -> LoadedBundle:
+        """Load the engines.
+
+        Raises:
+            BundleError: the bundle on this node is missing, another one, or does not run as asked for.
+        """
+        options = EngineOptions(
+            provider=self.provider,
+            precision=self.precision,
+            threads=self.threads,
+            allow_cpu=self.allow_cpu,
+            max_batch=self.max_batch,
+            engine_cache=None if self.engine_cache is None else Path(self.engine_cache),
+        )
+        folder = default_bundle() if self.folder is None else Path(self.folder)
+        bundle = load_engines(folder, options)
+        if self.digest is not None and bundle.digest != self.digest:
+            bundle.engines.close()
+            raise BundleError(f"the bundle {folder} on this node is {bundle.digest}, not {self.digest}")
+        return bundle
+
+
+LoadEngines = Callable[[], LoadedBundle]

@@ -1,0 +1,1 @@
+"""Decoder processes that are confined by the operating system."""

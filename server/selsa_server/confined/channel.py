@@ -1,0 +1,83 @@
+"""Messages between the server and one decoder: a head, which says what it is, and bytes that go with it."""
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+LENGTHS: Final = struct.Struct("!II")
+PIECE: Final = 1 << 20
+
+
+class Channel:
+    """One end of a connected stream socket, which is this object's from now on."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+
+    def fileno(self) -> int:
+        """To wait for."""
+        return self._socket.fileno()
+
+    def send(self, head: bytes, body: bytes = b"") -> None:
+        """Send one message.
+
+        Raises:
+            OSError: the other end is gone, or takes nothing.
+        """
+        self._socket.sendall(LENGTHS.pack(len(head), len(body)) + head)
+        if body:
+            self._socket.sendall(body)
+
+    def receive(self, most: int, wait: Callable[[], None] = lambda: None) -> tuple[bytes, bytes] | None:
+        """The next message; None when the other end is done.
+
+        Args:
+            most: bytes that a message may have.
+            wait: called before every read.
+
+        Raises:
+            OSError: the other end is gone, in the middle of a message perhaps.
+            ValueError: the message is longer.
+        """
+        lengths = self._read(LENGTHS.size, wait)
+        if not lengths:
+            return None
+        head, body = LENGTHS.unpack(lengths)
+        if head + body > most:
+            raise ValueError(f"a message has {head + body} bytes, {most} are allowed")
+        data = self._read(head + body, wait)
+        if len(data) < head + body:
+            raise ConnectionResetError("a message is cut off")
+        return data[:head], data[head:]
+
+    def end(self) -> None:
+        """There will be no more messages from this end."""
+        self._shut(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """Nothing goes either way any more; whoever waits here is woken."""
+        self._shut(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+    def _shut(self, how: int) -> None:
+        try:
+            self._socket.shutdown(how)
+        except OSError:
+            return  # the other end is gone already
+
+    def _read(self, count: int, wait: Callable[[], None]) -> bytes:
+        """`count` bytes; none at the end, fewer where the end comes too early."""
+        data = bytearray()
+        while len(data) < count:
+            wait()
+            piece = self._socket.recv(min(PIECE, count - len(data)))
+            if not piece:
+                if data:
+                    raise ConnectionResetError("a message is cut off")
+                break
+            data += piece
+        return bytes(data)

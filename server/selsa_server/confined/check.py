@@ -1,0 +1,33 @@
+"""Whether decoders are confined on this machine: one is begun, and tries what it must not be able to do."""
+
+from dataclasses import replace
+
+from selsa_server.confined.answers import ReadyAnswer
+from selsa_server.confined.fork_server import ForkServer, can_fork
+from selsa_server.confined.orders import Prove
+from selsa_server.confined.process import DecoderProcess
+from selsa_server.confined.rules import DecoderRules
+from selsa_server.errors import DetectError
+
+
+def unconfined_parts(fork_server: ForkServer, rules: DecoderRules) -> dict[str, str]:
+    """The parts of confinement that are not had, each with the reason."""
+    try:
+        process = DecoderProcess(fork_server, replace(rules, required=False), rules.reading())
+    except OSError as error:
+        return {"processes": f"a decoder cannot be begun: {error}"}
+    try:
+        process.tell(Prove())
+        proof = process.expect(ReadyAnswer)
+    except (DetectError, RuntimeError) as error:
+        return {"processes": f"a decoder cannot be begun: {error}"}
+    finally:
+        process.close()
+    return {**proof.missing, **(process.missing or {})}
+
+
+def unconfined(fork_server: ForkServer, rules: DecoderRules) -> dict[str, str]:
+    """In what decoders are not confined here, and why; found out by one that tries."""
+    if not can_fork():
+        return {"processes": "this system cannot fork, so decoders work in the server"}
+    return unconfined_parts(fork_server, rules)

@@ -1,0 +1,85 @@
+"""Decoding in processes that are confined, one for each video, drawn file and live stream."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.confined.drawing import ConfinedDrawing
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.confined.live import ConfinedLive
+from selsa_server.confined.orders import DecodeLive, DrawVideo
+from selsa_server.confined.process import DecoderProcess, Ended
+from selsa_server.confined.rules import DecoderRules
+from selsa_server.confined.video import ConfinedVideo
+from selsa_server.decoders.protocol import Drawing, FrameSource, OpenVideo
+from selsa_server.sandbox.allowance import Allowance
+from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.stream import LiveContainer
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.index import VideoIndex
+from selsa_server.video.live.container import LiveCounts, LiveOptions
+from selsa_server.video.live.frames import PreparedLiveItem
+from selsa_server.video.live.input import LiveInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfinedDecoders:
+    """Decoding in processes of their own; see `Decoders`.
+
+    Attributes:
+        fork_server: where they come from.
+        rules: what they have to keep to.
+        ended: told how each one ended, and its seconds of processor time.
+    """
+
+    fork_server: ForkServer
+    rules: DecoderRules
+    ended: Ended = lambda *_: None
+
+    def open(
+        self, path: Path, limits: VideoLimits, preprocess: Preprocess, *, stopped: Callable[[], bool]
+    ) -> OpenVideo:
+        """See `Decoders`."""
+        allowance = self.rules.reading([path])
+        return ConfinedVideo(
+            path, limits, preprocess, lambda: self._begin(allowance, preprocess.largest_bytes), stopped
+        )
+
+    def live(
+        self,
+        source: LiveInput,
+        container: LiveContainer,
+        options: LiveOptions,
+        preprocess: Preprocess,
+        clock: Stopwatch,
+        counts: LiveCounts,
+    ) -> FrameSource[PreparedLiveItem]:
+        """See `Decoders`."""
+        order = DecodeLive(container=container, options=options, preprocess=preprocess)
+        allowance = self.rules.reading()
+        live = ConfinedLive(
+            source, order, lambda: self._begin(allowance, preprocess.largest_bytes), clock, counts
+        )
+        return FrameSource(live.items(), live.interrupt)
+
+    def draw(
+        self,
+        source: Path,
+        out: Path,
+        index: VideoIndex,
+        params: DetectParams,
+        *,
+        max_bytes: int | None,
+        stopped: Callable[[], bool],
+    ) -> Drawing:
+        """See `Decoders`."""
+        order = DrawVideo(source=source, out=out, index=index, params=params, max_bytes=max_bytes)
+        allowance = self.rules.drawing(source, out, max_bytes)
+        return ConfinedDrawing(order, lambda: self._begin(allowance), stopped)
+
+    def _begin(self, allowance: Allowance, frame_bytes: int = 0) -> DecoderProcess:
+        return DecoderProcess(
+            self.fork_server, self.rules, allowance, frame_bytes=frame_bytes, ended=self.ended
+        )

@@ -1,0 +1,99 @@
+"""What the server asks of a decoder.
+
+Orders are pickled, since a decoder trusts the server. Answers never are: see `decoder_answers`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.sandbox.allowance import Allowance
+from selsa_server.schema.detect import DetectParams, FrameRecord
+from selsa_server.schema.stream import LiveContainer
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.index import VideoIndex
+from selsa_server.video.live.container import LiveOptions
+from selsa_server.video.live.input import LiveMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The first order: confine yourself. `required`: or else do nothing at all."""
+
+    allowance: Allowance
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prove:
+    """Try to do what is forbidden."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """Pass 1 over a file."""
+
+    path: Path
+    limits: VideoLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeFile:
+    """Pass 2 over a file; then `Next` for each frame that is wanted."""
+
+    path: Path
+    index: VideoIndex
+    wanted: Sequence[int]
+    preprocess: Preprocess
+    tolerant: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeLive:
+    """Frames of a video that is still coming; then `Next` for each, and `LivePiece` when input is needed."""
+
+    container: LiveContainer
+    options: LiveOptions
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class LivePiece:
+    """What a live source has sent; nothing after its end, which may be a failure that the server knows."""
+
+    message: LiveMessage | None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawVideo:
+    """Draw detections on a file; then `DrawRecord` for each record, and `Finish`."""
+
+    source: Path
+    out: Path
+    index: VideoIndex
+    params: DetectParams
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRecord:
+    """The next record."""
+
+    record: FrameRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Give the next frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """There are no more records; complete the file."""
+
+
+Order = (
+    Begin | Prove | IndexFile | DecodeFile | DecodeLive | LivePiece | DrawVideo | DrawRecord | Next | Finish
+)

@@ -1,0 +1,94 @@
+"""How decoders end, and what that means for whoever sent the video."""
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+from selsa_server.confined.outcome_kind import OUT_OF_MEMORY, UNCONFINED, DecoderOutcome
+from selsa_server.confined.rules import DecoderRules
+from selsa_server.errors import DecoderError, DetectError, OverloadError
+
+REPAIR: Final = "repair or convert it, to H.264 in MP4 for example"
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderEnd:
+    """Why a decoder ended that had work to do.
+
+    Attributes:
+        outcome: for the metrics.
+        error: what its request is told.
+    """
+
+    outcome: DecoderOutcome
+    error: Exception
+
+
+def end_of(status: int | None, rules: DecoderRules) -> DecoderEnd:
+    """The end of a decoder that nobody asked to end.
+
+    Args:
+        status: as of wait(2); None where nobody knows, since the fork server is gone.
+        rules: what it had to keep to.
+    """
+    if status is None:
+        return DecoderEnd("failed", RuntimeError("the fork server ended, and its decoders with it"))
+    if os.WIFSIGNALED(status):
+        return _signalled(os.WTERMSIG(status), rules)
+    code = os.WEXITSTATUS(status)
+    if code == OUT_OF_MEMORY:
+        return DecoderEnd("memory", _memory(rules))
+    if code == UNCONFINED:
+        return DecoderEnd("failed", RuntimeError("a decoder could not be confined as is required"))
+    return DecoderEnd("crashed", _crashed(f"exit status {code}"))
+
+
+def no_process(rules: DecoderRules) -> DecoderEnd:
+    """There could be no process."""
+    wait = rules.retry_after
+    detail = f"The server can start no decoder at the moment; send the video again in {wait} s."
+    return DecoderEnd("failed", OverloadError(detail, wait))
+
+
+def hung(rules: DecoderRules) -> DecoderEnd:
+    """It made no progress and was ended for that."""
+    detail = f"The decoder made no progress for {rules.timeout:g} s; the video may be damaged: {REPAIR}."
+    return DecoderEnd("timeout", DecoderError("decoder_timeout", detail))
+
+
+def senseless() -> DecoderEnd:
+    """It gave an answer that is none."""
+    return DecoderEnd("crashed", _crashed("an answer that makes no sense"))
+
+
+def _signalled(number: int, rules: DecoderRules) -> DecoderEnd:
+    if number == signal.SIGXCPU:
+        detail = (
+            f"Decoding took the {rules.cpu_seconds} s of processor time that one video may take; send a part."
+        )
+        return DecoderEnd("timeout", DecoderError("decoder_timeout", detail))
+    if number == signal.SIGKILL:
+        detail = (
+            "The decoder was killed while it worked on this video, perhaps since the machine had no memory "
+            "left; send the video again, or scale it down."
+        )
+        return DecoderEnd("killed", DecoderError("decoder_failed", detail))
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return DecoderEnd("crashed", _crashed(name))
+
+
+def _crashed(how: str) -> DetectError:
+    detail = f"The decoder crashed on this video ({how}); the file may be damaged: {REPAIR}."
+    return DecoderError("decoder_failed", detail)
+
+
+def _memory(rules: DecoderRules) -> DetectError:
+    detail = (
+        f"Decoding this video takes more than the {rules.memory >> 20} MiB of memory that a decoder may "
+        "have; scale it down or convert it."
+    )
+    return DecoderError("decoder_failed", detail)

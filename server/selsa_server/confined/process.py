@@ -1,0 +1,234 @@
+"""One decoder process, as the server sees it: orders out, answers in, never without a bound on the time."""
+
+import pickle
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from selsa_server.confined.answers import (
+    MAX_HEAD,
+    Answer,
+    FailedAnswer,
+    ReadyAnswer,
+    RefusedAnswer,
+    parse_answer,
+)
+from selsa_server.confined.channel import Channel
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.confined.orders import Begin, Order
+from selsa_server.confined.outcome import DecoderEnd, end_of, hung, no_process, senseless
+from selsa_server.confined.outcome_kind import DecoderOutcome
+from selsa_server.confined.rules import DecoderRules
+from selsa_server.confined.shared_frame import SharedFrame
+from selsa_server.decoders.protocol import DecoderStoppedError
+from selsa_server.sandbox.allowance import Allowance
+
+AnswerType = TypeVar("AnswerType")
+Ended = Callable[[DecoderOutcome, float], None]
+
+TICK_SECONDS: Final = 0.1
+# To end after it was told that there is nothing more to do, and after it was killed.
+QUIET_SECONDS: Final = 1.0
+KILL_SECONDS: Final = 2.0
+
+
+class DecoderProcess:
+    """A decoder from its begin to its end. Belongs to one thread at a time, but for `kill`.
+
+    Args:
+        fork_server: where it comes from.
+        rules: what it has to keep to.
+        allowance: what it may have.
+        frame_bytes: of the largest frame that it gives.
+        ended: told how it ended, and its seconds of processor time.
+
+    Attributes:
+        frame: the memory that it shares with the server.
+        missing: the parts of its confinement that could not be had, once it has said so.
+    """
+
+    def __init__(
+        self,
+        fork_server: ForkServer,
+        rules: DecoderRules,
+        allowance: Allowance,
+        *,
+        frame_bytes: int = 0,
+        ended: Ended = lambda *_: None,
+    ) -> None:
+        self._fork_server = fork_server
+        self._rules = rules
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._end: DecoderEnd | None = None
+        self._stopped = self._closed = False
+        self._idle_ticks, self._most_ticks, self._beats = 0, 0.0, 0
+        self.missing: dict[str, str] | None = None
+        self.frame = SharedFrame.create(frame_bytes)
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                # For what is sent; what is read is waited for by `_wait`.
+                ours.settimeout(rules.timeout)
+                self._channel = Channel(ours)
+                try:
+                    self._line = fork_server.spawn(theirs.fileno(), self.frame.handle)
+                except BaseException:
+                    ours.close()
+                    raise
+        except BaseException:
+            self.frame.close()
+            raise
+        try:
+            self.tell(Begin(allowance, rules.required))
+        except BaseException:
+            self.close()
+            raise
+
+    def tell(self, order: Order) -> None:
+        """Send an order.
+
+        Raises:
+            DecoderError: it has ended.
+            DecoderStoppedError: it was killed.
+        """
+        try:
+            self._channel.send(b"", pickle.dumps(order, pickle.HIGHEST_PROTOCOL))
+        except TimeoutError as error:
+            raise self._fail(hung(self._rules)) from error
+        except OSError as error:
+            raise self._lost() from error
+
+    def hear(
+        self, stopped: Callable[[], bool] = lambda: False, *, body: int = 0, patience: float = 0
+    ) -> tuple[Answer, bytes]:
+        """The next answer and its body.
+
+        Args:
+            stopped: asked while it is waited for; once it is true, the decoder is killed.
+            body: bytes that the body may have.
+            patience: seconds without progress that are allowed in addition.
+
+        Raises:
+            DetectError: the decoder's answer is that error, or it ended.
+            DecoderStoppedError: it was killed, by `kill` or since it was stopped.
+            RuntimeError: it failed in a way that nobody thought of.
+        """
+        self._idle_ticks, self._most_ticks = 0, (self._rules.timeout + patience) / TICK_SECONDS
+        if self.missing is None:
+            ready, _ = self._answer(stopped, 0)
+            if not isinstance(ready, ReadyAnswer):
+                raise self.senseless()
+            self.missing = ready.missing
+        return self._answer(stopped, body)
+
+    def expect(
+        self,
+        kind: type[AnswerType],
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+        patience: float = 0,
+    ) -> AnswerType:
+        """The next answer, which is of this kind; see `hear`."""
+        answer, _ = self.hear(stopped, patience=patience)
+        if not isinstance(answer, kind):
+            raise self.senseless()
+        return answer
+
+    def senseless(self) -> Exception:
+        """What to raise when an answer makes no sense; the decoder is ended."""
+        return self._fail(senseless())
+
+    def kill(self) -> None:
+        """End it at once, from any thread; whoever waits for it hears `DecoderStoppedError`."""
+        with self._lock:
+            self._stopped = True
+            if not self._closed:
+                self._line.cut()
+                self._channel.abort()
+
+    def close(self) -> None:
+        """Wait until it has ended, since there is nothing more to do or it was killed; forget it."""
+        if self._closed:
+            return
+        self._channel.end()
+        exit_ = None if self._stopped or self._end else self._line.exit(QUIET_SECONDS)
+        if exit_ is None:
+            self._line.cut()
+            exit_ = self._line.exit(KILL_SECONDS)
+        with self._lock:
+            self._closed = True
+            self._channel.close()
+            self._line.close()
+            self.frame.close()
+        self._ended(self._outcome, 0.0 if exit_ is None else exit_.cpu_seconds)
+
+    @property
+    def _outcome(self) -> DecoderOutcome:
+        if self._end is not None:
+            return self._end.outcome
+        return "cancelled" if self._stopped else "ok"
+
+    def _answer(self, stopped: Callable[[], bool], body: int) -> tuple[Answer, bytes]:
+        try:
+            message = self._channel.receive(MAX_HEAD + body, lambda: self._wait(stopped))
+            if message is None:
+                raise self._lost()
+            answer = parse_answer(message[0])
+            refusal = answer.error() if isinstance(answer, RefusedAnswer) else None
+        except OSError as error:
+            raise self._lost() from error
+        except ValueError as error:
+            raise self.senseless() from error
+        if refusal is not None:
+            raise refusal
+        if isinstance(answer, FailedAnswer):
+            raise self._fail(DecoderEnd("failed", RuntimeError(f"a decoder failed:\n{answer.trace}")))
+        return answer, message[1]
+
+    def _wait(self, stopped: Callable[[], bool]) -> None:
+        """Until there is something to read.
+
+        Time is counted in turns of the loop, so that it stands still while the server does.
+        """
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while not poll.poll(TICK_SECONDS * 1000):
+            if stopped():
+                self.kill()
+                raise DecoderStoppedError
+            beats = self.frame.beats
+            self._idle_ticks = 0 if beats != self._beats else self._idle_ticks + 1
+            self._beats = beats
+            if self._idle_ticks > self._most_ticks:
+                raise self._hung()
+
+    def _hung(self) -> Exception:
+        """What to raise when nothing came for too long."""
+        if self._line.pid(0) is not None:
+            return self._fail(hung(self._rules))
+        # There is not even a process, so it is the fork server that hangs. The next one begins another.
+        self._fork_server.kill()
+        return self._fail(no_process(self._rules))
+
+    def _lost(self) -> Exception:
+        """What to raise when the connection has ended."""
+        if self._stopped:
+            return DecoderStoppedError()
+        if self._line.pid(KILL_SECONDS) == 0:
+            return self._fail(no_process(self._rules))
+        exit_ = self._line.exit(QUIET_SECONDS)
+        if exit_ is None:
+            self._line.cut()
+            if self._line.exit(KILL_SECONDS) is not None:
+                return self.senseless()  # it had hung up and went on
+        return self._fail(end_of(None if exit_ is None else exit_.status, self._rules))
+
+    def _fail(self, end: DecoderEnd) -> Exception:
+        if self._stopped:
+            return DecoderStoppedError()
+        self._end = end
+        self._line.cut()
+        return end.error

@@ -1,0 +1,55 @@
+"""What every decoder of a server has to keep to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from selsa_server.sandbox.allowance import Allowance
+
+# A decoder's pictures: 17 of them at three bytes a pixel (10 bit), and four copies on the way to RGB.
+BYTES_PER_PIXEL: Final = 64
+BASE_MEMORY: Final = 512 << 20
+# An encoder looks ahead at pictures of its own.
+DRAWING: Final = 2
+# Beside its pictures a drawn file has the source's sound and an index.
+FILE_SLACK: Final = 64 << 20
+
+
+def default_memory(max_pixels: int) -> int:
+    """Bytes that decoding frames of so many pixels takes at most, with some to spare."""
+    return BASE_MEMORY + BYTES_PER_PIXEL * max_pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderRules:
+    """Limits, and what follows from them.
+
+    Attributes:
+        required: whether a decoder that cannot be confined in every way does nothing at all.
+        timeout: seconds without progress after which it is ended.
+        memory: bytes of address space beside its program's.
+        cpu_seconds: processor time for one video.
+        retry_after: seconds a client is asked to wait when there can be no decoder.
+    """
+
+    required: bool = False
+    timeout: float = 30
+    memory: int = default_memory(8192 * 4352)
+    cpu_seconds: int = 12 * 3600
+    retry_after: int = 5
+
+    def reading(self, paths: Sequence[Path] = ()) -> Allowance:
+        """For reading these files, or what the server passes on."""
+        return Allowance(readable=tuple(paths), memory=self.memory, cpu_seconds=self.cpu_seconds)
+
+    def drawing(self, source: Path, out: Path, max_bytes: int | None) -> Allowance:
+        """For writing a file of `max_bytes` of pictures with what it reads in another one."""
+        most = source.stat().st_size + FILE_SLACK + max_bytes if max_bytes is not None else (1 << 62)
+        return Allowance(
+            readable=(source,),
+            writable=(out,),
+            memory=DRAWING * self.memory,
+            cpu_seconds=self.cpu_seconds,
+            file_bytes=most,
+        )

@@ -1,0 +1,88 @@
+"""Memory that a decoder and the server share: room for one prepared frame, and a sign of life.
+
+Pixels never go through a socket. Room for one is enough, since a decoder works when it is asked for the next.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+import tempfile
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+# The count of beats, alone in its cache line; the pixels follow.
+HEAD_BYTES: Final = 64
+BEATS: Final = struct.Struct("=Q")
+
+
+class SharedFrame:
+    """One side's view of the memory.
+
+    Args:
+        handle: its file descriptor, which is this object's from now on.
+        writable: whether this side may write; the server only reads.
+    """
+
+    def __init__(self, handle: int, *, writable: bool) -> None:
+        self.handle = handle
+        self._beats = 0
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        self._memory = mmap.mmap(handle, os.fstat(handle).st_size, access=access)
+
+    @classmethod
+    def create(cls, frame_bytes: int) -> Self:
+        """New memory with room for a frame of so many bytes; nobody can change its size.
+
+        Raises:
+            OSError: there is none.
+        """
+        handle = _memory_file()
+        try:
+            os.ftruncate(handle, HEAD_BYTES + frame_bytes)
+            # A decoder that cut it short would end a server that reads on.
+            if hasattr(fcntl, "F_ADD_SEALS"):
+                seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+                fcntl.fcntl(handle, fcntl.F_ADD_SEALS, seals)
+            return cls(handle, writable=False)
+        except BaseException:
+            os.close(handle)
+            raise
+
+    def close(self) -> None:
+        """Give the memory back; it is gone when both sides have."""
+        self._memory.close()
+        os.close(self.handle)
+
+    def beat(self) -> None:
+        """Say that there is progress."""
+        self._beats += 1
+        BEATS.pack_into(self._memory, 0, self._beats)
+
+    @property
+    def beats(self) -> int:
+        """How often the decoder has said so."""
+        return int(BEATS.unpack_from(self._memory)[0])
+
+    def put(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Store a frame: uint8 [H, W, 3]."""
+        room = np.frombuffer(self._memory, np.uint8, pixels.size, HEAD_BYTES)
+        np.copyto(room.reshape(pixels.shape), pixels)
+
+    def take(self, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """A copy of the frame there: uint8 [height, width, 3].
+
+        Raises:
+            ValueError: it would be larger than the memory.
+        """
+        count = height * width * 3
+        return np.frombuffer(self._memory, np.uint8, count, HEAD_BYTES).reshape(height, width, 3).copy()
+
+
+def _memory_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("selsa-frame", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

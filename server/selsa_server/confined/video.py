@@ -1,0 +1,106 @@
+"""A video file that a process of its own reads."""
+
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.confined.answers import CorruptAnswer, EndAnswer, FrameAnswer
+from selsa_server.confined.frames import Interruptible, to_the_end, video_item
+from selsa_server.confined.orders import DecodeFile, IndexFile, Next
+from selsa_server.confined.process import DecoderProcess
+from selsa_server.confined.video_answers import IndexAnswer
+from selsa_server.decoders.protocol import FrameSource
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import CorruptFrame
+from selsa_server.video.index import VideoIndex
+from selsa_server.video.prepared import FrameInHand
+
+# Of an index, for each frame.
+BYTES_PER_FRAME: Final = 9
+
+
+class ConfinedVideo:
+    """See `OpenVideo`.
+
+    Args:
+        path: the file.
+        limits: the largest video that is taken.
+        preprocess: how frames are made ready.
+        begin: starts a process that may read the file.
+        stopped: asked while the index is waited for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limits: VideoLimits,
+        preprocess: Preprocess,
+        begin: Callable[[], DecoderProcess],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._path = path
+        self._preprocess = preprocess
+        self._work = Interruptible(begin)
+        try:
+            self.index = _index(self._work.process(), path, limits, stopped)
+        except BaseException:
+            self._work.close()
+            raise
+
+    def frames(
+        self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
+    ) -> FrameSource[FrameInHand | CorruptFrame]:
+        """See `OpenVideo`."""
+        return FrameSource(self._frames(wanted, clock, tolerant=tolerant), self._work.interrupt)
+
+    @property
+    def resting(self) -> bool:
+        """Whether there is no process."""
+        return self._work.closed
+
+    def rest(self) -> None:
+        """End the process; the next frames come from another one."""
+        self._work.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._work.close()
+
+    def _frames(
+        self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
+    ) -> Generator[FrameInHand | CorruptFrame, None, None]:
+        process = self._work.process()
+        order = DecodeFile(
+            path=self._path, index=self.index, wanted=wanted, preprocess=self._preprocess, tolerant=tolerant
+        )
+        with to_the_end(process):
+            process.tell(order)
+            for index in wanted:
+                process.tell(Next())
+                answer, _ = process.hear()
+                if not isinstance(answer, FrameAnswer | CorruptAnswer) or answer.index != index:
+                    raise process.senseless()
+                answer.count(clock)
+                yield video_item(answer, process)
+            process.tell(Next())
+            process.expect(EndAnswer).count(clock)
+
+
+def _index(
+    process: DecoderProcess, path: Path, limits: VideoLimits, stopped: Callable[[], bool]
+) -> VideoIndex:
+    process.tell(IndexFile(path, limits))
+    answer, body = process.hear(stopped, body=BYTES_PER_FRAME * (limits.max_frames + 1))
+    if not isinstance(answer, IndexAnswer):
+        raise process.senseless()
+    try:
+        return answer.index(body, limits)
+    except ValueError as error:
+        raise process.senseless() from error

@@ -1,0 +1,1 @@
+"""The protocol that the pipeline decodes through, and its in-process implementation."""

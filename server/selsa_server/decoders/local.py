@@ -1,0 +1,87 @@
+"""Decoding in this process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.decoders.protocol import Drawing, FrameSource, OpenVideo
+from selsa_server.render.video import DrawnVideo
+from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.stream import LiveContainer
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import CorruptFrame
+from selsa_server.video.index import VideoIndex, index_video
+from selsa_server.video.live.container import LiveCounts, LiveOptions
+from selsa_server.video.live.frames import PreparedLiveItem, prepared_live_frames
+from selsa_server.video.live.input import LiveInput
+from selsa_server.video.prepared import FrameInHand, prepare_frames
+
+
+class LocalDecoders:
+    """Decoding in this process: for files that are trusted as much as it is, since a crash ends it."""
+
+    def open(
+        self, path: Path, limits: VideoLimits, preprocess: Preprocess, *, stopped: Callable[[], bool]
+    ) -> OpenVideo:
+        """See `Decoders`."""
+        del stopped
+        return _LocalVideo(path, index_video(path, limits), preprocess)
+
+    def live(
+        self,
+        source: LiveInput,
+        container: LiveContainer,
+        options: LiveOptions,
+        preprocess: Preprocess,
+        clock: Stopwatch,
+        counts: LiveCounts,
+    ) -> FrameSource[PreparedLiveItem]:
+        """See `Decoders`."""
+        return FrameSource(prepared_live_frames(source, container, options, preprocess, clock, counts))
+
+    def draw(
+        self,
+        source: Path,
+        out: Path,
+        index: VideoIndex,
+        params: DetectParams,
+        *,
+        max_bytes: int | None,
+        stopped: Callable[[], bool],
+    ) -> Drawing:
+        """See `Decoders`."""
+        del stopped
+        return DrawnVideo(source, out, index, params, max_bytes=max_bytes)
+
+
+class _LocalVideo:
+    """A file that this process reads; open only while it does."""
+
+    def __init__(self, path: Path, index: VideoIndex, preprocess: Preprocess) -> None:
+        self._path = path
+        self._preprocess = preprocess
+        self.index = index
+
+    def frames(
+        self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
+    ) -> FrameSource[FrameInHand | CorruptFrame]:
+        frames = prepare_frames(self._path, self.index, wanted, self._preprocess, clock, tolerant=tolerant)
+        return FrameSource(frames)
+
+    @property
+    def resting(self) -> bool:
+        return True
+
+    def rest(self) -> None:
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return

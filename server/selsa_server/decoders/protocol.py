@@ -1,0 +1,132 @@
+"""Where decoding happens: in this process, or in others that are confined (`confined_decoders`).
+
+Both run the same functions. What is passed in from outside is one of them; no result depends on which.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
+
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.stream import LiveContainer
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import CorruptFrame
+from selsa_server.video.index import VideoIndex
+from selsa_server.video.live.container import LiveCounts, LiveOptions
+from selsa_server.video.live.frames import PreparedLiveItem
+from selsa_server.video.live.input import LiveInput
+from selsa_server.video.prepared import FrameInHand
+
+T = TypeVar("T")
+
+
+class DecoderStoppedError(Exception):
+    """The work was stopped while a decoder was waited for; whoever stopped it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSource(Generic[T]):
+    """Frames that are decoded when they are asked for.
+
+    Attributes:
+        items: to be run in one thread.
+        interrupt: makes a step of `items` that another thread is in end soon, if that is possible.
+    """
+
+    items: Generator[T, None, None]
+    interrupt: Callable[[], None] = lambda: None
+
+
+class OpenVideo(Protocol):
+    """One video file that is read. A context manager."""
+
+    @property
+    def index(self) -> VideoIndex:
+        """What pass 1 learned of it."""
+        ...
+
+    def frames(
+        self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
+    ) -> FrameSource[FrameInHand | CorruptFrame]:
+        """The frames `wanted`, as `prepare_frames` gives them; one such source at a time."""
+        ...
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is held for it, so that leaving it takes no time."""
+        ...
+
+    def rest(self) -> None:
+        """Give back what is held for a video that is not read for a while."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Drawing(Protocol):
+    """A drawn video that is written. A context manager; see `DrawnVideo`."""
+
+    def write(self, record: VideoRecord | FrameRecord | SummaryRecord) -> None:
+        """Draw a record."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Decoders(Protocol):
+    """Whoever decodes. Everything here works in the calling thread and is safe for several of them."""
+
+    def open(
+        self, path: Path, limits: VideoLimits, preprocess: Preprocess, *, stopped: Callable[[], bool]
+    ) -> OpenVideo:
+        """Open and index a file whose frames are then prepared by `preprocess`.
+
+        Args:
+            path: the file.
+            limits: the largest video that is taken.
+            preprocess: how its frames are made ready.
+            stopped: asked while it is waited for.
+
+        Raises:
+            VideoError: no video, no frames, or over a limit.
+            DecoderError: the decoder failed.
+            DecoderStoppedError: it was stopped.
+        """
+        ...
+
+    def live(
+        self,
+        source: LiveInput,
+        container: LiveContainer,
+        options: LiveOptions,
+        preprocess: Preprocess,
+        clock: Stopwatch,
+        counts: LiveCounts,
+    ) -> FrameSource[PreparedLiveItem]:
+        """Frames of a live source, as `prepared_live_frames` gives them."""
+        ...
+
+    def draw(
+        self,
+        source: Path,
+        out: Path,
+        index: VideoIndex,
+        params: DetectParams,
+        *,
+        max_bytes: int | None,
+        stopped: Callable[[], bool],
+    ) -> Drawing:
+        """A drawn video; its parts raise as those of `DrawnVideo`, and as `open`."""
+        ...

@@ -1,0 +1,1 @@
+"""`selsa doctor`: what is installed and what works on this machine."""

@@ -1,0 +1,98 @@
+"""What `selsa doctor` finds of a bundle: whether it is whole, and what really runs it here."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from selsa_bundle.errors import BundleError, GateError
+from selsa_bundle.manifest import Manifest
+from selsa_bundle.precision_report import PrecisionReport, ProviderKind, read_precisions
+from selsa_bundle.runtimes.choice import GRAPHS, EngineOptions, choose
+from selsa_bundle.runtimes.host import Host
+from selsa_bundle.runtimes.load import load_engines, verify_bundle
+from selsa_bundle.tolerance import Precision
+from selsa_server.doctor.finding import Finding
+from selsa_server.engines.bundle_choice import choose_bundle
+from selsa_server.engines.readiness import run_one_frame
+
+GPU_KINDS: Final[tuple[ProviderKind, ...]] = ("cuda", "tensorrt")
+
+
+def bundle_findings(named: Path | None, host: Host, *, gpu: bool) -> Iterator[Finding]:
+    """Whether a bundle is whole, and its engines on every provider that this machine has.
+
+    Args:
+        named: its folder; None: SELSA_BUNDLE, or the packaged default.
+        host: what this machine has.
+        gpu: whether there is a GPU's driver.
+    """
+    try:
+        folder = choose_bundle(named, lambda _: None)
+        manifest, digest = verify_bundle(folder)
+        report = None if manifest.precisions is None else read_precisions(folder / manifest.precisions.file)
+    except (BundleError, OSError) as error:
+        remedy = "name another one with --bundle, or export it again (selsa export)"
+        yield Finding(status="fail", subject="bundle", text=str(error), remedy=remedy)
+        return
+    engines = ", ".join(manifest.engines)
+    text = f"{manifest.name}, {digest[:19]}, whole, with {engines} engines, in {folder}"
+    yield Finding(status="ok", subject="bundle", text=text)
+    yield from _ways(folder, manifest, host, gpu=gpu)
+    yield _chosen(manifest, report, host)
+
+
+def _ways(folder: Path, manifest: Manifest, host: Host, *, gpu: bool) -> Iterator[Finding]:
+    """Every provider and precision that the bundle has graphs for."""
+    for (provider, precision), graphs in GRAPHS.items():
+        if not set(graphs) & set(manifest.engines):
+            continue
+        subject = f"{precision} on {provider}"
+        lack = host.lacks(provider) or host.cannot(provider, precision)
+        if lack is None and provider in GPU_KINDS and not gpu:
+            lack = "there is no NVIDIA driver here"
+        if lack is None:
+            yield _run(folder, provider, precision, subject)
+        elif precision == "fp32":
+            text, _, remedy = lack.partition(": ")
+            # A CPU-only machine lacks nothing.
+            status: Literal["ok", "warn"] = "ok" if provider in GPU_KINDS and not gpu else "warn"
+            yield Finding(
+                status=status, subject=subject, text=f"cannot be had: {text}", remedy=remedy or None
+            )
+
+
+def _run(folder: Path, provider: ProviderKind, precision: Precision, subject: str) -> Finding:
+    options = EngineOptions(provider=provider, precision=precision)
+    try:
+        loaded = load_engines(folder, options)
+        try:
+            run_one_frame(loaded)  # also warms it up
+            begun = time.perf_counter()
+            run_one_frame(loaded)
+            seconds = time.perf_counter() - begun
+        finally:
+            loaded.engines.close()
+    except GateError as error:
+        remedy = f"do not use --provider {provider} --precision {precision} here; please report it"
+        return Finding(status="fail", subject=subject, text=f"computes wrongly: {error}", remedy=remedy)
+    except Exception as error:  # noqa: BLE001 - a runtime may raise anything, and the report goes on
+        return Finding(
+            status="fail",
+            subject=subject,
+            text=f"does not run: {' '.join(str(error).split())[:300]}",
+            remedy=f"repair its installation, or do not ask for --provider {provider}",
+        )
+    frames = "frames" if loaded.gate is None else "test frames, with the outputs they must have"
+    return Finding(status="ok", subject=subject, text=f"runs {frames} ({1000 * seconds:.0f} ms)")
+
+
+def _chosen(manifest: Manifest, report: PrecisionReport | None, host: Host) -> Finding:
+    variants: Sequence[str] = tuple(manifest.engines)
+    try:
+        chosen = choose(EngineOptions(), tuple(manifest.engines), report, host)
+    except BundleError as error:
+        text = f"none of the engines ({', '.join(variants)}) fits this machine: {error}"
+        return Finding(status="fail", subject="engines", text=text, remedy="export the bundle again")
+    text = f"{chosen.precision} on {chosen.provider} would serve: {chosen.why}"
+    return Finding(status="ok", subject="engines", text=text)

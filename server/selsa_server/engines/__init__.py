@@ -1,0 +1,1 @@
+"""Engine calls shared by many requests: bundle loading, batching, queueing."""

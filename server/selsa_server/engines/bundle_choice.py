@@ -1,0 +1,48 @@
+"""Which bundle runs: the one that was named, by option or environment, or the packaged default.
+
+`selsa serve`, `selsa detect --local` and `selsa bench` all decide here.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.errors import BundleError
+from selsa_bundle.manifest import Manifest
+from selsa_server.settings import BundleSettings, BundleSource
+
+
+def choose_bundles(sources: tuple[BundleSource, ...], say: Callable[[str], None]) -> tuple[BundleSource, ...]:
+    """The bundles that were named, or the packaged default, which `say` is told.
+
+    Raises:
+        BundleError: none was named, and this build has no default or a damaged one.
+    """
+    if sources:
+        return sources
+    folder = default_bundle()
+    manifest = Manifest.read(folder)
+    origin = " ".join(manifest.provenance.origin.split())
+    say(
+        f"no bundle named: using the packaged default, {manifest.name} "
+        f"({len(manifest.classes)} classes; {origin})"
+    )
+    return (BundleSource(name=None, path=folder),)
+
+
+def choose_bundle(named: Path | None, say: Callable[[str], None]) -> Path:
+    """One bundle's folder: `named`, else the first of SELSA_BUNDLE, else the packaged default.
+
+    Raises:
+        BundleError: SELSA_BUNDLE is not allowed; or as `choose_bundles`.
+    """
+    if named is not None:
+        return named
+    try:
+        sources = BundleSettings().bundle
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BundleError(f"SELSA_BUNDLE is {first.get('input')!r}: {first['msg']}") from error
+    return choose_bundles(sources, say)[0].path

@@ -1,0 +1,27 @@
+"""From a bundle's folder to engines on the provider and in the precision that the settings ask for."""
+
+from pathlib import Path
+
+import structlog
+
+from selsa_bundle.runtimes.choice import EngineOptions
+from selsa_bundle.runtimes.load import LoadedBundle, load_engines
+from selsa_server.settings import ServerSettings
+
+
+def load_bundle(folder: Path, settings: ServerSettings) -> LoadedBundle:
+    """Check the bundle in `folder` and load its engines.
+
+    Raises:
+        BundleError: it cannot be used, or does not run as asked for.
+    """
+    options = EngineOptions(
+        provider=settings.provider,
+        precision=settings.precision,
+        threads=settings.threads,
+        allow_cpu=settings.allow_cpu,
+        max_batch=settings.max_batch,
+        engine_cache=settings.engine_cache,
+        say=structlog.get_logger().info,
+    )
+    return load_engines(folder, options)

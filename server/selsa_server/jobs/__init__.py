@@ -1,0 +1,1 @@
+"""Jobs: detection in the background that survives a restart."""

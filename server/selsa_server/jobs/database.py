@@ -1,0 +1,124 @@
+"""Opening the database of jobs: one file of SQLite, or PostgreSQL when several servers share it."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from selsa_server.jobs.table import JOB, SCHEMA_VERSION, TABLES, VERSION
+
+# From the version before to the next one. Jobs without a model were for the only one that there was.
+MIGRATIONS: Final = {
+    1: (
+        "ALTER TABLE job ADD COLUMN model TEXT",
+        "UPDATE job SET model = json_extract(params, '$.model')",
+    ),
+    2: (
+        "ALTER TABLE job ADD COLUMN run BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE job ADD COLUMN owner TEXT",
+        "ALTER TABLE job ADD COLUMN lease DOUBLE",
+    ),
+}
+# What servers that start together take turns by, while one of them makes the tables.
+LOCK_NUMBER: Final = 7355608
+CONNECT_SECONDS: Final = 10
+
+
+class JobsDatabaseError(Exception):
+    """The database cannot be used; the message says why and holds no password."""
+
+
+def open_sqlite(path: Path) -> sa.Engine:
+    """The database in a file, made or migrated where it has to be.
+
+    Raises:
+        JobsDatabaseError: its jobs are of a newer version.
+    """
+    # One connection, and who wants it queues: the folder's lock keeps other servers out, and requests do
+    # not wait long for a person with a tool.
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        poolclass=sa.pool.QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"timeout": 1.0, "check_same_thread": False},
+    )
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.begin() as connection:
+            found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            _make_sqlite_tables(connection, found)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def open_postgresql(address: str) -> sa.Engine:
+    """The database at an address `postgresql://...`, its tables made where they have to be.
+
+    Raises:
+        JobsDatabaseError: it does not let us in, its jobs are of another version, or psycopg is missing.
+    """
+    try:
+        url = sa.make_url(address).set(drivername="postgresql+psycopg")
+    except (sa.exc.ArgumentError, ValueError):
+        raise JobsDatabaseError("jobs_database is no address such as postgresql://USER@HOST/NAME") from None
+    place = f"the jobs' database {url.host or 'localhost'}:{url.port or 5432}/{url.database}"
+    try:
+        engine = sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "selsa"},
+        )
+    except ModuleNotFoundError as error:
+        raise JobsDatabaseError(
+            f"{place} needs the cluster extra: pip install 'selsa[cluster]' ({error.name} is missing)"
+        ) from error
+    try:
+        with engine.begin() as connection:
+            _make_shared_tables(connection, place)
+    except sa.exc.DBAPIError as error:
+        engine.dispose()
+        raise JobsDatabaseError(f"{place} refuses: {_reason(error)}") from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    # sqlite3 begins transactions by itself, and later than is needed here.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _make_sqlite_tables(connection: sa.Connection, found: int) -> None:
+    """In one transaction with the version, so that a kill leaves all of it or nothing."""
+    if found > SCHEMA_VERSION:
+        raise JobsDatabaseError(f"the jobs are of version {found}, this is {SCHEMA_VERSION}")
+    if found == 0:
+        TABLES.create_all(connection, tables=[JOB])
+    else:
+        for old in range(found, SCHEMA_VERSION):
+            for statement in MIGRATIONS[old]:
+                connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _make_shared_tables(connection: sa.Connection, place: str) -> None:
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
+    TABLES.create_all(connection)
+    found = connection.execute(sa.select(VERSION.c.version)).scalar_one_or_none()
+    if found is None:
+        connection.execute(sa.insert(VERSION).values(version=SCHEMA_VERSION))
+    elif found != SCHEMA_VERSION:
+        raise JobsDatabaseError(f"the jobs in {place} are of version {found}, this is {SCHEMA_VERSION}")
+
+
+def _reason(error: sa.exc.DBAPIError) -> str:
+    """The driver's own words on one line; they name host and user, no password."""
+    return " ".join(str(error.orig).split())[:300]

@@ -1,0 +1,232 @@
+"""Jobs: videos that are detected on whether or not a client waits, one after the other.
+
+State is in a database and results are in files, so that a job outlives the process. Servers that share both
+share the jobs: each job is one server's as long as that server says that it lives.
+"""
+
+import math
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import structlog
+from anyio.abc import TaskGroup
+
+from selsa_server.errors import DetectError, JobError
+from selsa_server.jobs.files import JobFiles
+from selsa_server.jobs.intake import JobIntake, JobsOptions
+from selsa_server.jobs.runner import JobRunner
+from selsa_server.jobs.store import JobStore
+from selsa_server.jobs.table import JobRow
+from selsa_server.pipeline.progress import Progress
+from selsa_server.service.models import Model, Models
+from selsa_server.telemetry.metrics import Metrics
+
+RETRY_SECONDS: Final = 1.0
+# How often is looked for what other servers have changed.
+LOOK_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    run: int
+    cancelled: threading.Event
+    progress: Progress
+
+
+class Jobs:
+    """The jobs of one server. Made by `JobsService`, which opens and closes what it is made of.
+
+    Attributes:
+        intake: takes uploads.
+        files: where videos and results are.
+    """
+
+    def __init__(
+        self, models: Models, files: JobFiles, store: JobStore, options: JobsOptions, metrics: Metrics
+    ) -> None:
+        self._models = models
+        self.files = files
+        self._store = store
+        self.options = options
+        self.intake = JobIntake(files, store, options, self._notify)
+        self._runner = JobRunner(
+            store=store,
+            files=files,
+            max_bytes=options.max_bytes,
+            changed=lambda: anyio.from_thread.run_sync(self._notify),
+            metrics=metrics,
+        )
+        self._threads = anyio.CapacityLimiter(options.concurrent)
+        self._change = anyio.Event()
+        self._running: dict[str, _Running] = {}
+        self.stopping = False
+
+    def start(self, group: TaskGroup) -> None:
+        """Begin to work, and to delete what is over its time, in tasks of `group`."""
+        for _ in range(self.options.concurrent):
+            group.start_soon(self._work)
+        group.start_soon(self._expire)
+        if self.options.lease is not None:
+            group.start_soon(self._renew, self.options.lease)
+
+    def stop(self) -> None:
+        """Work ends within one batch; it goes on in the next process."""
+        self.stopping = True
+        self._notify()
+
+    async def get(self, job_id: str) -> JobRow:
+        """The job of that id.
+
+        Raises:
+            JobError: there is none.
+        """
+        row = await _in_thread(self._store.get, job_id)
+        if row is None:
+            raise JobError("job_not_found", "There is no such job; it may have expired or been deleted.")
+        return row
+
+    async def delete(self, job_id: str) -> None:
+        """Cancel a job that has not ended, and forget one that has; its files go either way.
+
+        Raises:
+            JobError: there is none.
+        """
+        if (await self.get(job_id)).has_ended:
+            await _in_thread(self._store.delete, job_id)
+        else:
+            await _in_thread(partial(self._store.end, job_id, "cancelled", size=0, keep_key=False))
+        running = self._running.get(job_id)
+        if running is None:
+            await _in_thread(self.files.drop, job_id)
+        else:
+            running.cancelled.set()
+        self._notify()
+
+    async def changes(self, job_id: str, after: int, patience: float) -> AsyncIterator[JobRow | None]:
+        """The job whenever its version is above `after`, until its end or the server's.
+
+        None after `patience` seconds without a change.
+        """
+        told = time.monotonic()
+        while not self.stopping:
+            change = self._change
+            row = await self.get(job_id)
+            if row.version > after:
+                after, told = row.version, time.monotonic()
+                yield row
+            if row.has_ended:
+                return
+            if await self._changed(change, patience - (time.monotonic() - told)):
+                continue
+            if time.monotonic() - told >= patience:
+                told = time.monotonic()
+                yield None
+
+    async def _work(self) -> None:
+        while not self.stopping:
+            with _surviving("a job could not be taken up") as failed:
+                change = self._change
+                row = await _in_thread(self._store.claim, self._claimable())
+                if row is None:
+                    await self._changed(change, math.inf)
+                else:
+                    await self._run(row)
+            if failed:
+                await anyio.sleep(RETRY_SECONDS)
+
+    async def _run(self, row: JobRow) -> None:
+        running = self._running[row.id] = _Running(row.run, threading.Event(), Progress())
+        try:
+            now = await _in_thread(self._store.get, row.id)
+            if (
+                now is None or now.state != "running" or now.run != row.run
+            ):  # cancelled between the claim and the line above
+                running.cancelled.set()
+            with self._model(row) as model:
+                await anyio.to_thread.run_sync(
+                    self._runner.run,
+                    row,
+                    None if model is None else model.service,
+                    lambda: self.stopping or running.cancelled.is_set(),
+                    running.progress,
+                    limiter=self._threads,
+                )
+        except Exception as error:  # noqa: BLE001 - the next job must have its turn
+            structlog.get_logger().error("job failed", job=row.id, exc_info=error)
+            problem = DetectError(
+                "internal_error", "The server failed on this job; its log says why."
+            ).problem()
+            text = problem.model_dump_json()
+            await _in_thread(partial(self._store.end, row.id, "failed", size=0, run=row.run, problem=text))
+        finally:
+            del self._running[row.id]
+            self._notify()
+
+    async def _changed(self, change: anyio.Event, patience: float) -> bool:
+        """Wait for a change here, or so long that another server may have made one; whether one came."""
+        if self.options.lease is not None:
+            patience = min(patience, LOOK_SECONDS)
+        with anyio.move_on_after(max(0.0, patience)):
+            await change.wait()
+        return change.is_set()
+
+    def _claimable(self) -> list[str] | None:
+        """Models whose jobs are for us: what this server does not have, another one may."""
+        return None if self.options.lease is None else list(self._models.ready)
+
+    async def _renew(self, lease: float) -> None:
+        """Say that the jobs at work are still ours, and stop those that are not any more."""
+        while True:
+            await anyio.sleep(lease / 3)
+            with _surviving("claims of jobs could not be renewed"):
+                before = dict(self._running)
+                if not before:
+                    continue
+                runs = [(job_id, running.run) for job_id, running in before.items()]
+                held = await _in_thread(self._store.renew, runs)
+                for job_id, running in before.items():
+                    if job_id not in held:
+                        running.cancelled.set()
+
+    def _model(self, row: JobRow) -> AbstractContextManager[Model | None]:
+        """The model that a job is for, kept open as long as the context lasts; None if it is gone."""
+        if row.model is not None and row.model not in self._models:
+            return nullcontext()
+        return self._models.using(row.model)
+
+    async def _expire(self) -> None:
+        while not self.stopping:
+            with _surviving("ended jobs could not be deleted"):
+                for row in await _in_thread(self._store.ended_for, self.options.ttl):
+                    await _in_thread(self._store.delete, row.id)
+                    await _in_thread(self.files.drop, row.id)
+            await anyio.sleep(min(60.0, self.options.ttl / 2))
+
+    def _notify(self) -> None:
+        self._change.set()
+        self._change = anyio.Event()
+
+
+@contextmanager
+def _surviving(what: str) -> Iterator[list[Exception]]:
+    """A full disk must end neither the server nor the jobs that come when there is room again."""
+    failed: list[Exception] = []
+    try:
+        yield failed
+    except Exception as error:  # noqa: BLE001 - see above
+        structlog.get_logger().error(what, exc_info=error)
+        failed.append(error)
+
+
+async def _in_thread(call: Callable[..., T], *args: object) -> T:
+    return await anyio.to_thread.run_sync(call, *args)

@@ -1,0 +1,77 @@
+"""Where the jobs are: in a folder of this server, or in a database and files that several servers share."""
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from selsa_server.jobs.database import JobsDatabaseError, open_postgresql, open_sqlite
+from selsa_server.jobs.files import JobFiles, JobsPlaceError
+from selsa_server.jobs.folder import JobsFolder
+from selsa_server.jobs.shared import open_shared_files
+from selsa_server.jobs.shared_results import PartTable
+from selsa_server.jobs.store import JobStore
+from selsa_server.settings import ServerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsPlace:
+    """State and files of the jobs, open."""
+
+    store: JobStore
+    files: JobFiles
+
+    def close(self) -> None:
+        """Let go of both."""
+        self.store.close()
+        self.files.close()
+
+
+def open_place(settings: ServerSettings) -> JobsPlace:
+    """The place that the settings name.
+
+    Raises:
+        JobsPlaceError: it cannot be used; the message says why on one line.
+    """
+    if settings.jobs_database is None:
+        return open_folder(settings.jobs_dir or settings.spool_dir / "selsa-jobs")
+    assert settings.jobs_files is not None, "the settings have both or none"
+    address = settings.jobs_database.get_secret_value()
+    return open_shared(address, settings.jobs_files, settings.spool_dir, settings.jobs_lease)
+
+
+def open_folder(path: Path) -> JobsPlace:
+    """A folder that one server works in at a time. Raises `JobsPlaceError`."""
+    folder = JobsFolder(path)
+    try:
+        return JobsPlace(store=JobStore(open_sqlite(folder.database)), files=folder)
+    except JobsDatabaseError as error:
+        folder.close()
+        raise JobsPlaceError(f"the jobs folder {path} cannot be used: {error}") from error
+    except BaseException:
+        folder.close()
+        raise
+
+
+def open_shared(database: str, files: str, uploads: Path, lease: float) -> JobsPlace:
+    """A PostgreSQL database, and files at an fsspec address. Raises `JobsPlaceError`.
+
+    Args:
+        database: address of the database.
+        files: address of the files.
+        uploads: folder of this machine for uploads and for videos at work.
+        lease: seconds after which other servers take over the jobs of one that says nothing.
+    """
+    try:
+        engine = open_postgresql(database)
+    except JobsDatabaseError as error:
+        raise JobsPlaceError(str(error)) from error
+    try:
+        shared = open_shared_files(files, uploads, PartTable(engine))
+    except BaseException:
+        engine.dispose()
+        raise
+    # For people who look into the table; that no other server has it is what counts.
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return JobsPlace(store=JobStore(engine, owner=owner, lease=lease), files=shared)

@@ -1,0 +1,182 @@
+"""One run of one job, in a worker thread: from the stored video to stored records."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from selsa_server.engines.batching import CallDroppedError
+from selsa_server.errors import DetectError, EngineFailureError, JobError
+from selsa_server.jobs.files import JobFiles, JobRecord, Results, RunLostError
+from selsa_server.jobs.store import JobStore
+from selsa_server.jobs.table import JobRow
+from selsa_server.pipeline.progress import Progress
+from selsa_server.schema.detect import DetectParams, ErrorRecord, SummaryRecord, VideoRecord
+from selsa_server.service.detection import DetectionService
+from selsa_server.telemetry.metrics import Metrics
+
+# A video that ends the process this many times in a row without a further frame is not tried again.
+MAX_ATTEMPTS: Final = 5
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of one job, on the model's service if there is one."""
+
+    row: JobRow
+    service: DetectionService | None
+    results: Results
+    stopped: Callable[[], bool]
+    progress: Progress
+    video_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRunner:
+    """Works on jobs that were claimed; holds nothing between them and is safe for several threads.
+
+    A job goes on after the last record that is on disk, if the bundle is the one that made it, since the
+    records depend on video, parameters and bundle alone; with another bundle under the model's name it starts
+    over, and without a model of that name it fails.
+
+    Attributes:
+        store: state of the jobs.
+        files: their videos and results.
+        max_bytes: of all jobs' files.
+        changed: called after every change of a job.
+        metrics: what became of the frames is counted here.
+    """
+
+    store: JobStore
+    files: JobFiles
+    max_bytes: int
+    changed: Callable[[], None]
+    metrics: Metrics
+
+    def run(
+        self, row: JobRow, service: DetectionService | None, stopped: Callable[[], bool], progress: Progress
+    ) -> None:
+        """Work on a job until it ends or `stopped`, asked before every engine call and while one waits.
+
+        Args:
+            row: the job.
+            service: of the model it is for; None when there is no such model any more.
+            stopped: whether the job was cancelled, or the server ends.
+            progress: kept up to date.
+        """
+        emitted = corrupt = 0
+        try:
+            with self.files.results(row.id, row.run) as results:
+                self._go_on(_Run(row, service, results, stopped, progress))
+                emitted, last = results.added, results.last
+                corrupt = last.corrupt if isinstance(last, SummaryRecord) else 0
+        finally:
+            now = self.store.get(row.id)
+            ours = now is None or now.run == row.run
+            cancelled = now is None or now.state == "cancelled"
+            if cancelled:
+                self.files.drop(row.id)
+            elif ours and now is not None and now.has_ended:
+                self.files.drop_video(row.id)
+            # What a server that ends leaves undone is not saved: the next one does it.
+            saved = progress.left if cancelled else 0
+            self.metrics.frames("job", emitted=emitted, corrupt=corrupt, saved=saved)
+            self.changed()
+
+    def _go_on(self, run: "_Run") -> None:
+        row, results = run.row, run.results
+        try:
+            self._work_on(run)
+        except RunLostError:
+            structlog.get_logger().warning("job lost to another server or cancelled", job=row.id, run=row.run)
+            return
+        if isinstance(results.last, SummaryRecord):
+            self.store.end(row.id, "done", size=results.bytes, run=row.run)
+        elif isinstance(results.last, ErrorRecord):
+            problem = DetectError(results.last.code, results.last.detail).problem()
+            # The same content may be sent again; only a key that the client chose stays taken.
+            keep = (row.reuse_key or "").startswith("key:")
+            text = problem.model_dump_json()
+            self.store.end(row.id, "failed", size=results.bytes, run=row.run, problem=text, keep_key=keep)
+
+    def _work_on(self, run: "_Run") -> None:
+        row, results = run.row, run.results
+        try:
+            # A stop between the last record and the change of state leaves a job that ended unnoticed.
+            if not isinstance(results.last, SummaryRecord | ErrorRecord):
+                self._detect(run)
+        except RunLostError:
+            raise
+        except DetectError as error:
+            # Engines that end with the server say nothing about the video.
+            if isinstance(error, EngineFailureError) and run.stopped():
+                return
+            results.append([error.record(results.frames)])
+        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
+            structlog.get_logger().error("job failed", job=row.id, exc_info=error)
+            hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
+            results.append([hidden.record(results.frames)])
+
+    def _detect(self, run: "_Run") -> None:
+        row, results = run.row, run.results
+        if row.attempts > MAX_ATTEMPTS:
+            raise DetectError("internal_error", f"The server ended {MAX_ATTEMPTS} times on this video.")
+        if run.service is None:
+            raise JobError(
+                "model_gone", f"The model {row.model} is not served any more; send the video again."
+            )
+        pipeline, _ = run.service.for_caller(run.stopped)
+        if row.bundle != pipeline.bundle.digest:
+            results.clear()
+            self.store.start_over(row.id, pipeline.bundle.digest, run=row.run)
+            run.row = replace(row, done=0)
+        with self.files.video(row.id) as video:
+            run.video_bytes = video.stat().st_size
+            self._keep(
+                run,
+                pipeline.run(
+                    video,
+                    DetectParams.model_validate_json(row.params),
+                    stopped=run.stopped,
+                    progress=run.progress,
+                    resume=results.resume,
+                ),
+                begun=results.last is not None,
+            )
+
+    def _keep(self, run: "_Run", records: Iterable[JobRecord], *, begun: bool) -> None:
+        """Keep the records as they come; `begun`: an earlier run gave the first one."""
+        pending: list[JobRecord] = []
+        start, flushed = time.monotonic(), 0.0
+        try:
+            for record in records:
+                if begun and isinstance(record, VideoRecord):
+                    continue
+                pending.append(record)
+                now = time.monotonic()
+                if now - flushed >= self.files.patience(now - start):
+                    self._flush(run, pending)
+                    flushed = time.monotonic()
+        except CallDroppedError:
+            # Stopped while a call waited for the engine: the records end here, as at any other stop.
+            return
+        finally:
+            self._flush(run, pending)
+
+    def _flush(self, run: "_Run", pending: list[JobRecord]) -> None:
+        row, progress = run.row, run.progress
+        run.results.append(pending)
+        pending.clear()
+        # Online mode sees all frames again to fill its bank; to the client that is no step back.
+        done = max(progress.done, row.done)
+        size = run.video_bytes + run.results.bytes
+        ours = self.store.note_progress(row.id, run=row.run, done=done, total=progress.total, size=size)
+        self.changed()
+        if not ours:
+            raise RunLostError
+        if self.store.size() > self.max_bytes:
+            raise JobError(
+                "jobs_full", f"The files of all jobs are larger than the {self.max_bytes} bytes allowed."
+            )

@@ -1,0 +1,155 @@
+"""Videos and results of jobs that servers share: a folder or store of objects, by its fsspec address."""
+
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from re import fullmatch
+from typing import Any, Final
+
+from selsa_server.jobs.files import ID_PATTERN, JobsPlaceError, checked_id
+from selsa_server.jobs.shared_results import ObjectStore, PartsReader, PartTable, ResultParts
+
+PROBE_SECONDS: Final = 30
+BUCKETS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
+# Records wait this long at least and at most to become a part, and up to this share of the run's time.
+FIRST_FLUSH, LAST_FLUSH, FLUSH_SHARE = 1.0, 10.0, 0.02
+# What no job knows may be an upload that becomes one in this very moment, on another server.
+SWEEP_SECONDS: Final = 3600.0
+
+
+class SharedFiles:
+    """`JobFiles` in a file system of fsspec; what is written there is whole or is not there.
+
+    Args:
+        files: the file system.
+        root: the folder in it, or bucket and prefix.
+        uploads: a folder of this machine for uploads and for videos at work.
+        table: which results count.
+    """
+
+    def __init__(self, files: Any, root: str, uploads: Path, table: PartTable) -> None:
+        self._files = files
+        self._root = root.rstrip("/")
+        self.uploads = uploads
+        self._table = table
+        self._store = ObjectStore(put=self._put, get=self._get)
+
+    def patience(self, elapsed: float) -> float:
+        """A part is a request to the store, so that long runs write fewer of them."""
+        return min(LAST_FLUSH, max(FIRST_FLUSH, FLUSH_SHARE * elapsed))
+
+    def adopt(self, upload: Path, job_id: str) -> int:
+        """Copy an upload to the store."""
+        size = upload.stat().st_size
+        self._make_folder(self._folder(job_id))
+        self._files.put_file(str(upload), self._video(job_id))
+        return size
+
+    @contextmanager
+    def video(self, job_id: str) -> Iterator[Path]:
+        """A copy of the video on this machine."""
+        with tempfile.NamedTemporaryFile(prefix="selsa-", suffix=".upload", dir=self.uploads) as file:
+            self._files.get_file(self._video(job_id), file.name)
+            yield Path(file.name)
+
+    def results(self, job_id: str, run: int) -> ResultParts:
+        """The results of a job, for a run of it."""
+        return ResultParts(self._store, self._table, checked_id(job_id), run)
+
+    def read(self, job_id: str, after: int) -> PartsReader:
+        """The results of a job from record number `after` on."""
+        return PartsReader(self._store, self._table, checked_id(job_id), after)
+
+    def drop_video(self, job_id: str) -> None:
+        """Delete a job's video."""
+        with suppress(FileNotFoundError):
+            self._files.rm_file(self._video(job_id))
+
+    def drop(self, job_id: str) -> None:
+        """Delete all files of a job, and what servers wrote that had lost it."""
+        with suppress(FileNotFoundError):
+            self._files.rm(self._folder(job_id), recursive=True)
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Delete old videos of no job; a server that was killed between storing one and its job left them."""
+        try:
+            paths = self._files.ls(self._root, detail=False)
+        except FileNotFoundError:  # nothing is there, and so no folder
+            return
+        for path in paths:
+            job_id = path.rstrip("/").rpartition("/")[2]
+            if not fullmatch(ID_PATTERN, job_id) or job_id in known:
+                continue
+            with suppress(FileNotFoundError):
+                if time.time() - self._files.modified(self._video(job_id)).timestamp() > SWEEP_SECONDS:
+                    self.drop(job_id)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def probe(self) -> None:
+        """Write, read and delete something small, as jobs will."""
+        name = f"{self._root}/selsa-probe-{time.time_ns()}"
+        self._make_folder(self._root)
+        self._files.pipe_file(name, b"selsa")
+        found = self._files.cat_file(name)
+        self._files.rm_file(name)
+        if found != b"selsa":
+            raise OSError("what was written is not what is read")
+
+    def _make_folder(self, path: str) -> None:
+        """A store of objects has no folders, and a bucket that is missing is a mistake and is not made."""
+        protocol = self._files.protocol
+        if BUCKETS.isdisjoint((protocol,) if isinstance(protocol, str) else protocol):
+            self._files.makedirs(path, exist_ok=True)
+
+    def _put(self, name: str, body: bytes) -> None:
+        self._files.pipe_file(f"{self._root}/{name}", body)
+
+    def _get(self, name: str) -> bytes:
+        found: bytes = self._files.cat_file(f"{self._root}/{name}")
+        return found
+
+    def _folder(self, job_id: str) -> str:
+        return f"{self._root}/{checked_id(job_id)}"
+
+    def _video(self, job_id: str) -> str:
+        return f"{self._folder(job_id)}/video"
+
+
+def open_shared_files(address: str, uploads: Path, table: PartTable) -> SharedFiles:
+    """The place at an fsspec address, after something was written there, read and deleted.
+
+    Raises:
+        JobsPlaceError: it cannot be reached or refuses, or a driver for it is not installed.
+    """
+    try:
+        import fsspec.core
+
+        # Listings of other servers' files grow old at once.
+        files, root = fsspec.core.url_to_fs(address, use_listings_cache=False)
+    except ImportError as error:
+        missing = error.name or str(error)
+        raise JobsPlaceError(f"jobs_files {address} needs a package that is missing: {missing}") from error
+    except (ValueError, OSError) as error:
+        raise JobsPlaceError(f"jobs_files {address} cannot be used: {_line(error)}") from error
+    shared = SharedFiles(files, root, uploads, table)
+    # In a thread, since drivers have patience of their own.
+    pool = ThreadPoolExecutor(1)
+    try:
+        pool.submit(shared.probe).result(PROBE_SECONDS)
+    except FutureTimeoutError:
+        raise JobsPlaceError(f"jobs_files {address} does not answer within {PROBE_SECONDS} s") from None
+    except Exception as error:  # each driver has its own kinds
+        raise JobsPlaceError(f"jobs_files {address} refuses: {_line(error)}") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return shared
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

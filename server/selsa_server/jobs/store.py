@@ -1,0 +1,220 @@
+"""The state of jobs in a database: every change is a transaction that survives the process.
+
+Nothing outside this file asks the database for jobs.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from selsa_server.jobs.table import JOB, JobRow
+from selsa_server.schema.jobs import JobState
+
+_Time = float | sa.ColumnElement[float]
+_NEXT_VERSION: Final = JOB.c.version + 1
+
+
+class JobStore:
+    """Jobs by id. Safe for several threads.
+
+    With a lease, several servers may share the database: a job that one of them has claimed is that server's
+    for as long as it renews the lease, then anybody's. Without one, the server is alone with it.
+
+    Args:
+        engine: what `jobs_database` opened; closed with the store.
+        owner: a name of this server that no other has.
+        lease: seconds that a claim holds; None: until the job ends or is put back.
+        now: seconds since the epoch; by default the shared database's own clock, or this machine's.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        owner: str = "",
+        lease: float | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine
+        self._owner = owner
+        self._lease = lease
+        shared = engine.dialect.name == "postgresql"
+        # Several machines' clocks differ, the database has one.
+        self._now: Callable[[], _Time] = _database_time if shared else now
+        self._insert: Callable[..., Any] = postgresql.insert if shared else sqlite.insert
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def add(
+        self,
+        *,
+        job_id: str,
+        reuse_key: str | None,
+        fingerprint: str,
+        params: str,
+        model: str,
+        bundle: str,
+        size: int,
+    ) -> JobRow:
+        """A new job at the end of the queue, unless one has the same `reuse_key`: then that one."""
+        values = {
+            "id": job_id,
+            "reuse_key": reuse_key,
+            "fingerprint": fingerprint,
+            "params": params,
+            "model": model,
+            "bundle": bundle,
+            "bytes": size,
+            "created": self._now(),
+        }
+        insert = self._insert(JOB).values(**values).on_conflict_do_nothing(index_elements=["reuse_key"])
+        either = JOB.c.id == job_id
+        if reuse_key is not None:
+            either |= JOB.c.reuse_key == reuse_key
+        with self._engine.begin() as connection:
+            connection.execute(insert)
+            return JobRow(**connection.execute(sa.select(JOB).where(either)).mappings().one())
+
+    def get(self, job_id: str) -> JobRow | None:
+        """The job of that id."""
+        return self._one(sa.select(JOB).where(JOB.c.id == job_id))
+
+    def find(self, reuse_key: str) -> JobRow | None:
+        """The job that a request with this key means."""
+        return self._one(sa.select(JOB).where(JOB.c.reuse_key == reuse_key))
+
+    def claim(self, models: Collection[str] | None = None) -> JobRow | None:
+        """The first job that nobody works on, now running and ours; None if there is none.
+
+        Args:
+            models: names of the models that it may be for; None: any.
+        """
+        free = JOB.c.state == "queued"
+        if self._lease is not None:
+            free |= (JOB.c.state == "running") & (JOB.c.lease < self._now())
+        if models is not None:
+            free &= JOB.c.model.is_(None) | JOB.c.model.in_(models)
+        # SQLite has no such locks and needs none: each of its transactions is alone.
+        first = (
+            sa.select(JOB.c.number)
+            .where(free)
+            .order_by(JOB.c.number)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .scalar_subquery()
+        )
+        further = JOB.c.done > JOB.c.started_done
+        return self._change(
+            JOB.c.number == first,
+            state="running",
+            started=self._now(),
+            started_done=JOB.c.done,
+            attempts=sa.case((further, 1), else_=JOB.c.attempts + 1),
+            run=JOB.c.run + 1,
+            owner=self._owner,
+            lease=self._until(),
+        )
+
+    def renew(self, runs: Collection[tuple[str, int]]) -> set[str]:
+        """Hold the claims of these runs (id and `run`) for longer; the ids of those that are still ours."""
+        ours = sa.tuple_(JOB.c.id, JOB.c.run).in_(list(runs)) & (JOB.c.state == "running")
+        held = sa.update(JOB).where(ours).values(lease=self._until()).returning(JOB.c.id)
+        with self._engine.begin() as connection:
+            return set(connection.execute(held).scalars())
+
+    def note_progress(self, job_id: str, *, run: int, done: int, total: int | None, size: int) -> bool:
+        """How far a run of a job is; says whether the job is still that run's."""
+        ours = _of_run(job_id, run)
+        found = self._change(ours, done=done, total=total, bytes=size, lease=self._until())
+        return found is not None
+
+    def start_over(self, job_id: str, bundle: str, *, run: int) -> None:
+        """A running job begins anew with another bundle; a request for the old one is not this job."""
+        self._change(_of_run(job_id, run), bundle=bundle, done=0, started_done=0, reuse_key=None)
+
+    def end(
+        self,
+        job_id: str,
+        state: JobState,
+        *,
+        size: int,
+        run: int | None = None,
+        problem: str | None = None,
+        keep_key: bool = True,
+    ) -> bool:
+        """End a job that has not ended, or only that `run` of it; says whether it did."""
+        which = (JOB.c.id == job_id) & JOB.c.state.in_(("queued", "running"))
+        row = self._change(
+            which if run is None else _of_run(job_id, run),
+            state=state,
+            ended=self._now(),
+            bytes=size,
+            problem=problem,
+            lease=None,
+            **({} if keep_key else {"reuse_key": None}),
+        )
+        return row is not None
+
+    def requeue_running(self, *, crashed: bool) -> None:
+        """Put what this server was running back in the queue; an orderly stop is no attempt."""
+        which = JOB.c.state == "running"
+        if self._lease is not None:
+            which &= JOB.c.owner == self._owner
+        fewer = sa.case((JOB.c.attempts > 0, JOB.c.attempts - 1), else_=0)
+        attempts = JOB.c.attempts if crashed else fewer
+        change = sa.update(JOB).where(which).values(state="queued", attempts=attempts, lease=None)
+        with self._engine.begin() as connection:
+            connection.execute(change.values(version=_NEXT_VERSION))
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(JOB).where(JOB.c.id == job_id))
+
+    def ended_for(self, seconds: float) -> list[JobRow]:
+        """Jobs that ended longer ago than that."""
+        return self._all(sa.select(JOB).where(JOB.c.ended < self._now() - seconds))
+
+    def ids(self) -> set[str]:
+        """Every job there is."""
+        with self._engine.begin() as connection:
+            return set(connection.execute(sa.select(JOB.c.id)).scalars())
+
+    def size(self) -> int:
+        """Bytes of all jobs' files."""
+        return self._count(sa.select(sa.func.coalesce(sa.func.sum(JOB.c.bytes), 0)))
+
+    def queued(self) -> int:
+        """Jobs that wait."""
+        return self._count(sa.select(sa.func.count()).where(JOB.c.state == "queued"))
+
+    def _until(self) -> _Time | None:
+        return None if self._lease is None else self._now() + self._lease
+
+    def _change(self, which: sa.ColumnElement[bool], **values: Any) -> JobRow | None:
+        change = sa.update(JOB).where(which).values(version=_NEXT_VERSION, **values)
+        return self._one(change.returning(*JOB.c))
+
+    def _one(self, statement: sa.Executable) -> JobRow | None:
+        return next(iter(self._all(statement)), None)
+
+    def _all(self, statement: sa.Executable) -> list[JobRow]:
+        with self._engine.begin() as connection:
+            return [JobRow(**row) for row in connection.execute(statement).mappings()]
+
+    def _count(self, statement: sa.Executable) -> int:
+        with self._engine.begin() as connection:
+            return int(connection.execute(statement).scalar_one())
+
+
+def _of_run(job_id: str, run: int) -> sa.ColumnElement[bool]:
+    return (JOB.c.id == job_id) & (JOB.c.run == run) & (JOB.c.state == "running")
+
+
+def _database_time() -> sa.ColumnElement[float]:
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)

@@ -1,0 +1,72 @@
+"""What a job says while it is under way: its results as they grow, its state as it changes."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+import anyio.to_thread
+
+from selsa_server.errors import DetectError, JobError, OverloadError
+from selsa_server.jobs.files import ResultsSource
+from selsa_server.jobs.jobs import Jobs
+from selsa_server.jobs.view import job_view
+
+# Proxies close a connection on which nothing comes for a minute.
+KEEP_ALIVE_SECONDS: Final = 15.0
+
+
+async def written_results(reader: ResultsSource) -> AsyncIterator[bytes]:
+    """The records that are final now, as NDJSON; closes the reader."""
+    try:
+        while block := await anyio.to_thread.run_sync(reader.block):
+            yield block
+    finally:
+        reader.close()
+
+
+async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> AsyncIterator[bytes]:
+    """The records as NDJSON until the job has ended; a cancelled job's last one is an error.
+
+    When the server ends first, so is the last record; the job goes on, and the records before are valid.
+    Closes the reader.
+    """
+    done = 0
+    try:
+        async for row in jobs.changes(job_id, 0, KEEP_ALIVE_SECONDS):
+            while block := await anyio.to_thread.run_sync(reader.block):
+                yield block
+            if row is None:
+                continue
+            done = row.done
+            if row.state == "cancelled":
+                yield _last(
+                    JobError("job_cancelled", "The job was cancelled; its results are deleted."), done
+                )
+            if row.has_ended:
+                return
+        yield _last(OverloadError("The server is ending; ask again in a minute.", 60, code="draining"), done)
+    except JobError as gone:
+        yield _last(gone, done)
+    finally:
+        reader.close()
+
+
+async def state_events(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Server-sent events: `progress` with every change, `end` with the last one; the data is the job.
+
+    Every event has the whole state, so that a client which comes back needs none of those it missed.
+    """
+    yield b"retry: 1000\n\n"
+    with suppress(JobError):  # deleted meanwhile: the next question about it says so
+        async for row in jobs.changes(job_id, after, KEEP_ALIVE_SECONDS):
+            if row is None:
+                yield b": still there\n\n"
+                continue
+            kind = "end" if row.has_ended else "progress"
+            data = job_view(row, jobs.options.ttl, time.time()).model_dump_json()
+            yield f"id: {row.version}\nevent: {kind}\ndata: {data}\n\n".encode()
+
+
+def _last(error: DetectError, emitted: int) -> bytes:
+    return error.record(emitted).model_dump_json().encode() + b"\n"

@@ -1,0 +1,1 @@
+"""Detection over one video or live stream."""

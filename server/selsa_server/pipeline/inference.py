@@ -1,0 +1,63 @@
+"""Calls of the engines on frames in hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
+from selsa_bundle.errors import DeviceMemoryError, EngineError
+from selsa_bundle.preprocess import PreparedFrame
+from selsa_server.errors import EngineFailureError
+from selsa_server.stopwatch import Stopwatch
+
+
+class Inference:
+    """The two engines on prepared frames; their time is counted and their errors are the server's."""
+
+    def __init__(self, engines: Engines, clock: Stopwatch) -> None:
+        self._engines = engines
+        self._clock = clock
+
+    def frames(self, frames: Sequence[PreparedFrame]) -> list[FrameBatch]:
+        """The frame engine, one call per padded size; a batch of one for each frame, in order.
+
+        Raises:
+            EngineFailureError: the engine failed.
+        """
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for position, frame in enumerate(frames):
+            by_size.setdefault(frame.pixels.shape, []).append(position)
+        results: dict[int, FrameBatch] = {}
+        for positions in by_size.values():
+            pixels = np.stack([frames[p].pixels for p in positions])
+            sizes = np.array([frames[p].image_size for p in positions], np.int64)
+            try:
+                with self._clock("frame_engine"):
+                    batch = self._engines.run_frames(pixels, sizes)
+            except EngineError as error:
+                raise _failure(f"The frame engine failed on frames of {pixels.shape[1:3]}.", error) from error
+            results |= {p: batch[i : i + 1] for i, p in enumerate(positions)}
+        return [results[p] for p in range(len(frames))]
+
+    def sequence(
+        self, frames: Sequence[PreparedFrame], features: Sequence[FrameBatch], bank: ReferenceBank
+    ) -> DetectionBatch:
+        """The sequence engine on key frames that share one bank.
+
+        Raises:
+            EngineFailureError: the engine failed.
+        """
+        sizes = np.array([frame.image_size for frame in frames], np.int64)
+        scales = np.array([frame.scale_factor for frame in frames], np.float32)
+        try:
+            with self._clock("sequence_engine"):
+                return self._engines.run_sequence(FrameBatch.concatenate(features), sizes, scales, bank)
+        except EngineError as error:
+            raise _failure(f"The sequence engine failed on {len(frames)} key frames.", error) from error
+
+
+def _failure(detail: str, error: EngineError) -> EngineFailureError:
+    """What a caller is told; of a runtime's own words only that memory ran out."""
+    if isinstance(error, DeviceMemoryError):
+        return EngineFailureError(f"{detail} {error}", code="engine_memory")
+    return EngineFailureError(detail)

@@ -1,0 +1,151 @@
+"""One live stream's way through the engines: frames as they come, records as they are final."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.decoders.protocol import FrameSource
+from selsa_server.errors import VideoError
+from selsa_server.pipeline.detection_filter import DetectionFilter
+from selsa_server.pipeline.inference import Inference
+from selsa_server.pipeline.online import OnlineDetection
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.prefetch import Prefetch
+from selsa_server.pipeline.video_record import fraction_text, model_info
+from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.stream import StreamStart
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.container import NO_FRAMES
+from selsa_server.video.decode import CorruptFrame
+from selsa_server.video.live.container import LiveCounts, LiveHead, LiveOptions
+from selsa_server.video.live.frames import PreparedLiveItem
+from selsa_server.video.live.input import LiveInput
+from selsa_server.video.prepared import FrameInHand
+
+PARTS = ("decode", "prepare", "frame_engine", "sequence_engine")
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """Detects on what comes in; `records` is to be called once, in a thread that may wait.
+
+    Attributes:
+        pipeline: the bundle and the sizes of batches are its.
+        start: what the client asked for.
+        source: what the client sends; aborted when the run ends, however it ends.
+        stopped: asked before every engine call; once it is true, the records end there.
+        corrupt: frames that did not decode.
+        saved: decoded frames that were not worked on when it was stopped.
+        dropped: frames that were left out because the engines were too slow.
+    """
+
+    pipeline: DetectionPipeline
+    start: StreamStart
+    source: LiveInput
+    stopped: Callable[[], bool]
+    corrupt: int = 0
+    saved: int = 0
+    dropped: int = 0
+
+    def records(self) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
+        """One video record, a frame record for every frame that is not left out, one summary.
+
+        Raises:
+            VideoError: no such container, over a limit, or a frame that does not decode.
+            EngineFailureError: an engine failed.
+        """
+        bundle, options = self.pipeline.bundle, self.pipeline.options
+        counts, clock = LiveCounts(), Stopwatch(PARTS)
+        source = self._frames(clock, counts)
+        droppable = _is_frame if self.start.drop == "oldest" else None
+        run = _Detection(bundle, self.start, clock)
+        with Prefetch(
+            source.items,
+            options.prefetch,
+            droppable=droppable,
+            interrupt=source.interrupt,
+            stopped=self.stopped,
+        ) as feed:
+            try:
+                while not self.stopped() and (taken := feed.take(options.batch)):
+                    yield from run.detect(taken)
+            finally:
+                self.corrupt, self.saved, self.dropped = run.corrupt, run.left + len(feed), feed.dropped
+                # The thread that reads ahead may be waiting for a client that sends nothing.
+                self.source.abort()
+        if self.stopped():
+            return
+        if counts.seen == 0:
+            raise VideoError("no_frames", NO_FRAMES)
+        if run.emitted == 0:
+            raise VideoError("undecodable", "None of the stream's frames can be decoded.")
+        yield run.summary(counts, self.dropped)
+
+    def _frames(self, clock: Stopwatch, counts: LiveCounts) -> FrameSource[PreparedLiveItem]:
+        options = LiveOptions(
+            limits=self.pipeline.options.limits,
+            tolerant=self.start.decode == "tolerant",
+            stride=self.start.stride,
+        )
+        preprocess = self.pipeline.bundle.manifest.preprocess
+        decoders = self.pipeline.decoders
+        return decoders.live(self.source, self.start.container, options, preprocess, clock, counts)
+
+
+class _Detection:
+    """Frames in, records out; counts them."""
+
+    def __init__(self, bundle: LoadedBundle, start: StreamStart, clock: Stopwatch) -> None:
+        self._bundle = bundle
+        self._clock = clock
+        params = start.params()
+        self._online = OnlineDetection(bundle, params, Inference(bundle.engines, clock))
+        self._filter = DetectionFilter(params, bundle.manifest.classes)
+        self.corrupt = 0
+        self.left = 0  # of the frames in hand, those without a record
+        self.emitted = 0
+
+    def detect(self, items: list[PreparedLiveItem]) -> Generator[VideoRecord | FrameRecord, None, None]:
+        for head in (item for item in items if isinstance(item, LiveHead)):
+            yield self._video(head)
+        self.corrupt += sum(isinstance(item, CorruptFrame) for item in items)
+        frames = [item for item in items if isinstance(item, FrameInHand)]
+        self.left = len(frames)
+        each = self._online.detect([frame.prepared for frame in frames])
+        for frame, detections in zip(frames, each, strict=True):
+            self.emitted += 1
+            self.left -= 1
+            yield FrameRecord(
+                index=frame.index, pts=frame.pts, time=frame.time, detections=self._filter(detections, 0)
+            )
+
+    def summary(self, counts: LiveCounts, dropped: int) -> SummaryRecord:
+        return SummaryRecord(
+            complete=self.corrupt == 0 and dropped == 0,
+            demuxed=counts.seen,
+            decoded=counts.seen - self.corrupt,
+            corrupt=self.corrupt,
+            skipped=counts.skipped + dropped,
+            emitted=self.emitted,
+            seconds=self._clock.elapsed,
+            timings=self._clock.parts,
+        )
+
+    def _video(self, head: LiveHead) -> VideoRecord:
+        return VideoRecord(
+            width=head.width,
+            height=head.height,
+            frame_count=None,
+            duration=None,
+            average_rate=None if head.average_rate is None else fraction_text(head.average_rate),
+            time_base=fraction_text(head.time_base),
+            codec=head.codec,
+            rotation=head.rotation,
+            model=model_info(self._bundle),
+            mode="online",
+            reference_frames=(),
+        )
+
+
+def _is_frame(item: PreparedLiveItem) -> bool:
+    return isinstance(item, FrameInHand)

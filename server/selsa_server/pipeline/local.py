@@ -1,0 +1,43 @@
+"""Detection without a server: the same pipeline, called directly."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from selsa_bundle.runtimes.choice import options_named
+from selsa_bundle.runtimes.load import load_engines, prove_engines
+from selsa_server.engines.bundle_choice import choose_bundle
+from selsa_server.malloc import keep_freed_memory
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+
+
+def detect(
+    video: Path,
+    params: DetectParams,
+    *,
+    bundle: Path | None,
+    say: Callable[[str], None],
+    engines: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[VideoRecord | FrameRecord | SummaryRecord]:
+    """Detect on a video file with the bundle in a folder.
+
+    Args:
+        video: the file.
+        params: what is asked for.
+        bundle: the folder; None: SELSA_BUNDLE, or the packaged default.
+        say: told which bundle it is when none was named.
+        engines: the `provider` and `precision` to run in, where they were named.
+
+    Raises:
+        BundleError: the bundle cannot be used, or not as `engines` asks for.
+        DetectError: as `DetectionPipeline.run`.
+    """
+    # Whoever calls this decodes and detects, and does little else.
+    keep_freed_memory()
+    loaded = load_engines(
+        choose_bundle(bundle, say),
+        options_named(engines.get("provider", "auto"), engines.get("precision", "auto")),
+    )
+    prove_engines(loaded)
+    return DetectionPipeline(loaded).run(video, params)

@@ -1,0 +1,105 @@
+"""Detection without a server on a video that is still arriving: the live run, called directly."""
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from selsa_bundle.runtimes.choice import options_named
+from selsa_bundle.runtimes.load import load_engines, prove_engines
+from selsa_server.engines.bundle_choice import choose_bundle
+from selsa_server.errors import DetectError
+from selsa_server.malloc import keep_freed_memory
+from selsa_server.pipeline.live_run import LiveRun
+from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.stream import StreamStart
+from selsa_server.video.live.input import LiveInput, LiveMessage
+
+# Bytes that wait to be decoded; after that the source has to wait.
+BUFFER_BYTES: Final = 1 << 20
+
+Piece = bytes | tuple[bytes, float]
+Records = Iterator[VideoRecord | FrameRecord | SummaryRecord]
+
+
+def stream(
+    pieces: Iterable[Piece],
+    start: StreamStart,
+    *,
+    bundle: Path | None,
+    say: Callable[[str], None],
+    engines: Mapping[str, str] = MappingProxyType({}),
+) -> Records:
+    """Detect on a live video with the bundle in a folder.
+
+    Args:
+        pieces: the container's bytes, or images, each alone or with its time in seconds; read in a thread.
+        start: what they are and what is asked for.
+        bundle: the folder; None: SELSA_BUNDLE, or the packaged default.
+        say: told which bundle it is when none was named.
+        engines: the `provider` and `precision` to run in, where they were named.
+
+    Raises:
+        BundleError: the bundle cannot be used, or not as `engines` asks for.
+        DetectError: as `LiveRun.records`.
+        Exception: whatever the pieces raise.
+    """
+    keep_freed_memory()
+    loaded = load_engines(
+        choose_bundle(bundle, say),
+        options_named(engines.get("provider", "auto"), engines.get("precision", "auto")),
+    )
+    prove_engines(loaded)
+    return stream_on(DetectionPipeline(loaded), pieces, start)
+
+
+def stream_on(pipeline: DetectionPipeline, pieces: Iterable[Piece], start: StreamStart) -> Records:
+    """`stream` on a pipeline that there is already."""
+    pipeline.check(start.params())
+    feed = _Feed(pieces)
+    stopped = threading.Event()
+    try:
+        for record in LiveRun(pipeline, start, feed.source, stopped.is_set).records():
+            # What was decoded before the source failed is right; that it was all is not.
+            if isinstance(record, SummaryRecord) and feed.failure is not None:
+                break
+            yield record
+    except DetectError:
+        if feed.failure is None:
+            raise
+    finally:
+        stopped.set()
+        feed.leave()
+    if feed.failure is not None:
+        raise feed.failure
+
+
+class _Feed:
+    """Puts pieces into a live input, in a thread that nobody waits for: a camera's read may never return."""
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self.source = LiveInput(BUFFER_BYTES)
+        self.failure: Exception | None = None
+        self._left = threading.Event()
+        threading.Thread(target=self._put_all, args=(pieces,), name="live source", daemon=True).start()
+
+    def leave(self) -> None:
+        """Nobody takes any more."""
+        self._left.set()
+        self.source.abort()
+
+    def _put_all(self, pieces: Iterable[Piece]) -> None:
+        try:
+            for piece in pieces:
+                self.source.put(LiveMessage(piece) if isinstance(piece, bytes) else LiveMessage(*piece))
+                if self._left.is_set():
+                    break
+        except Exception as error:  # noqa: BLE001 - raised where the records are read
+            self.failure = error
+        finally:
+            self.source.end()
+            # What holds a file or a camera lets go of it in the thread that reads it.
+            if isinstance(pieces, Generator):
+                pieces.close()

@@ -1,0 +1,48 @@
+"""Online detection: frames come one after the other, and each sees only those before it.
+
+Shared by the pipeline's `online` mode, which knows the whole file, and by live streams, which do not.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from selsa_bundle.bank import FirstFrameBank, OnlineBank, SpreadBank
+from selsa_bundle.engine import DetectionBatch
+from selsa_bundle.preprocess import PreparedFrame
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.pipeline.inference import Inference
+from selsa_server.schema.detect import DetectParams
+
+# The published demo passes ten copies of the first frame.
+FIRST_FRAME_COPIES = 10
+
+
+class OnlineDetection:
+    """Detections of one stream of frames, over a bank of fixed size."""
+
+    def __init__(self, bundle: LoadedBundle, params: DetectParams, inference: Inference) -> None:
+        self._inference = inference
+        self._bank = _bank(bundle, params)
+        self._position = 0
+
+    def detect(self, frames: Sequence[PreparedFrame]) -> Iterator[DetectionBatch]:
+        """A batch of one for each of the next frames, in order.
+
+        The frame engine takes them together; a frame's detections see the bank as it was at that frame.
+
+        Raises:
+            EngineFailureError: an engine failed.
+        """
+        features = self._inference.frames(frames)
+        for frame, known in zip(frames, features, strict=True):
+            self._bank.before(self._position, known)
+            detections = self._inference.sequence([frame], [known], self._bank.bank)
+            self._bank.after(self._position, known)
+            self._position += 1
+            yield detections
+
+
+def _bank(bundle: LoadedBundle, params: DetectParams) -> OnlineBank:
+    asked, dims = params.reference_frames, bundle.engines.dimensions
+    if params.bank == "first":
+        return FirstFrameBank(dims, FIRST_FRAME_COPIES if asked is None else asked)
+    return SpreadBank(dims, bundle.manifest.reference_frames if asked is None else asked)

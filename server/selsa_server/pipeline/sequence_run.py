@@ -1,0 +1,194 @@
+"""One run of the pipeline: the reference frames, then the key frames, in bounded time and memory."""
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from selsa_bundle.bank import SequenceBank
+from selsa_bundle.engine import DetectionBatch
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.decoders.protocol import Decoders, DecoderStoppedError, OpenVideo
+from selsa_server.errors import VideoError
+from selsa_server.pipeline.detection_filter import DetectionFilter
+from selsa_server.pipeline.inference import Inference
+from selsa_server.pipeline.online import OnlineDetection
+from selsa_server.pipeline.prefetch import Prefetch
+from selsa_server.pipeline.progress import Progress, Resume
+from selsa_server.pipeline.video_record import video_record
+from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import CorruptFrame
+from selsa_server.video.index import VideoIndex
+from selsa_server.video.prepared import FrameInHand, in_batches
+from selsa_server.video.selection import Selection, select_frames
+
+PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineOptions:
+    """How the pipeline works, not what it computes: no result depends on these.
+
+    Attributes:
+        limits: what a video may be at most.
+        batch: frames of one video in one engine call at most.
+        prefetch: frames that are decoded ahead at most.
+        model: the name that `DetectParams.model` may give; None: the bundle's own.
+    """
+
+    limits: VideoLimits = field(default_factory=VideoLimits)
+    batch: int = 4
+    prefetch: int = 8
+    model: str | None = None
+
+
+class PipelineRun:
+    """One video's way through the pipeline; `DetectionPipeline.run` says what it is given."""
+
+    def __init__(
+        self,
+        bundle: LoadedBundle,
+        options: PipelineOptions,
+        decoders: Decoders,
+        path: Path,
+        params: DetectParams,
+        stopped: Callable[[], bool],
+        progress: Progress,
+    ) -> None:
+        self.stopped = stopped
+        self.progress = progress
+        self.bundle = bundle
+        self.options = options
+        self.decoders = decoders
+        self.path = path
+        self.params = params
+        self.clock = Stopwatch(PARTS)
+        self.inference = Inference(bundle.engines, self.clock)
+        self.filter = DetectionFilter(params, bundle.manifest.classes)
+        self.corrupt = 0
+        self.emitted = 0
+
+    def records(
+        self, resume: Resume, video: OpenVideo | None
+    ) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
+        """The records after those of an earlier run."""
+        if video is not None:
+            yield from self._records(video, resume)
+            return
+        preprocess = self.bundle.manifest.preprocess
+        try:
+            with self.clock("index"):
+                video = self.decoders.open(self.path, self.options.limits, preprocess, stopped=self.stopped)
+        except DecoderStoppedError:
+            return
+        with video:
+            yield from self._records(video, resume)
+
+    def _records(
+        self, video: OpenVideo, resume: Resume
+    ) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
+        index = video.index
+        selection = select_frames(index, self.params, self.bundle.manifest.reference_frames)
+        keys = selection.keys
+        self.progress.total = len(keys)
+        if self.params.mode == "sequence":
+            bank = self._sequence_bank(video, selection.references)
+            if self.stopped():
+                return
+            yield video_record(self.bundle, index, self.params, bank.used)
+            keys = self._left(keys, resume)
+            yield from self._sequence(video, keys, bank)
+        else:
+            yield video_record(self.bundle, index, self.params, ())
+            # The bank depends on every frame before, so all are run again.
+            yield from self._online(video, keys, resume.last)
+        if self.stopped():
+            return
+        # Nothing is read any more. Whoever has the last record finds that nothing is held for the video.
+        video.rest()
+        if self.emitted == 0:
+            count = len(selection.keys)
+            raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
+        yield self._summary(index, selection)
+
+    def _left(self, keys: Sequence[int], resume: Resume) -> Sequence[int]:
+        """The key frames after those of an earlier run, which are counted."""
+        before = bisect_right(keys, resume.last)
+        self.emitted, self.corrupt = resume.emitted, before - resume.emitted
+        self.progress.done = before
+        return keys[before:]
+
+    def _sequence_bank(self, video: OpenVideo, references: Sequence[int]) -> SequenceBank:
+        bank = SequenceBank(self.bundle.engines.dimensions, references)
+        with self._frames(video, bank.wanted) as frames:
+            for batch, _ in self._batches(frames):
+                features = self.inference.frames([frame.prepared for frame in batch])
+                for frame, known in zip(batch, features, strict=True):
+                    bank.add(frame.index, known)
+        return bank
+
+    def _sequence(
+        self, video: OpenVideo, keys: Sequence[int], bank: SequenceBank
+    ) -> Generator[FrameRecord, None, None]:
+        with self._frames(video, keys) as frames:
+            for batch, corrupt in self._batches(frames):
+                self._count_corrupt(corrupt)
+                if not batch:
+                    continue
+                recalled = [bank.recall(frame.index) for frame in batch]
+                unknown = [f.prepared for f, known in zip(batch, recalled, strict=True) if known is None]
+                new = iter(self.inference.frames(unknown))
+                features = [next(new) if known is None else known for known in recalled]
+                prepared = [frame.prepared for frame in batch]
+                detections = self.inference.sequence(prepared, features, bank.bank)
+                for position, frame in enumerate(batch):
+                    yield self._record(frame, detections, position)
+
+    def _online(
+        self, video: OpenVideo, keys: Sequence[int], after: int
+    ) -> Generator[FrameRecord, None, None]:
+        online = OnlineDetection(self.bundle, self.params, self.inference)
+        with self._frames(video, keys) as frames:
+            for batch, corrupt in self._batches(frames):
+                self._count_corrupt(corrupt)
+                each = online.detect([frame.prepared for frame in batch])
+                for frame, detections in zip(batch, each, strict=True):
+                    record = self._record(frame, detections, 0)
+                    if frame.index > after:
+                        yield record
+
+    def _count_corrupt(self, count: int) -> None:
+        self.corrupt += count
+        self.progress.done += count
+
+    def _batches(
+        self, frames: Prefetch[FrameInHand | CorruptFrame]
+    ) -> Iterator[tuple[list[FrameInHand], int]]:
+        batches = in_batches(frames, self.options.batch)
+        return itertools.takewhile(lambda _: not self.stopped(), batches)
+
+    def _frames(self, video: OpenVideo, wanted: Sequence[int]) -> Prefetch[FrameInHand | CorruptFrame]:
+        source = video.frames(wanted, self.clock, tolerant=self.params.decode == "tolerant")
+        return Prefetch(source.items, self.options.prefetch, interrupt=source.interrupt, stopped=self.stopped)
+
+    def _record(self, frame: FrameInHand, detections: DetectionBatch, position: int) -> FrameRecord:
+        self.emitted += 1
+        self.progress.done += 1
+        return FrameRecord(
+            index=frame.index, pts=frame.pts, time=frame.time, detections=self.filter(detections, position)
+        )
+
+    def _summary(self, index: VideoIndex, selection: Selection) -> SummaryRecord:
+        return SummaryRecord(
+            complete=self.corrupt == 0,
+            demuxed=len(index.pts),
+            decoded=self.emitted,
+            corrupt=self.corrupt,
+            skipped=len(index.pts) - len(selection.keys),
+            emitted=self.emitted,
+            seconds=self.clock.elapsed,
+            timings=self.clock.parts,
+        )

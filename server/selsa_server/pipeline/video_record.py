@@ -1,0 +1,43 @@
+"""The first record: what is known of a video, and of the model that works on it, before detection."""
+
+from fractions import Fraction
+
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.schema.detect import DetectParams, ModelInfo, VideoRecord
+from selsa_server.video.index import VideoIndex
+
+
+def video_record(
+    bundle: LoadedBundle, index: VideoIndex, params: DetectParams, references: tuple[int, ...]
+) -> VideoRecord:
+    """The record of an indexed file."""
+    return VideoRecord(
+        width=index.width,
+        height=index.height,
+        frame_count=len(index.pts),
+        duration=index.duration,
+        average_rate=None if index.average_rate is None else fraction_text(index.average_rate),
+        time_base=fraction_text(index.time_base),
+        codec=index.codec,
+        rotation=index.rotation,
+        model=model_info(bundle),
+        mode=params.mode,
+        reference_frames=references,
+    )
+
+
+def model_info(bundle: LoadedBundle) -> ModelInfo:
+    """The model and where it runs."""
+    info = bundle.engines.info
+    return ModelInfo(
+        name=bundle.manifest.name,
+        bundle=bundle.digest,
+        provider=info.provider,
+        precision=info.precision,
+        classes=bundle.manifest.classes,
+    )
+
+
+def fraction_text(value: Fraction) -> str:
+    """Always with a denominator: 25/1, not 25."""
+    return f"{value.numerator}/{value.denominator}"

@@ -1,0 +1,1 @@
+"""Detections drawn on video and contact sheets."""

@@ -1,0 +1,1 @@
+"""Confinement of a process: Landlock, seccomp, resource limits, self-test."""

@@ -1,0 +1,188 @@
+"""The wire format: what `/detect` takes and gives, for the server and for the client.
+
+A response is a sequence of records: one `video`, one `frame` per frame, then exactly one `summary` or
+`error`. A sequence without that last record is incomplete. This module needs pydantic and nothing else.
+"""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+NDJSON: Final = "application/x-ndjson"
+PROBLEM_JSON: Final = "application/problem+json"
+
+ClassName = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class DetectParams(BaseModel):
+    """The query parameters of `POST /detect` and the options of `selsa detect`, by the same names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="which of the models served; default: the server's default"
+    )
+    mode: Literal["sequence", "online"] = Field(
+        default="sequence",
+        description="sequence: references from the whole video (the paper's protocol); "
+        "online: only frames seen so far",
+    )
+    bank: Literal["spread", "first"] = Field(
+        default="spread",
+        description="online mode only. spread: references evenly over the past; first: ten times the first "
+        "frame, as the published demo does",
+    )
+    score_threshold: float = Field(default=0.05, ge=0, le=1, description="lowest score that is returned")
+    max_detections: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="detections per frame at most; default: what the bundle gives",
+    )
+    classes: tuple[ClassName, ...] = Field(
+        default=(), max_length=1000, description="names of the classes to return, repeatable; default: all"
+    )
+    reference_frames: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="reference frames; default: the bundle's (14 for published models)",
+    )
+    start: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="seconds; frames before it are left out"
+    )
+    end: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="seconds; frames at or after it are left out"
+    )
+    stride: int = Field(default=1, ge=1, le=100_000, description="detect on every stride-th frame")
+    decode: Literal["strict", "tolerant"] = Field(
+        default="strict",
+        description="strict: a damaged video is an error; "
+        "tolerant: detect on the frames that decode, count the rest",
+    )
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Self:
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError(f"end ({self.end:g}) must be greater than start ({self.start:g})")
+        return self
+
+
+class ModelInfo(_Wire):
+    """The model that made the detections and where it runs."""
+
+    name: str
+    bundle: str = Field(description="sha256: and the digest of the bundle")
+    provider: str
+    precision: str
+    classes: tuple[str, ...]
+
+
+class VideoRecord(_Wire):
+    """First record: what is known of the video before detection."""
+
+    type: Literal["video"] = "video"
+    width: int = Field(description="pixels, as displayed (rotation applied)")
+    height: int = Field(description="pixels, as displayed (rotation applied)")
+    frame_count: int | None = Field(description="frames in the source; null for a live stream")
+    duration: float | None = Field(description="seconds; null for a live stream")
+    average_rate: str | None = Field(description="frames per second as a fraction, such as 30000/1001")
+    time_base: str = Field(description="seconds per pts tick as a fraction")
+    codec: str
+    rotation: int = Field(description="degrees clockwise that were applied for display: 0, 90, 180 or 270")
+    model: ModelInfo
+    mode: Literal["sequence", "online"]
+    reference_frames: tuple[int, ...] = Field(description="source indices; empty in online mode")
+
+
+class Box(_Wire):
+    """Corners in pixels of the frame as displayed; x to the right, y down, origin top left."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+class Detection(_Wire):
+    """One detected object in one frame."""
+
+    box: Box
+    score: float
+    class_id: int
+    class_name: str
+
+
+class FrameRecord(_Wire):
+    """The detections of one frame, by score descending."""
+
+    type: Literal["frame"] = "frame"
+    index: int = Field(description="0-based index in the source, never renumbered")
+    pts: int | None = Field(description="presentation time stamp in ticks of time_base")
+    time: float | None = Field(description="seconds: pts * time_base")
+    detections: tuple[Detection, ...]
+
+
+class SummaryRecord(_Wire):
+    """Last record of a complete response. emitted + skipped + corrupt == demuxed."""
+
+    type: Literal["summary"] = "summary"
+    complete: bool = Field(description="true when every selected frame has its record")
+    demuxed: int = Field(description="frames in the source")
+    decoded: int = Field(description="frames decoded in presentation order")
+    corrupt: int = Field(description="frames that could not be decoded (tolerant decoding only)")
+    skipped: int = Field(description="frames left out by start, end or stride")
+    emitted: int = Field(description="frame records in this response")
+    seconds: float = Field(description="wall time from the first look at the video to this record")
+    timings: dict[str, float] = Field(description="seconds spent per part; parts overlap")
+
+
+class Problem(_Wire):
+    """An error as RFC 9457 `application/problem+json`, with a stable `code`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    parameter: str | None = None
+    allowed: str | None = None
+    request_id: str | None = None
+
+
+class ErrorRecord(_Wire):
+    """Last record of a response that failed after it began."""
+
+    type: Literal["error"] = "error"
+    code: str
+    status: int = Field(description="the HTTP status this error has when a response has not begun")
+    title: str
+    detail: str
+    emitted: int = Field(description="frame records before this one")
+
+
+Record = Annotated[VideoRecord | FrameRecord | SummaryRecord | ErrorRecord, Field(discriminator="type")]
+
+_RECORD: Final[TypeAdapter[Any]] = TypeAdapter(Record)
+
+
+def parse_record(line: bytes | str) -> VideoRecord | FrameRecord | SummaryRecord | ErrorRecord:
+    """One line of NDJSON as a record. Fields that a newer server added are ignored.
+
+    Raises:
+        pydantic.ValidationError: the line is no record.
+    """
+    record: VideoRecord | FrameRecord | SummaryRecord | ErrorRecord = _RECORD.validate_json(line)
+    return record
+
+
+class DetectionDocument(_Wire):
+    """The whole response as one JSON document (`Accept: application/json`)."""
+
+    video: VideoRecord
+    frames: tuple[FrameRecord, ...]
+    summary: SummaryRecord

@@ -1,0 +1,39 @@
+"""The wire format of jobs: what `/v1/jobs` gives. Results are the records of `schema`."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from selsa_server.schema.detect import Problem
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobProgress(BaseModel):
+    """Frames of a job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    done: int = Field(description="selected frames that have their record or do not decode")
+    total: int | None = Field(description="selected frames; null until the video was looked at")
+
+
+class Job(BaseModel):
+    """One job as it is now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    state: JobState
+    model: str | None = Field(
+        description="the model it is for; null: the default one, of a job that an older server took"
+    )
+    bundle: str = Field(description="sha256: and the digest of the bundle that its results are of")
+    progress: JobProgress
+    created: datetime
+    started: datetime | None = Field(description="when the work began, or began again after a restart")
+    ended: datetime | None
+    estimated_end: datetime | None = Field(description="while running: at the speed so far")
+    expires: datetime | None = Field(description="when an ended job is deleted")
+    error: Problem | None = Field(description="why it failed")

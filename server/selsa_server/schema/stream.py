@@ -1,0 +1,79 @@
+"""The wire format of `WS /stream`: what a client sends. What it gets are the records of `schema`.
+
+    client -> server   text    StreamStart, once, first
+                       binary  the next bytes of the container, or one JPEG image
+                       text    StreamFrame before an image: when it is shown
+                       text    StreamEnd: there is no more
+    server -> client   text    records: one video, frames, then exactly one summary or error
+
+After the last record the server closes with 1000, or after an error with 4000 + its HTTP status.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from selsa_server.schema.detect import DetectParams
+
+LiveContainer = Literal["mp4", "mpegts", "matroska", "jpeg"]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StreamStart(_Message):
+    """The first message: what will come and what is wanted of it."""
+
+    type: Literal["start"]
+    container: LiveContainer = Field(
+        description="mp4 (index in front, or fragmented), mpegts, matroska (WebM too), or jpeg: single images"
+    )
+    model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="which of the models served; default: the server's default"
+    )
+    drop: Literal["never", "oldest"] = Field(
+        default="never",
+        description="when frames come faster than they are detected on. never: reading slows down; "
+        "oldest: frames that wait longest are left out and counted",
+    )
+    bank: Literal["spread", "first"] = "spread"
+    score_threshold: float = Field(default=0.05, ge=0, le=1)
+    max_detections: int | None = Field(default=None, ge=1, le=4096)
+    classes: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
+        default=(), max_length=1000
+    )
+    reference_frames: int | None = Field(default=None, ge=0, le=64)
+    stride: int = Field(default=1, ge=1, le=100_000)
+    decode: Literal["strict", "tolerant"] = "strict"
+
+    def params(self) -> DetectParams:
+        """The same as parameters of `/detect`."""
+        options = self.model_dump(exclude={"type", "container", "drop"})
+        return DetectParams(mode="online", **options)
+
+
+class StreamFrame(_Message):
+    """Comes before an image."""
+
+    type: Literal["frame"]
+    time: float = Field(ge=0, allow_inf_nan=False, description="seconds; never less than the one before")
+
+
+class StreamEnd(_Message):
+    """The input is over; the records of what is left follow, then the summary."""
+
+    type: Literal["end"]
+
+
+StreamMessage = Annotated[StreamStart | StreamFrame | StreamEnd, Field(discriminator="type")]
+_MESSAGE: TypeAdapter[StreamStart | StreamFrame | StreamEnd] = TypeAdapter(StreamMessage)
+
+
+def stream_message(text: str) -> StreamStart | StreamFrame | StreamEnd:
+    """A text message of a client.
+
+    Raises:
+        pydantic.ValidationError: it is none.
+    """
+    return _MESSAGE.validate_json(text)

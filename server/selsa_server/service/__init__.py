@@ -1,0 +1,1 @@
+"""Detection as a service: admission, draining, models."""

@@ -1,0 +1,132 @@
+"""How many requests are let in, how many of them detect at once, and how much work may wait. All bounded."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from selsa_server.errors import OverloadError
+from selsa_server.pipeline.progress import Progress
+from selsa_server.service.draining import Drain
+from selsa_server.service.throughput import Throughput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionLimits:
+    """Bounds of what is inside.
+
+    Attributes:
+        concurrent: requests that detect at once.
+        queued: more requests that upload or wait for their turn.
+        video_seconds: of work that may wait, over all requests; a video that is alone is always let in.
+        retry_after: seconds a client is asked to wait while the server does not know its own speed.
+    """
+
+    concurrent: int
+    queued: int
+    video_seconds: float
+    retry_after: int
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One request's place: its work in video-seconds, 0 until that is known, and how far it is."""
+
+    work: float = 0.0
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def left(self) -> float:
+        """Video-seconds that are still to be done."""
+        total = self.progress.total
+        return self.work * (self.progress.left / total) if total else self.work
+
+
+class Admission:
+    """Places for requests, and turns to detect for those that have one."""
+
+    def __init__(self, limits: AdmissionLimits, drain: Drain) -> None:
+        self._limits = limits
+        self._drain = drain
+        self._places: set[Place] = set()
+        self._running = 0
+        self._turns = anyio.Semaphore(limits.concurrent)
+        self._throughput = Throughput()
+        # Its threads are in addition to anyio's own, so that spooling never waits for inference.
+        self.threads = anyio.CapacityLimiter(limits.concurrent)
+        self.index_threads = anyio.CapacityLimiter(limits.concurrent)
+
+    @property
+    def inside(self) -> int:
+        """Requests that hold a place."""
+        return len(self._places)
+
+    @property
+    def running(self) -> int:
+        """Requests that detect."""
+        return self._running
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever asks for a turn has to wait."""
+        return self._running >= self._limits.concurrent
+
+    @property
+    def queued_seconds(self) -> float:
+        """Video-seconds of work that were let in and are not done."""
+        return sum(place.left for place in self._places)
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """A place for one request, from before its upload until its response is sent.
+
+        Raises:
+            OverloadError: all are taken, or the server is ending.
+        """
+        self._drain.check()
+        most = self._limits.concurrent + self._limits.queued
+        if self.inside >= most:
+            # A place becomes free when the first of those inside is done.
+            wait = self._wait(self.queued_seconds / most)
+            raise OverloadError(
+                f"The server works on {most} requests already; send the video again in {wait} s.", wait
+            )
+        place = Place()
+        self._places.add(place)
+        try:
+            yield place
+        finally:
+            self._places.discard(place)
+
+    def accept(self, place: Place, work: float) -> None:
+        """Queue `work` video-seconds for a place.
+
+        Raises:
+            OverloadError: too much waits already.
+        """
+        waiting, most = self.queued_seconds, self._limits.video_seconds
+        if waiting > 0 and waiting + work > most:
+            wait = self._wait(min(waiting, waiting + work - most))
+            raise OverloadError(
+                f"{waiting:.0f} s of video wait already, with these {work:.0f} s it would be more than the "
+                f"{most:.0f} s allowed; send the video again in {wait} s.",
+                wait,
+            )
+        place.work = work
+
+    @asynccontextmanager
+    async def turn(self, place: Place) -> AsyncIterator[None]:
+        """The right to detect, in the order of asking."""
+        async with self._turns:
+            self._running += 1
+            self._throughput.started(time.monotonic())
+            try:
+                yield
+            finally:
+                self._running -= 1
+                self._throughput.finished(time.monotonic(), place.work - place.left)
+
+    def _wait(self, work: float) -> int:
+        return self._throughput.seconds_for(work, self._limits.retry_after)

@@ -1,0 +1,150 @@
+"""The models of one server by name, each with its own engines. They share admission, not engines."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+
+from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.errors import ParameterError
+from selsa_server.service.detection import DetectionService
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Model:
+    """A bundle under a name, from its first request until its engines are closed.
+
+    Attributes:
+        name: what `model` must be to ask for it.
+        service: what detects.
+        inside: requests, jobs and streams that use it.
+    """
+
+    name: str
+    service: DetectionService
+    inside: int = 0
+
+    @property
+    def bundle(self) -> LoadedBundle:
+        """What is served."""
+        return self.service.pipeline.bundle
+
+
+class Models:
+    """What can be asked for as `model`; the first one is the default until another is made it.
+
+    A model that is replaced or removed gets no new work and is closed once nobody is inside. Everything here
+    belongs to the event loop.
+
+    Args:
+        services: by name, at least one.
+        came: called with every model that can be asked for from now on.
+        gone: called with every model that cannot any more.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, DetectionService],
+        *,
+        came: Callable[[Model], None] = lambda _: None,
+        gone: Callable[[Model], None] = lambda _: None,
+    ) -> None:
+        self._came = came
+        self._gone = gone
+        self._ready: dict[str, Model] = {}
+        self._retired: list[Model] = []
+        self._unused = anyio.Event()
+        self._default = next(iter(services))
+        for name, service in services.items():
+            self.put(name, service)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._ready
+
+    @property
+    def default(self) -> Model:
+        """The model of those who name none."""
+        return self._ready[self._default]
+
+    @property
+    def ready(self) -> dict[str, Model]:
+        """What can be asked for, by name, the default first."""
+        return {self._default: self.default} | self._ready
+
+    @property
+    def retired(self) -> tuple[Model, ...]:
+        """Models without new work whose engines are not closed yet."""
+        return tuple(self._retired)
+
+    def named(self, name: str | None) -> Model:
+        """The model of this name, or the default.
+
+        Raises:
+            ParameterError: there is none.
+        """
+        if name is None:
+            return self.default
+        if name not in self._ready:
+            allowed = ", ".join(self.ready)
+            raise ParameterError(
+                "model", f"There is no model {name[:100]!r}; this server has {allowed}.", allowed
+            )
+        return self._ready[name]
+
+    @contextmanager
+    def using(self, name: str | None) -> Iterator[Model]:
+        """The model of this name, or the default; its engines stay open as long as the block lasts.
+
+        Raises:
+            ParameterError: there is none.
+        """
+        model = self.named(name)
+        model.inside += 1
+        try:
+            yield model
+        finally:
+            model.inside -= 1
+            if model.inside == 0:
+                self._unused.set()
+
+    def put(self, name: str, service: DetectionService) -> None:
+        """Give `name` to a model; one that had it is retired."""
+        if name in self._ready:
+            self._retire(name)
+        model = self._ready[name] = Model(name=name, service=service)
+        self._came(model)
+
+    def remove(self, name: str) -> None:
+        """Take a model that is there and not the default out of service."""
+        assert name != self._default, "a server always has a default"
+        self._retire(name)
+
+    def make_default(self, name: str) -> None:
+        """From now on a model that is there is the one of those who name none."""
+        assert name in self._ready, "the default is always ready"
+        self._default = name
+
+    async def close_unused(self) -> None:
+        """Close what is retired once nobody is inside, for ever: a task of the application."""
+        while True:
+            self._unused = unused = anyio.Event()
+            await self._close_retired()
+            await unused.wait()
+
+    def close(self) -> None:
+        """Close all engines, whoever is inside."""
+        for model in (*self._ready.values(), *self._retired):
+            model.service.engines.close()
+
+    async def _close_retired(self) -> None:
+        for model in [each for each in self._retired if each.inside == 0]:
+            await anyio.to_thread.run_sync(model.service.engines.close)
+            self._retired.remove(model)
+
+    def _retire(self, name: str) -> None:
+        model = self._ready.pop(name)
+        self._retired.append(model)
+        self._gone(model)
+        self._unused.set()

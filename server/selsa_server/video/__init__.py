@@ -1,0 +1,1 @@
+"""Reading video files: container, index, decoding, frame selection."""

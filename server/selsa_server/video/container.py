@@ -1,0 +1,174 @@
+"""Opening an uploaded file with FFmpeg: which formats, which stream, and nothing but this one file.
+
+Every file is taken as hostile. Playlists and other formats that name further files or addresses are no
+formats here, and the only protocol is the file itself. No message of FFmpeg leaves this module: it has paths.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from selsa_server.errors import VideoError
+from selsa_server.video.extent import is_matroska, is_mp4, missing_bytes
+from selsa_server.video.sample_tables import unlisted_samples
+
+# Containers of one file. No hls, dash, concat, sdp, image sequences and pipes, subtitles or devices. A lone
+# JPEG or PNG is none of them: `mjpeg` wants two pictures, `apng` its own chunk.
+FORMATS: Final = (
+    "apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,mjpeg_2000,mov,mp4,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,obu,ogg,rm,vc1,wtv,yuv4mpegpipe"
+)
+STILL_BRANDS: Final = frozenset({"avif", "heic", "heix", "heif", "mif1", "miaf"})
+NOT_A_VIDEO: Final = (
+    "This is no video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
+)
+
+# Beside the frames: four hours of sound have fewer packets than this.
+SOUND_SAMPLES: Final = 1_000_000
+CUT_IN_HEAD: Final = "The file is cut off in its head, before the first frame; send the whole file."
+NO_FRAMES: Final = "The video has not a single frame; record it again."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoLimits:
+    """The largest video that is taken.
+
+    Attributes:
+        max_duration: seconds.
+        max_frames: frames in the source.
+        max_pixels: pixels of one frame.
+    """
+
+    max_duration: float = 4 * 3600
+    max_frames: int = 1_000_000
+    max_pixels: int = 8192 * 4352
+
+    @property
+    def decoder_pixels(self) -> int:
+        """What FFmpeg is told to refuse: more than `max_pixels`, since its frames have margins."""
+        return 2 * self.max_pixels + (1 << 16)
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse frames over `max_pixels`.
+
+        Raises:
+            VideoError: they are.
+        """
+        if width * height > self.max_pixels:
+            raise VideoError(
+                "frame_too_large",
+                f"A frame has {width} x {height} pixels, {self.max_pixels} are allowed; "
+                "scale the video down.",
+            )
+
+    def check_count(self, frames: int) -> None:
+        """Refuse a video over `max_frames`.
+
+        Raises:
+            VideoError: it is.
+        """
+        if frames > self.max_frames:
+            raise VideoError(
+                "too_many_frames",
+                f"The video has more than the {self.max_frames} frames allowed; send it in parts.",
+            )
+
+    def check_duration(self, seconds: float) -> None:
+        """Refuse a video over `max_duration`.
+
+        Raises:
+            VideoError: it is.
+        """
+        if seconds > self.max_duration:
+            raise VideoError(
+                "video_too_long",
+                f"The video is {seconds:.0f} s long, {self.max_duration:.0f} s are allowed; "
+                "send it in parts.",
+            )
+
+
+@contextmanager
+def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
+    """The file at `path`, opened for reading.
+
+    Raises:
+        VideoError: it is in none of `FORMATS`, or an MP4 without its index.
+    """
+    if is_mp4(path):
+        limits.check_count(unlisted_samples(path) - SOUND_SAMPLES)
+    options = {
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "file",
+        # Holds for the look at the first frames that FFmpeg takes on opening.
+        "max_pixels": str(limits.decoder_pixels),
+        "max_streams": "64",
+    }
+    try:
+        # The prefix keeps a name with a colon from being read as an address.
+        container = av.open(f"file:{path.absolute()}", "r", options=options, metadata_errors="replace")
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        raise _unreadable(path, error) from error
+    with container:
+        brand = container.metadata.get("major_brand", "").strip()
+        if brand in STILL_BRANDS:
+            raise VideoError("not_a_video", "The file is a still image; send a video.")
+        yield container
+
+
+def _unreadable(path: Path, error: Exception) -> VideoError:
+    if is_mp4(path):
+        return VideoError(
+            "truncated",
+            "The MP4 file has no readable index (moov): it was cut off before its end or is damaged. "
+            "Send the whole file; without the index no frame can be found, not even with decode=tolerant.",
+        )
+    if missing_bytes(path):
+        return VideoError("truncated", CUT_IN_HEAD)
+    if isinstance(error, av.EOFError) and is_matroska(path):
+        return VideoError("no_frames", NO_FRAMES)
+    return VideoError("not_a_video", NOT_A_VIDEO)
+
+
+def video_stream(
+    container: InputContainer, limits: VideoLimits, *, index: int | None = None, threads: int = 1
+) -> VideoStream:
+    """The stream that a player would show, its decoder set up but not opened.
+
+    Args:
+        container: the file.
+        limits: `max_pixels` also holds for sizes that change on the way.
+        index: the stream to take; None for the best one that moves.
+        threads: of the decoder.
+
+    Raises:
+        VideoError: there is none, or no decoder for it.
+    """
+    still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    moving = [stream for stream in container.streams.video if not stream.disposition & still]
+    if not moving:
+        raise VideoError(
+            "no_video_stream",
+            "The file has no video stream (only sound, subtitles or cover art); send a video.",
+        )
+    if index is None:
+        best = container.streams.best("video")
+        index = moving[0].index if best is None else best.index
+    chosen = next((stream for stream in moving if stream.index == index), moving[0])
+    # PyAV's stubs do not say so, but a stream in a codec without decoder has no codec context.
+    if getattr(chosen, "codec_context", None) is None:
+        raise VideoError(
+            "undecodable", "The video is in a codec this server cannot decode; convert it to H.264."
+        )
+    # Without these two, decoders paint over damage and say nothing.
+    detect = {"err_detect": "crccheck+explode"}
+    chosen.codec_context.options = {"max_pixels": str(limits.decoder_pixels), **detect}
+    chosen.thread_type = "NONE" if threads == 1 else "AUTO"
+    chosen.thread_count = threads
+    return chosen

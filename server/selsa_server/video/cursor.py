@@ -1,0 +1,159 @@
+"""Moving through a video: decoding in order, and jumping to a random access point where that saves work."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from selsa_server.errors import VideoError
+from selsa_server.video.index import VideoIndex, shows_a_frame
+
+# A jump empties the decoder and searches the file; it pays from about this many frames on.
+JUMP_SAVES: Final = 8
+
+
+class SeekFailedError(Exception):
+    """A jump did not lead to the wanted frame; decode in order instead."""
+
+
+class Cursor:
+    """A position in a video that only moves forward; calls `beat` with every packet."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        index: VideoIndex,
+        *,
+        tolerant: bool,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._index = index
+        self._tolerant = tolerant
+        self._beat = beat
+        self._fed = -1  # highest position whose packet the decoder was given
+        self._next = 0  # position of the frame that must come next
+        self._held: tuple[int, VideoFrame] | None = None
+        self._frames = self._decode(None)
+        self.jumped = False
+
+    def jump_towards(self, target: int) -> None:
+        """Go to the last random access point up to `target`, if it lies beyond what was decoded."""
+        first = self._fed + JUMP_SAVES
+        ahead = np.flatnonzero(self._index.keyframe[first : target + 1])
+        if not len(ahead):
+            return
+        position = first + int(ahead[-1])
+        self.jumped = True
+        try:
+            self._container.seek(int(self._index.pts[position]), stream=self._stream, backward=True)
+        except (av.FFmpegError, OverflowError) as error:
+            raise SeekFailedError from error
+        self._held = None
+        self._fed = self._next = position
+        self._frames = self._decode(position)
+
+    def frame_at(self, target: int) -> VideoFrame | None:
+        """The frame at `target`, None when it does not decode.
+
+        Raises:
+            VideoError: strict only; this frame or one on the way is damaged or missing.
+            SeekFailedError: the same after a jump, which may be what is to blame.
+        """
+        while self._held is None or self._held[0] < target:
+            self._held = next(self._frames, None)
+            if self._held is None:
+                return None
+            position, frame = self._held
+            if not self._tolerant and (position > self._next or frame.is_corrupt):
+                self._fail(min(self._next, position))
+            self._next = position + 1
+        position, frame = self._held
+        return frame if position == target and not frame.is_corrupt else None
+
+    def _fail(self, position: int) -> None:
+        if self.jumped:
+            raise SeekFailedError
+        raise undecodable(position, self._index)
+
+    def _decode(self, start: int | None) -> Iterator[tuple[int, VideoFrame]]:
+        """Positions and frames in order; after a jump from the random access point at `start` on."""
+        last = -1 if start is None else start - 1
+        for packet in self._packets(start):
+            try:
+                frames = self._stream.decode(packet)
+            except (av.FFmpegError, ValueError):
+                last = self._after_error(last, start, packet)
+                continue
+            for frame in frames:
+                position = self._position(frame, last)
+                if position > last:
+                    last = position
+                    yield position, frame
+
+    def _after_error(self, last: int, start: int | None, packet: "Packet[VideoStream] | None") -> int:
+        # Leading pictures of the random access point need what was jumped over; nobody wants them.
+        leading = start is not None and packet is not None and (packet.pts or 0) < self._index.pts[start]
+        if not self._tolerant and not leading:
+            self._fail(last + 1)
+        # Without time stamps frames are counted, and the one that is lost counts.
+        return last + 1 if not self._index.has_pts and packet is not None else last
+
+    def _packets(self, start: int | None) -> Iterator["Packet[VideoStream] | None"]:
+        """Packets for the decoder, None at the end so that it gives what it still holds."""
+        waiting = start is not None
+        try:
+            for packet in self._container.demux(self._stream):
+                self._beat()
+                if packet.size == 0:
+                    continue
+                if waiting and start is not None:
+                    waiting = not self._is_access_point(packet, start)
+                    if waiting:
+                        continue
+                self._note_fed(packet)
+                yield packet
+        except av.FFmpegError:
+            if not self._tolerant:
+                self._fail(self._next)
+        yield None
+
+    def _is_access_point(self, packet: "Packet[VideoStream]", start: int) -> bool:
+        if not packet.is_keyframe:
+            return False
+        if packet.pts is None or packet.pts > int(self._index.pts[start]):
+            raise SeekFailedError  # it landed too late
+        # An earlier one than asked for is as good: decoding begins there, frames count from `start`.
+        return True
+
+    def _note_fed(self, packet: "Packet[VideoStream]") -> None:
+        if self._index.has_pts and packet.pts is not None and shows_a_frame(self._stream, packet):
+            self._fed = max(self._fed, int(np.searchsorted(self._index.pts, packet.pts)))
+
+    def _position(self, frame: VideoFrame, last: int) -> int:
+        """Index of a frame; -1 for one that the container did not announce."""
+        if not self._index.has_pts:
+            return last + 1 if last + 1 < len(self._index) else -1
+        if frame.pts is None:
+            return -1
+        pts = self._index.pts
+        first = int(np.searchsorted(pts, frame.pts, "left"))
+        # Frames that share a time stamp come in the order in which they were indexed.
+        position = max(first, last + 1) if first <= last else first
+        return position if position < len(pts) and int(pts[position]) == frame.pts else -1
+
+
+def undecodable(position: int, index: VideoIndex) -> VideoError:
+    """The error that says which frame does not decode."""
+    return VideoError(
+        "undecodable",
+        f"Frame {position} of {len(index)} (at {index.time_of(position):.3f} s) does not decode; repair the "
+        "video, or use decode=tolerant to detect on the other frames.",
+    )

@@ -1,0 +1,1 @@
+"""Sizes that the head of an upload declares."""

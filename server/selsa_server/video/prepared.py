@@ -1,0 +1,70 @@
+"""Decoded frames on their way to the engines: resized, padded, a bounded way ahead."""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selsa_bundle.preprocess import PreparedFrame, Preprocess
+from selsa_server.stopwatch import Stopwatch
+from selsa_server.video.decode import CorruptFrame, decode_frames
+from selsa_server.video.index import VideoIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameInHand:
+    """A frame that decoded: what its record will say, and its pixels as the frame engine takes them."""
+
+    index: int
+    pts: int | None
+    time: float | None
+    prepared: PreparedFrame
+
+
+def prepare_frames(
+    path: Path,
+    index: VideoIndex,
+    wanted: Sequence[int],
+    preprocess: Preprocess,
+    clock: Stopwatch,
+    *,
+    tolerant: bool,
+    beat: Callable[[], None] = lambda: None,
+) -> Generator[FrameInHand | CorruptFrame, None, None]:
+    """Decode and prepare the wanted frames, in order; meant to run in a thread of its own.
+
+    Raises:
+        VideoError: the video cannot be decoded (strict decoding only).
+    """
+    frames = decode_frames(path, index, wanted, tolerant=tolerant, beat=beat)
+    try:
+        while True:
+            with clock("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            if isinstance(frame, CorruptFrame):
+                yield frame
+                continue
+            with clock("prepare"):
+                prepared = preprocess.prepare(frame.pixels)
+            yield FrameInHand(index=frame.index, pts=frame.pts, time=frame.time, prepared=prepared)
+    finally:
+        frames.close()
+
+
+def in_batches(
+    frames: Iterable[FrameInHand | CorruptFrame], size: int
+) -> Generator[tuple[list[FrameInHand], int], None, None]:
+    """Groups of at most `size` frames that decoded, each with the number of corrupt ones met on the way."""
+    batch: list[FrameInHand] = []
+    corrupt = 0
+    for frame in frames:
+        if isinstance(frame, CorruptFrame):
+            corrupt += 1
+            continue
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch, corrupt
+            batch, corrupt = [], 0
+    if batch or corrupt:
+        yield batch, corrupt

@@ -1,0 +1,67 @@
+"""Endless items end when somebody says so, whatever they are waiting for."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from selsa_client.cli.graceful_end import Endable, first_interrupt
+
+
+def test_items_come_in_order_to_their_end():
+    assert list(Endable(range(100)).each()) == list(range(100))
+
+
+def test_an_error_of_the_items_comes_after_those_before_it():
+    def items():
+        yield 1
+        raise OSError("unplugged")
+
+    seen = []
+    with pytest.raises(OSError, match="unplugged"):
+        seen.extend(Endable(items()).each())
+    assert seen == [1]
+
+
+def test_items_that_never_come_are_not_waited_for():
+    never = threading.Event()
+
+    def items():
+        yield 1
+        never.wait(300)
+        yield 2
+
+    endable = Endable(items())
+    threading.Timer(0.1, endable.end).start()
+    began = time.monotonic()
+    assert list(endable.each()) == [1]
+    assert time.monotonic() - began < 5
+    never.set()
+
+
+def test_what_is_left_early_is_closed():
+    closed = threading.Event()
+
+    def items():
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    each = Endable(items()).each()
+    next(each)
+    each.close()
+    assert closed.wait(60)
+
+
+def test_the_first_interrupt_ends_and_the_second_leaves():
+    ended = threading.Event()
+    with pytest.raises(KeyboardInterrupt), first_interrupt(ended.set):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert ended.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

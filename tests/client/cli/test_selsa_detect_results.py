@@ -1,0 +1,119 @@
+"""`selsa detect` with result files and drawn ones: what is where afterwards, and how it exits."""
+
+import json
+
+import av
+import pytest
+from live_server import live_server
+from media import write_video
+from typer.testing import CliRunner
+
+from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_client.cli.main import build_app
+from selsa_server.settings import ServerSettings
+
+
+def selsa(*arguments):
+    return CliRunner().invoke(build_app(), list(map(str, arguments)), prog_name="selsa")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    settings = ServerSettings(spool_dir=folder, jobs_dir=folder / "jobs")
+    with live_server(FakeEngines(), settings, batch=3) as address:
+        yield f"http://{address}"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_one_run_gives_a_result_file_a_drawn_video_and_a_sheet(address, tmp_path):
+    video = write_video(tmp_path / "a.mp4", 5)
+    done = selsa(
+        "detect",
+        video,
+        "--server",
+        address,
+        "-o",
+        tmp_path / "a.coco.json",
+        "--render",
+        tmp_path / "d.mp4",
+        "--show-sheet",
+        tmp_path / "s.png",
+    )
+    assert done.exit_code == 0, done.stderr
+    assert names(tmp_path) == ["a.coco.json", "a.mp4", "d.mp4", "s.png"]
+    assert isinstance(json.loads((tmp_path / "a.coco.json").read_text()), list)
+    with av.open(str(tmp_path / "d.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+
+
+def test_of_several_videos_each_has_its_files_in_the_folder(address, tmp_path):
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4", 3)
+    done = selsa(
+        "detect", tmp_path, "--server", address, "--format", "csv", "-o", tmp_path, "--render", tmp_path
+    )
+    assert done.exit_code == 0, done.stderr
+    assert names(tmp_path) == ["a-drawn.mp4", "a.csv", "a.mp4", "b-drawn.mp4", "b.csv", "b.mp4"]
+
+
+def test_a_format_can_go_to_stdout(stub, clip):
+    done = selsa("detect", clip, "--server", stub.address, "--format", "mot")
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert all(line.count(",") == 9 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", ["o.csv", "o.coco.json", "o.txt", "o.ytvis.json"])
+def test_an_incomplete_answer_leaves_no_file_and_is_5(stub, samples, clip, tmp_path, name):
+    stub.answer = lambda handler: handler.records(samples.ndjson(samples.video, samples.frames[0]))
+    done = selsa("detect", clip, "--server", stub.address, "-o", tmp_path / name, "--retries", 0)
+    assert done.exit_code == 5
+    assert names(tmp_path) == ["clip.mp4"]
+
+
+def test_a_run_that_fails_leaves_no_drawn_file(stub, samples, tmp_path):
+    video = write_video(tmp_path / "a.mp4", 3)
+    stub.answer = lambda handler: handler.records(samples.ndjson(samples.video, samples.frames[0]))
+    done = selsa(
+        "detect",
+        video,
+        "--server",
+        stub.address,
+        "--retries",
+        0,
+        "--render",
+        tmp_path / "d.mp4",
+        "--show-sheet",
+        tmp_path / "s.png",
+    )
+    assert done.exit_code == 5
+    assert names(tmp_path) == ["a.mp4"]
+
+
+def test_what_cannot_be_drawn_is_3_and_one_line(stub, clip, tmp_path):
+    done = selsa("detect", clip, "--server", stub.address, "--render", tmp_path / "d.mp4")
+    assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
+    assert "Cannot draw" in done.stderr
+    assert names(tmp_path) == ["clip.mp4"]
+
+
+def test_no_video_is_overwritten_and_wrong_names_are_usage(stub, clip, tmp_path):
+    before = clip.read_bytes()
+    for wrong in (
+        ["--render", clip],
+        ["-o", clip, "--format", "json"],
+        ["--render", tmp_path / "a.avi"],
+        ["--show-sheet", tmp_path / "a.jpg"],
+        ["--render", tmp_path / "no" / "a.mp4"],
+        ["-o", tmp_path / "a.xml"],
+        ["--format", "xml"],
+    ):
+        assert selsa("detect", clip, "--server", stub.address, *wrong).exit_code == 2, wrong
+    assert selsa("detect", clip, clip, "--server", stub.address, "--format", "csv").exit_code == 2
+    assert selsa("detect", "camera:0", "--server", stub.address, "--render", "a.mp4").exit_code == 2
+    assert stub.requests == []
+    assert clip.read_bytes() == before

@@ -1,0 +1,135 @@
+"""Uploads read no faster than the network takes, and hear an early no."""
+
+import asyncio
+import os
+import socket
+import struct
+import threading
+
+import pytest
+
+from selsa_client import AsyncClient, Client, InputError, RejectedError
+from selsa_client.http.upload import CHUNK, UploadSource
+
+
+class CountingFile:
+    """A file of `size` zeros that counts what was read of it; it can neither seek nor tell."""
+
+    def __init__(self, size):
+        self.left = size
+        self.given = 0
+
+    def read(self, size):
+        part = min(size, self.left)
+        self.left -= part
+        self.given += part
+        return bytes(part)
+
+
+def test_never_more_than_one_chunk_is_read_ahead():
+    file = CountingFile(10 * CHUNK + 1)
+    taken = 0
+    with UploadSource(file).attempt() as upload:
+        for chunk in upload:
+            assert file.given - taken <= CHUNK
+            taken += len(chunk)
+    assert taken == 10 * CHUNK + 1
+
+
+def test_never_more_than_one_chunk_is_read_ahead_asynchronously():
+    file = CountingFile(10 * CHUNK + 1)
+
+    async def take():
+        taken = 0
+        with UploadSource(file).attempt() as upload:
+            async for chunk in upload:
+                assert file.given - taken <= CHUNK
+                taken += len(chunk)
+        return taken
+
+    assert asyncio.run(take()) == 10 * CHUNK + 1
+
+
+def test_progress_counts_bytes_that_have_left_up_to_the_whole(stub, clip):
+    seen = []
+    with Client(stub.address) as client:
+        client.detect(clip, on_upload=lambda sent, total: seen.append((sent, total))).collect()
+    size = clip.stat().st_size
+    assert seen[-1] == (size, size)
+    assert [sent for sent, _ in seen] == list(range(CHUNK, size + 1, CHUNK))
+
+
+def test_progress_of_an_upload_of_unknown_length_has_no_total(stub):
+    seen = []
+    with Client(stub.address) as client:
+        client.detect(CountingFile(3), on_upload=lambda *each: seen.append(each)).collect()
+    assert seen == [(3, None)]
+    assert stub.requests[0][1]["transfer-encoding"] == "chunked"
+
+
+def test_an_empty_file_is_sent_as_such(stub, tmp_path):
+    (tmp_path / "empty").touch()
+    with Client(stub.address) as client:
+        client.detect(tmp_path / "empty").collect()
+    assert stub.requests[0][1]["content-length"] == "0"
+
+
+def test_a_file_that_grows_is_sent_as_long_as_it_was(tmp_path):
+    path = tmp_path / "growing"
+    path.write_bytes(b"12345")
+    with UploadSource(path).attempt() as upload:
+        with path.open("ab") as file:
+            file.write(b"678")
+        assert b"".join(upload) == b"12345"
+
+
+def test_a_file_that_shrinks_is_an_input_error(stub, tmp_path):
+    path = tmp_path / "shrinking"
+    path.write_bytes(bytes(3 * CHUNK))
+
+    def cut(sent, total):
+        os.truncate(path, CHUNK)
+
+    with Client(stub.address) as client, pytest.raises(InputError, match="became shorter"):
+        client.detect(path, on_upload=cut).collect()
+
+
+def refuse_early(*, reset):
+    """A server that answers 413 after the first bytes of the body and hangs up; returns its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    body = b'{"type":"t","title":"Too large","status":413,"detail":"At most 1 MB.","code":"body_too_large"}'
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection, listener:
+            connection.recv(1000)
+            connection.sendall(
+                b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\n"
+                b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+            if reset:
+                # Closing with unread bytes sends RST, as servers do that stop reading an upload.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_no_while_the_upload_runs_is_heard(reset):
+    with (
+        Client(refuse_early(reset=reset)) as client,
+        pytest.raises(RejectedError, match="At most 1 MB") as no,
+    ):
+        client.detect(CountingFile(1 << 30)).collect()
+    assert (no.value.status, no.value.code) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_no_while_the_upload_runs_is_heard_asynchronously(reset):
+    async def send():
+        async with AsyncClient(refuse_early(reset=reset)) as client:
+            await client.detect(CountingFile(1 << 30)).collect()
+
+    with pytest.raises(RejectedError, match="At most 1 MB"):
+        asyncio.run(send())

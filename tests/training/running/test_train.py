@@ -1,0 +1,229 @@
+"""`selsa train` on a data set of seconds: what is learned follows from recipe, data and seed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from selsa_bundle.classes import IMAGENET_VID
+from selsa_training.checkpoint.checkpoint import load_checkpoint
+from selsa_training.cli.train import train
+from selsa_training.data.synthetic.drawn import draw_shapes
+from selsa_training.data.synthetic.settings import SyntheticSettings
+from selsa_training.data.synthetic.write import write_synthetic
+
+SETTINGS = SyntheticSettings(train_clips=6, val_clips=2, length=8, height=64, width=96)
+RECIPE = """
+batch = 2
+[model]
+base = "tiny"
+preprocess = { long_side = 96, short_side = 64 }
+anchors = { scales = [1.0, 2.0, 4.0] }
+proposals = { candidates = 60, proposals = 10 }
+head = { width = 64 }
+[sampling]
+references = "whole_clip"
+key_frames = "all"
+[backbone]
+pretrained = ""
+frozen_stages = 0
+frozen_norm = true
+[rpn]
+proposals = 10
+[head]
+samples = 0
+jitter = 2
+[optimiser]
+method = "adamw"
+rate = 1e-3
+decay_all = false
+average = 0.9
+[schedule]
+steps = 6
+shape = "cosine"
+warm_up = 2
+[pretraining]
+steps = 2
+batch = 16
+crop = 32
+"""
+
+app = typer.Typer()
+app.command()(train)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "set"
+    write_synthetic(folder, SETTINGS, draw_shapes(IMAGENET_VID))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def arguments(recipe: Path, data: Path, run: Path, *more: str) -> list[str]:
+    quick = ("--workers", "0", "--device", "cpu", "--log-every", "1", "--threads", "1")
+    return [str(recipe), "--data", str(data), "-o", str(run), *quick, *more]
+
+
+def trained(recipe: Path, data: Path, run: Path, *more: str) -> Path:
+    result = CliRunner().invoke(app, arguments(recipe, data, run, *more))
+    assert result.exit_code == 0, result.output
+    return run
+
+
+def log_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def losses_of(run: Path) -> list[float]:
+    steps = [entry for entry in log_of(run) if entry["event"] == "step"]
+    assert [entry["step"] for entry in steps] == list(range(len(steps)))
+    return [entry["loss"] for entry in steps]
+
+
+def state_of(run: Path) -> Mapping[str, Any]:
+    state: dict[str, Any] = torch.load(run / "state.pt", weights_only=True)
+    return state
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from beginning to end."""
+    return trained(recipe, data, tmp_path_factory.mktemp("runs") / "whole", "--pictures-every", "3")
+
+
+def test_a_run_leaves_a_checkpoint_a_log_pictures_and_scalars(whole: Path) -> None:
+    checkpoint = load_checkpoint(whole / "checkpoint")
+    assert checkpoint.config.classes == IMAGENET_VID
+    assert "step 6 of 6" in checkpoint.origin
+    assert len(losses_of(whole)) == 6
+    assert {entry["event"] for entry in log_of(whole)} == {"begin", "pretraining", "step"}
+    assert sorted(path.name for path in (whole / "pictures").iterdir()) == [
+        "step-0000003.png",
+        "step-0000006.png",
+    ]
+    assert cv2.imread(str(whole / "pictures/step-0000006.png")).shape == (64, 192, 3)
+    assert list((whole / "tensorboard").iterdir())
+    assert json.loads((whole / "recipe.json").read_text())["recipe"]["optimiser"]["rate"] == 1e-3
+    # The average is what is saved, and it is not the last step's weights.
+    state = state_of(whole)
+    assert torch.equal(state["average"]["neck.conv.weight"], checkpoint.tensors["neck.conv.weight"])
+    assert not torch.equal(state["average"]["neck.conv.weight"], state["model"]["neck.conv.weight"])
+
+
+def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
+    whole: Path, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    more = ("--pictures-every", "0", "--save-every", "1")
+    command = [str(Path(sys.executable).parent / "selsa"), "train", *arguments(recipe, data, run, *more)]
+    errors = tmp_path / "errors"
+    with (
+        errors.open("w") as file,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file) as process,
+    ):
+        until = time.monotonic() + 600
+        log = run / "log.jsonl"
+        while not (log.exists() and '"step": 2' in log.read_text()):
+            assert process.poll() is None, errors.read_text()
+            assert time.monotonic() < until, "no third step within ten minutes"
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert len(losses_of(run)) < 6
+    trained(recipe, data, run, "--pictures-every", "0", "--resume")
+    assert losses_of(run) == losses_of(whole)
+    a, b = state_of(run), state_of(whole)
+    assert a["step"] == b["step"] == 6
+    for part in ("model", "average"):
+        assert all(torch.equal(tensor, b[part][name]) for name, tensor in a[part].items())
+    moments = zip(a["optimiser"]["state"].values(), b["optimiser"]["state"].values(), strict=True)
+    assert all(torch.equal(x["exp_avg"], y["exp_avg"]) for x, y in moments)
+
+
+def test_two_processes_learn_what_one_with_both_batches_learns(
+    whole: Path, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    more = ("--set", "batch=1", "--set", "pretraining.steps=0", "--pictures-every", "0")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    selsa = str(Path(sys.executable).parent / "selsa")
+    command = [*torchrun, "--no-python", selsa, "train", *arguments(recipe, data, run, *more)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    alone = trained(recipe, data, tmp_path / "alone", "--pictures-every", "0", "--set", "pretraining.steps=0")
+    assert losses_of(run) == pytest.approx(losses_of(alone), rel=1e-3)
+    ours, theirs = state_of(run)["model"], state_of(alone)["model"]
+    difference = max(float((ours[name] - tensor).abs().max()) for name, tensor in theirs.items())
+    # AdamW moves every weight by up to its rate a step, whatever the size of the gradient.
+    assert difference < 2e-3
+    assert log_of(run)[0]["processes"] == 2
+
+
+def test_mixed_precision_learns_much_the_same(whole: Path, recipe: Path, data: Path, tmp_path: Path) -> None:
+    run = trained(recipe, data, tmp_path / "run", "--amp", "bf16", "--pictures-every", "0")
+    assert losses_of(run) == pytest.approx(losses_of(whole), rel=0.2)
+    assert losses_of(run) != losses_of(whole)
+    assert all(
+        tensor.dtype != torch.bfloat16 for tensor in load_checkpoint(run / "checkpoint").tensors.values()
+    )
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_step_and_samples(
+    recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    more = ("--set", "optimiser.rate=100", "--set", "optimiser.clip=0", "--set", "optimiser.method=sgd")
+    result = CliRunner().invoke(
+        app,
+        arguments(
+            recipe, data, tmp_path / "run", *more, "--set", "schedule.steps=40", "--pictures-every", "0"
+        ),
+    )
+    assert result.exit_code == 3
+    assert "not finite" in result.output
+    assert "step " in result.output
+    assert "train/" in result.output
+
+
+def test_a_run_is_not_overwritten_nor_gone_on_with_as_another(whole: Path, recipe: Path, data: Path) -> None:
+    result = CliRunner().invoke(app, arguments(recipe, data, whole))
+    assert (result.exit_code, "--resume" in result.output) == (3, True)
+    result = CliRunner().invoke(app, arguments(recipe, data, whole, "--resume", "--seed", "5"))
+    assert (result.exit_code, "recipe.seed is 0, not 5" in result.output) == (3, True)
+
+
+def test_training_lowers_the_loss(recipe: Path, data: Path, tmp_path: Path) -> None:
+    more = ("--set", "schedule.steps=40", "--set", "optimiser.rate=3e-3", "--pictures-every", "0")
+    losses = losses_of(trained(recipe, data, tmp_path / "run", *more))
+    assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--device", "tpu"), "tpu"),
+        (("--amp", "fp8"), "fp8"),
+        (("--set", "model.neck_channels=none"), "model.neck_channels"),
+    ],
+)
+def test_what_is_not_allowed_is_named_before_training_begins(
+    recipe: Path, data: Path, tmp_path: Path, more: tuple[str, ...], named: str
+) -> None:
+    result = CliRunner().invoke(app, arguments(recipe, data, tmp_path / "run", *more))
+    assert (result.exit_code, named in result.output) == (3, True), result.output
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,56 @@
+"""What the commands of this package have in common: progress for people, and errors in one line."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+EXPECTED_ERROR: Final = 3
+
+
+@contextlib.contextmanager
+def progress_bars(*titles: str) -> Iterator[list[Callable[[int, int], None]]]:
+    """Progress bars on stderr, for people only: nothing is drawn where stderr is no terminal.
+
+    Yields for each title what to call with (done, in all).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks = [bar.add_task(title, total=None, visible=False) for title in titles]
+        yield [partial(_advance, bar, task) for task in tasks]
+
+
+def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total, visible=True)
+
+
+@contextlib.contextmanager
+def expected_errors() -> Iterator[None]:
+    """One line on stderr and exit status 3 for whatever is not our bug."""
+    from selsa_bundle.errors import BundleError
+    from selsa_bundle.files.new_folder import TargetTakenError
+    from selsa_training.checkpoint.errors import CheckpointError
+    from selsa_training.data.errors import DataError
+    from selsa_training.evaluation.errors import EvaluationError
+    from selsa_training.recipe.errors import TrainingError
+
+    expected = (BundleError, CheckpointError, DataError, EvaluationError, TargetTakenError, TrainingError)
+    try:
+        yield
+    except expected as error:
+        say(f"error: {' '.join(str(error).split())}")
+        raise typer.Exit(EXPECTED_ERROR) from error
+
+
+def say(text: str) -> None:
+    """Talk to the person, on stderr."""
+    typer.echo(text, err=True)

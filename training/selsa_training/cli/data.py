@@ -1,0 +1,174 @@
+"""`selsa synthesize` and `selsa check-data`: making a data set, and looking at one before training on it.
+
+Results go to stdout, talk to stderr. NumPy, OpenCV and the readers are imported inside the commands, so that
+`selsa --help` is quick.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from selsa_training.cli.command_line import EXPECTED_ERROR, expected_errors, progress_bars, say
+
+if TYPE_CHECKING:
+    from selsa_training.data.report import DataReport
+    from selsa_training.data.synthetic.sprites import SpriteSet
+
+
+def synthesize(
+    output: Annotated[Path, typer.Argument(help="Folder of the new data set.", show_default=False)],
+    *,
+    train: Annotated[int, typer.Option(help="Clips to train on.")] = 1200,
+    val: Annotated[int, typer.Option(help="Held-out clips.")] = 120,
+    length: Annotated[int, typer.Option(help="Frames per clip.")] = 32,
+    height: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 192,
+    width: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 320,
+    seed: Annotated[int, typer.Option(help="Fixes every byte.")] = 0,
+    sprites: Annotated[
+        Path | None, typer.Option(help="Folder of RGBA images, CLASS.png.", show_default=False)
+    ] = None,
+    font: Annotated[
+        Path | None,
+        typer.Option(
+            help="Colour-emoji font; Noto Color Emoji if not given and installed.", show_default=False
+        ),
+    ] = None,
+    shapes: Annotated[
+        bool, typer.Option("--shapes", help="Draw simple shapes; also where there is no emoji font.")
+    ] = False,
+    png: Annotated[bool, typer.Option("--png", help="Lossless frames instead of JPEG.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older synthetic set.")] = False,
+) -> None:
+    """Make a data set of moving sprites, at times too degraded to be named from one frame.
+
+    Thirty classes as in ImageNet VID, written as CocoVID JSON and images; motion speed is annotated and
+    degraded frames are marked.
+    """
+    import time
+
+    from selsa_training.data.errors import DataError
+    from selsa_training.data.synthetic.settings import SyntheticSettings
+    from selsa_training.data.synthetic.write import write_synthetic
+
+    with expected_errors():
+        try:
+            settings = SyntheticSettings(
+                seed=seed,
+                train_clips=train,
+                val_clips=val,
+                length=length,
+                height=height,
+                width=width,
+                image_format="png" if png else "jpg",
+            )
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        chosen = chosen_sprites(sprites, font, shapes=shapes)
+        say(f"sprites: {chosen.origin}, sha256 {chosen.sha256[:16]}")
+        start = time.perf_counter()
+        with progress_bars("clips") as (progress,):
+            written = write_synthetic(
+                output, settings, chosen, workers=workers, overwrite=overwrite, progress=progress
+            )
+        seconds = time.perf_counter() - start
+        say(f"{written.clips} clips, {written.frames} frames, {written.objects} objects")
+        say(f"{seconds:.1f} s, {written.frames / seconds:.0f} frames a second")
+        typer.echo(output)
+
+
+def check_data(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="ImageNet VID's folder, a CocoVID .json or a folder with train.json and val.json, or "
+            "EPIC-KITCHENS-55's folder.",
+            show_default=False,
+        ),
+    ],
+    *,
+    split: Annotated[
+        list[str] | None, typer.Option(help="train or val; repeatable; both if not given.")
+    ] = None,
+    images_folder: Annotated[
+        Path | None, typer.Option(help="Where a CocoVID file's images are, if not beside it.")
+    ] = None,
+    det: Annotated[bool, typer.Option(help="ImageNet: DET images too.")] = True,
+    images: Annotated[
+        bool, typer.Option("--images", help="Decode every image to its end, not only its header.")
+    ] = False,
+    show: Annotated[int, typer.Option(min=0, help="Issues of each kind to print.")] = 10,
+    json: Annotated[Path | None, typer.Option(help="Also write a report to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on skipped annotations too.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that look at images.")] = 4,
+) -> None:
+    """Check a data set before training: every image, annotation and list, each issue with file and line.
+
+    Ends with status 3 if anything is fatal. An annotation that would be left out or clipped is counted and
+    does not fail.
+    """
+    from selsa_training.data.errors import DataError
+    from selsa_training.data.formats.open_data import DataSource
+    from selsa_training.data.issues import IssueLog
+    from selsa_training.data.report import check, splits_of, write_report
+
+    source = DataSource(path=path, images=images_folder, with_det=det)
+    reports = []
+    with expected_errors():
+        for name in splits_of(path, split):
+            with progress_bars(f"{name}: annotations", f"{name}: images") as (reading, looking):
+                log = IssueLog(keep=max(show, 1000 if json else 0))
+                report = check(
+                    source, name, log, decode=images, workers=workers, reading=reading, looking=looking
+                )
+            _print(report, show)
+            reports.append(report)
+        if json is not None:
+            try:
+                write_report(json, path, reports)
+            except OSError as error:
+                raise DataError(f"{json} cannot be written: {error.strerror}") from error
+    failing = sum(report.log.fatal + strict * report.log.skipped for report in reports)
+    if failing:
+        say(f"error: {failing} issues in {path} that training does not start on")
+        raise typer.Exit(EXPECTED_ERROR)
+
+
+def _print(report: "DataReport", show: int) -> None:
+    data, log = report.data, report.log
+    typer.echo(
+        f"{report.split}: {data.video_count} videos, {data.frame_count} frames, {data.object_count} objects "
+        f"of {len(data.classes)} classes, {len(data.training_keys())} key frames"
+    )
+    for kind in log.kinds:
+        issues = log.kept[kind]
+        for issue in issues[:show]:
+            typer.echo(f"  {issue}")
+        if (more := log.counts[kind] - min(show, len(issues))) > 0:
+            typer.echo(f"  ... {more} more {kind.replace('_', ' ')}")
+    typer.echo(f"  {log.fatal} fatal, {log.skipped} skipped" + (f": {log.summary()}" if log.counts else ""))
+
+
+def chosen_sprites(folder: Path | None, font: Path | None, *, shapes: bool) -> "SpriteSet":
+    """The sprites that options name; emoji, or shapes where no font is installed, if they name none.
+
+    Raises:
+        SpriteError: more than one is named, or what is named cannot be used.
+    """
+    from selsa_bundle.classes import IMAGENET_VID
+    from selsa_training.data.errors import SpriteError
+    from selsa_training.data.synthetic.drawn import draw_shapes
+    from selsa_training.data.synthetic.emoji import find_emoji_font, load_emoji
+    from selsa_training.data.synthetic.sprites import load_sprite_folder
+
+    if sum((folder is not None, font is not None, shapes)) > 1:
+        raise SpriteError("--sprites, --font and --shapes exclude each other")
+    if folder is not None:
+        return load_sprite_folder(folder, IMAGENET_VID)
+    found = None if shapes else font or find_emoji_font()
+    if found is None:
+        if not shapes:
+            say("no colour-emoji font found (Debian: fonts-noto-color-emoji): drawing simple shapes")
+        return draw_shapes(IMAGENET_VID)
+    return load_emoji(found)

@@ -1,0 +1,175 @@
+"""`selsa train`. Torch and the readers are imported inside, so that `selsa --help` is quick."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from selsa_training.cli.command_line import expected_errors, say
+
+if TYPE_CHECKING:
+    from selsa_training.data.formats.open_data import DataSource
+    from selsa_training.data.records import DataSet
+    from selsa_training.recipe.recipe import Recipe
+    from selsa_training.running.precision import Amp
+    from selsa_training.running.processes import Processes
+
+
+def train(
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe: r50-dc5, r101-dc5, x101-dc5, r18-dc5, tiny, tiny-single-frame, or a .toml file.",
+            show_default=False,
+        ),
+    ],
+    *,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="ImageNet VID's folder, CocoVID, or EPIC-KITCHENS-55's folder.", show_default=False
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.", show_default=False)],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE over the recipe, such as optimiser.rate=0.00125; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Over the recipe's.", show_default=False)] = None,
+    images_folder: Annotated[
+        Path | None, typer.Option(help="Where a CocoVID file's images are, if not beside it.")
+    ] = None,
+    det: Annotated[bool, typer.Option(help="ImageNet: DET images too.")] = True,
+    amp: Annotated[
+        str, typer.Option(help="Mixed precision: off, auto (fp16 on a GPU, bf16 on a CPU), bf16, fp16.")
+    ] = "off",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that read samples ahead.")] = 2,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="Torch's CPU threads; 0: its choice.")] = 0,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between saved states.")] = 500,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between lines of the log.")] = 50,
+    pictures_every: Annotated[int, typer.Option(min=0, help="Steps between pictures; 0: none.")] = 1000,
+    stop_after: Annotated[
+        int,
+        typer.Option(min=0, help="Leave off after this many steps; --resume goes on.", show_default=False),
+    ] = 0,
+) -> None:
+    """Train a SELSA model. Alone, or one of several processes under `torchrun`.
+
+    Everything random follows from the recipe's seed and the step, so a run that was killed and resumed ends
+    with the weights of one that was not.
+    """
+    import torch
+
+    from selsa_training.data.formats.open_data import DataSource
+    from selsa_training.recipe.file import load_recipe
+    from selsa_training.running.loop import RunOptions
+    from selsa_training.running.loop import train as run_training
+    from selsa_training.running.processes import joined
+
+    source = DataSource(path=data, images=images_folder, with_det=det)
+    with expected_errors():
+        if threads:
+            torch.set_num_threads(threads)
+        extra = [] if seed is None else [f"seed={seed}"]
+        with joined(device) as processes:
+            recipe, records = _fitting(load_recipe(config, [*(overrides or []), *extra]), source, processes)
+            options = RunOptions(
+                amp=_amp(amp, processes),
+                workers=workers,
+                log_every=log_every,
+                save_every=save_every,
+                pictures_every=pictures_every,
+                stop_after=stop_after,
+            )
+            folder = _folder(output, recipe, source, records, processes, options.amp, resume=resume)
+            shown = _held_out(source, recipe) if pictures_every and processes.first else None
+            steps = run_training(recipe, records, shown, folder, processes, options)
+            if processes.first:
+                say(f"{steps} steps; the checkpoint is {folder.checkpoint}")
+                typer.echo(folder.checkpoint)
+
+
+def _fitting(recipe: "Recipe", source: "DataSource", processes: "Processes") -> "tuple[Recipe, DataSet]":
+    """Read the training data; the model gets its classes."""
+    from selsa_training.data.formats.open_data import open_data
+    from selsa_training.data.issues import IssueLog
+    from selsa_training.recipe.errors import RecipeError
+
+    log = IssueLog()
+    data = open_data(source, "train", log)
+    log.raise_if_fatal()
+    if processes.first:
+        say(f"{data.video_count} videos, {data.frame_count} frames, {len(data.training_keys())} key frames")
+        if log.counts:
+            say(f"left out or clipped: {log.summary()} (selsa check-data {source.path} lists them)")
+    if not len(data.training_keys()):
+        raise RecipeError(f"{source.path}: no key frame has an object to learn")
+    if data.classes != recipe.model.classes:
+        if processes.first:
+            say(f"the model gets the data's {len(data.classes)} classes")
+        recipe = recipe.model_copy(
+            update={"model": recipe.model.model_copy(update={"classes": data.classes})}
+        )
+    return recipe, data
+
+
+def _held_out(source: "DataSource", recipe: "Recipe") -> "DataSet | None":
+    from selsa_training.data.errors import DataError
+    from selsa_training.data.formats.open_data import open_data
+    from selsa_training.data.issues import IssueLog
+
+    try:
+        found = open_data(source, "val", IssueLog())
+    except DataError as error:
+        say(f"no pictures: {error}")
+        return None
+    return found if found.video_count and found.classes == recipe.model.classes else None
+
+
+def _folder(
+    output: Path,
+    recipe: "Recipe",
+    source: "DataSource",
+    data: "DataSet",
+    processes: "Processes",
+    amp: "Amp",
+    *,
+    resume: bool,
+) -> Any:
+    from importlib.metadata import version
+
+    from selsa_training.running.run_folder import RunFolder
+
+    about = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data": {
+            "path": str(source.path),
+            "videos": data.video_count,
+            "frames": data.frame_count,
+            "objects": data.object_count,
+        },
+        "amp": amp,
+        "processes": processes.world,
+        "selsa": version("selsa"),
+    }
+    # The first process makes it or refuses; the others then find it there.
+    folder = RunFolder(output, about, resume=resume) if processes.first else None
+    processes.wait()
+    return folder or RunFolder(output, about, resume=True)
+
+
+def _amp(name: str, processes: "Processes") -> "Amp":
+    from selsa_training.recipe.errors import RecipeError
+
+    on_gpu = processes.device.type == "cuda"
+    choices: dict[str, Amp] = {
+        "off": "off",
+        "bf16": "bf16",
+        "fp16": "fp16",
+        "auto": "fp16" if on_gpu else "bf16",
+    }
+    if name not in choices:
+        raise RecipeError(f"--amp {name!r} is not allowed; allowed are {', '.join(choices)}")
+    return choices[name]

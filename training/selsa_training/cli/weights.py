@@ -1,0 +1,111 @@
+"""`selsa import`, `selsa pull` and `selsa init`: commands that end with a checkpoint.
+
+Results go to stdout, talk to stderr. Torch is imported inside the commands, so that `selsa --help` is quick.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from selsa_training.cli.command_line import expected_errors, say
+
+# As a bundle's manifest allows it.
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an older checkpoint.")]
+
+
+def import_published(
+    file: Annotated[Path, typer.Argument(help="A .pth file of mmtracking.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the new checkpoint.", show_default=False)
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model; after its architecture if not given.")
+    ] = None,
+    overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
+) -> None:
+    """Turn a SELSA checkpoint of mmtracking into one of ours. Nothing in the file is run."""
+    with expected_errors():
+        _import(file, output, name, overwrite=overwrite)
+        typer.echo(output)
+
+
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(help="r50-dc5, r50-dc5-fp16, r101-dc5 or x101-dc5.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Also import it, into this folder.", show_default=False),
+    ] = None,
+    overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
+) -> None:
+    """Download a published checkpoint, or find it in the cache; prints where it is."""
+    from selsa_training.cli.progress import download_bar
+    from selsa_training.published.pull import default_cache
+    from selsa_training.published.pull import pull as pull_file
+
+    with expected_errors():
+        if output is not None:
+            from selsa_training.checkpoint.checkpoint import check_target
+
+            check_target(output, overwrite=overwrite)
+        with download_bar(name) as progress:
+            path = pull_file(name, default_cache(os.environ), progress=progress, say=say)
+        if output is None:
+            typer.echo(path)
+            return
+        # Named as it was asked for: the fp16 model has the tensors of the other.
+        _import(path, output, name, overwrite=overwrite)
+        typer.echo(output)
+
+
+def init(
+    config: Annotated[
+        str, typer.Argument(help="r18-dc5, r50-dc5, r101-dc5 or x101-dc5.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the new checkpoint.", show_default=False)
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
+    overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
+) -> None:
+    """Make a checkpoint of weights that were never trained, for trying and measuring only."""
+    from selsa_training.checkpoint.checkpoint import check_target, save_checkpoint
+    from selsa_training.checkpoint.errors import CheckpointError
+    from selsa_training.checkpoint.untrained import untrained_tensors
+    from selsa_training.config import CONFIGS
+
+    with expected_errors():
+        if config not in CONFIGS:
+            raise CheckpointError(f"no configuration is called {config!r}; there are {', '.join(CONFIGS)}")
+        check_target(output, overwrite=overwrite)
+        tensors = untrained_tensors(CONFIGS[config], seed)
+        save_checkpoint(
+            output, CONFIGS[config], tensors, f"untrained weights, seed {seed}", overwrite=overwrite
+        )
+        say("these weights were never trained: what the model detects is meaningless")
+        typer.echo(output)
+
+
+def _import(file: Path, output: Path, name: str | None, *, overwrite: bool) -> None:
+    from selsa_training.checkpoint.checkpoint import check_target, save_checkpoint
+    from selsa_training.checkpoint.errors import CheckpointError
+    from selsa_training.published.import_published import import_published as import_file
+
+    if name is not None and not NAME.fullmatch(name):
+        raise CheckpointError(
+            f"--name {name!r} is not allowed: at most 64 letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    check_target(output, overwrite=overwrite)
+    config, tensors, origin = import_file(file)
+    if name is not None:
+        config = config.model_copy(update={"name": name})
+    save_checkpoint(output, config, tensors, origin, overwrite=overwrite)
+    say(f"{config.name}: {config.backbone}, {len(config.classes)} classes, {len(tensors)} tensors")

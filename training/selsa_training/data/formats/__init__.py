@@ -1,0 +1,1 @@
+"""Data sets in the layouts of others: ImageNet VID, CocoVID, EPIC-KITCHENS."""

@@ -1,0 +1,118 @@
+"""Import of the weights that mmtracking publishes."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TypeGuard
+
+import torch
+
+from selsa_training.checkpoint.errors import CheckpointFileError, TensorsError
+from selsa_training.checkpoint.names import our_name, published_name
+from selsa_training.checkpoint.tensor_check import check_finite, check_names_and_shapes
+from selsa_training.class_names import fitting_names
+from selsa_training.config import ModelConfig
+from selsa_training.model.tensor_shapes import expected_shapes, is_counter
+from selsa_training.published.file import read_pth
+from selsa_training.published.recognise import recognise
+
+FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+INTEGERS: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)
+# Notes of the file that are worth keeping, and what to call them.
+NOTES: Final = {"mmtrack_version": "mmtracking", "mmcv_version": "mmcv", "epoch": "epoch", "time": "saved"}
+MAX_NOTE: Final = 60
+
+
+def import_published(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor], str]:
+    """Read a SELSA checkpoint of mmtracking; nothing in the file is run.
+
+    Takes torch's zip and old formats, a training checkpoint (`meta`, `state_dict`, `optimizer`) or a bare
+    state dict, with or without the prefix `module.`.
+
+    Returns:
+        The configuration, recognised from the tensors; our name -> tensor on the CPU, float32 (int64 for
+        `num_batches_tracked`), contiguous, independent of the file; and the origin as text for people.
+
+    Raises:
+        CheckpointFileError: the file is missing, damaged, or no torch file.
+        TensorsError: it holds no SELSA model; the first unexpected, missing, misshapen or non-finite tensors
+            are named as in the file.
+    """
+    state, meta = _state_and_meta(read_pth(path), path)
+    tensors = _renamed(state, path)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    config = recognise(shapes, what=str(path))
+    check_names_and_shapes(
+        tensors, expected_shapes(config), what=f"{path} is not a SELSA checkpoint", shown=_shown
+    )
+    converted = {name: _converted(name, tensor, path) for name, tensor in tensors.items()}
+    check_finite(converted, what=str(path), shown=_shown)
+    names = fitting_names(meta.get("CLASSES"), len(config.classes))
+    if names is not None:
+        config = config.model_copy(update={"classes": names})
+    return config, converted, _origin(path, meta, names_from_file=names is not None)
+
+
+def _state_and_meta(content: object, path: Path) -> tuple[Mapping[object, object], Mapping[object, object]]:
+    if isinstance(content, Mapping):
+        state = content.get("state_dict", content)
+        meta = content.get("meta")
+        if isinstance(state, Mapping) and state:
+            return state, meta if isinstance(meta, Mapping) else {}
+    raise CheckpointFileError(f"{path} holds no state_dict, so it is no checkpoint")
+
+
+def _renamed(state: Mapping[object, object], path: Path) -> dict[str, torch.Tensor]:
+    """The tensors under our names; names that are not a SELSA model's stay as they are."""
+    tensors: dict[str, torch.Tensor] = {}
+    for key, value in state.items():
+        if not isinstance(key, str) or not _is_plain(value):
+            raise TensorsError(f"{path} is not a SELSA checkpoint: {key!r:.100} is not a dense tensor")
+        # Wrapping in DataParallel adds the prefix.
+        published = key.removeprefix("module.")
+        name = our_name(published) or published
+        if name in tensors:
+            raise TensorsError(f"{path}: {published} is there twice, with and without the prefix 'module.'")
+        tensors[name] = value
+    return tensors
+
+
+def _is_plain(value: object) -> TypeGuard[torch.Tensor]:
+    return (
+        type(value) in (torch.Tensor, torch.nn.Parameter)
+        and isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
+
+
+def _converted(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
+    counter = is_counter(name)
+    if tensor.dtype not in (INTEGERS if counter else FLOATS):
+        wanted = "an integer" if counter else "floating point"
+        raise TensorsError(f"{path}: {_shown(name)} is {tensor.dtype}, wanted {wanted}")
+    # A copy even where the type is right already: the file may be mapped, or two tensors may share memory.
+    return tensor.detach().to(
+        torch.int64 if counter else torch.float32, copy=True, memory_format=torch.contiguous_format
+    )
+
+
+def _shown(name: str) -> str:
+    try:
+        return published_name(name)
+    except KeyError:
+        return name
+
+
+def _origin(path: Path, meta: Mapping[object, object], *, names_from_file: bool) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    parts = [f"imported from {path.name[-200:]}, sha256 {digest}"]
+    for key, label in NOTES.items():
+        value = meta.get(key)
+        if isinstance(value, str | int):
+            text = "".join(character for character in str(value) if character.isprintable())
+            parts.append(f"{label} {text[:MAX_NOTE]}")
+    parts.append("class names from the file" if names_from_file else "class names assumed")
+    return "; ".join(parts)

@@ -1,0 +1,180 @@
+"""How a model is trained. The defaults are the published recipe."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from selsa_training.config import CONFIGS, ModelConfig
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Positive = Annotated[int, Field(gt=0, le=10**9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=100)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SamplingRecipe(_Part):
+    """What a training sample is; see `selsa_training.data.sampling.ReferenceSampling`.
+
+    `key_frames` says which frames of a sample are learned from: the first, attending to the others
+    (published), or every one of them in turn, attending to all.
+    """
+
+    references: Literal["bilateral_uniform", "whole_clip"] = "bilateral_uniform"
+    count: Annotated[int, Field(ge=0, le=64)] = 2
+    window: Positive = 9
+    flip: Share = 0.5
+    key_frames: Literal["first", "all"] = "first"
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> "SamplingRecipe":
+        if self.references == "bilateral_uniform" and self.count % 2:
+            raise ValueError(f"bilateral_uniform takes an even number of reference frames, not {self.count}")
+        return self
+
+
+class MatchingRecipe(_Part):
+    """IoU: an object from `positive` on, background below `negative`; `least` for an object's best boxes."""
+
+    positive: Share
+    negative: Share
+    least: Share
+
+    @model_validator(mode="after")
+    def _apart(self) -> "MatchingRecipe":
+        if self.negative > self.positive:
+            raise ValueError(f"negative {self.negative} is above positive {self.positive}")
+        return self
+
+
+class RpnRecipe(_Part):
+    """The region proposal network's losses, and the proposals that training goes on with."""
+
+    matching: MatchingRecipe = MatchingRecipe(positive=0.7, negative=0.3, least=0.3)
+    samples: Positive = 256
+    positive_share: Share = 0.5
+    beta: Rate = 1 / 9
+    # Of a key frame; reference frames have as many as at test time.
+    proposals: Positive = 600
+
+
+class HeadRecipe(_Part):
+    """The box head's losses.
+
+    `samples` 0: learn from all proposals. `jitter`: copies of every true box, moved and scaled by up to
+    `jitter_reach` of its size, that join the proposals.
+    """
+
+    matching: MatchingRecipe = MatchingRecipe(positive=0.5, negative=0.5, least=0.5)
+    samples: Count = 256
+    positive_share: Share = 0.25
+    beta: Rate = 1.0
+    jitter: Annotated[int, Field(ge=0, le=64)] = 0
+    jitter_reach: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
+class BackboneRecipe(_Part):
+    """Where the backbone's weights come from, and which of them stay.
+
+    `pretrained` names weights of timm (downloaded by timm), or "" for none. `frozen_stages` counts the stem
+    and stage 1 as one. `frozen_norm`: BatchNorm uses its stored statistics.
+    """
+
+    pretrained: Annotated[str, Field(max_length=200)] = "auto"
+    frozen_stages: Annotated[int, Field(ge=0, le=4)] = 1
+    frozen_norm: bool = True
+
+
+class OptimiserRecipe(_Part):
+    """SGD with momentum or AdamW.
+
+    `fan_in`: 0, or the number of inputs from which on a layer outside the backbone learns more slowly, in
+    proportion. AdamW moves all weights equally far, so a layer of six thousand inputs and no norm behind it
+    would die of the rate that one of a few hundred needs. `clip`: largest norm of the gradient, 0: none.
+    `average`: decay of the moving average of weights that is saved and evaluated, 0: none.
+    """
+
+    method: Literal["sgd", "adamw"] = "sgd"
+    rate: Rate = 0.01
+    fan_in: Count = 0
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    # Decaying norms and biases too is what the published recipe does.
+    decay_all: bool = True
+    clip: Annotated[float, Field(ge=0)] = 35.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class ScheduleRecipe(_Part):
+    """Length of the training and learning rate over it.
+
+    `steps`: of the whole training; 0: `epochs` of the data. `drops`: epochs after which the rate is divided
+    by ten; `shape` cosine falls to zero instead. The first `warm_up` steps rise linearly from
+    `warm_up_from` of the rate.
+    """
+
+    epochs: Positive = 7
+    steps: Count = 0
+    shape: Literal["steps", "cosine"] = "steps"
+    drops: tuple[Positive, ...] = (2, 5)
+    warm_up: Count = 500
+    warm_up_from: Share = 1 / 3
+
+
+class PretrainingRecipe(_Part):
+    """Before detection, the backbone learns to name crops of the training objects. `steps` 0: it does not."""
+
+    steps: Count = 0
+    batch: Positive = 128
+    crop: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 64
+    rate: Rate = 2e-3
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Recipe(_Part):
+    """Everything that a training run is made of, besides its data.
+
+    `batch` is the samples of one process; the published recipe has one on each of eight GPUs.
+    """
+
+    model: ModelConfig
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    batch: Positive = 1
+    sampling: SamplingRecipe = SamplingRecipe()
+    backbone: BackboneRecipe = BackboneRecipe()
+    rpn: RpnRecipe = RpnRecipe()
+    head: HeadRecipe = HeadRecipe()
+    optimiser: OptimiserRecipe = OptimiserRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    pretraining: PretrainingRecipe = PretrainingRecipe()
+    # Static, for float16 only; the published FP16 recipe's value.
+    loss_scale: Annotated[float, Field(gt=0, le=2**24)] = 512.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_model(cls, content: Any) -> Any:
+        """`model = "r50-dc5"`, or a table with `base` and what differs from it."""
+        if not isinstance(content, dict) or "model" not in content:
+            return content
+        model = content["model"]
+        table = {"base": model} if isinstance(model, str) else model
+        if isinstance(table, dict) and "base" in table:
+            table = dict(table)
+            base = table.pop("base")
+            if base not in CONFIGS:
+                raise ValueError(f"model {base!r} is not known; there are {', '.join(CONFIGS)}")
+            content = {**content, "model": merged(CONFIGS[base].model_dump(), table)}
+        return content
+
+
+def merged(base: Any, over: Any) -> Any:
+    """Tables merge key by key; anything else replaces."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{key: merged(base.get(key), value) for key, value in over.items()}}
+    if isinstance(base, str) and isinstance(over, dict):
+        # `model = "tiny"` and an override of `model.head.width`.
+        return {"base": base, **over}
+    return over
