@@ -25,7 +25,9 @@ from selsa_server.api.listening import listen
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.settings import ServerSettings
-from selsa_server.video.decode import DecodedFrame, VideoLimits, decode_frames, index_video
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import DecodedFrame, decode_frames
+from selsa_server.video.index import index_video
 
 CASES = [*FORMATS, *SHAPES, *NO_VIDEOS, *DAMAGED, *FORGED]
 READABLE = [case for case in CASES if case.numbered and case.refused is None]

@@ -20,7 +20,7 @@ from selsa_server.service.draining import Drain
 from selsa_server.service.models import Models
 from selsa_server.settings import ServerSettings
 from selsa_server.telemetry.metrics import Metrics
-from selsa_server.video.decode import VideoLimits
+from selsa_server.video.container import VideoLimits
 
 __all__ = ["FORK_SERVER", "LIMITS", "MAX_UPLOAD", "fake_bundle", "fake_models", "fake_pipeline"]
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from selsa_training.checkpoint.checkpoint import load_checkpoint
 from selsa_training.checkpoint.names import published_state_dict
 from selsa_training.checkpoint.untrained import untrained_tensors
-from selsa_training.cli.weights import weights as cli
+from selsa_training.cli import weights as cli
 from selsa_training.config import CONFIGS
 
 

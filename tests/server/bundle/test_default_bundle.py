@@ -12,7 +12,8 @@ from selsa_bundle.errors import BundleError
 from selsa_bundle.runtimes.load import verify_bundle
 from selsa_server.engines.bundle_choice import choose_bundle, choose_bundles
 from selsa_server.settings import BundleSource, ServerSettings
-from selsa_server.video.index import VideoLimits, index_video
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.index import index_video
 
 SELSA = str(Path(sys.executable).parent / "selsa")
 

@@ -13,7 +13,8 @@ from selsa_server.errors import ParameterError, VideoError
 from selsa_server.render.drawing import class_colour
 from selsa_server.render.video import DrawnVideo, open_drawn_video
 from selsa_server.schema.detect import Box, Detection, DetectParams, FrameRecord
-from selsa_server.video.index import VideoLimits, index_video
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.index import index_video
 
 VARYING = [0, 40, 100, 130, 400, 401, 700, 1500]
 

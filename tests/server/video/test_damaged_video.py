@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from media import audio_only, damage_packet, number_of, png, write_video
 
 from selsa_server.errors import VideoError
-from selsa_server.video.decode import CorruptFrame, DecodedFrame, VideoLimits, decode_frames, index_video
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import CorruptFrame, DecodedFrame, decode_frames
+from selsa_server.video.index import index_video
 
 LIMITS = VideoLimits()
 FRONT = {"movflags": "faststart"}

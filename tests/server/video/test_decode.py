@@ -13,14 +13,9 @@ from hypothesis import strategies as st
 from media import frame_pixels, number_of, write_video
 
 from selsa_server.video import decode
-from selsa_server.video.decode import (
-    CorruptFrame,
-    DecodedFrame,
-    VideoIndex,
-    VideoLimits,
-    decode_frames,
-    index_video,
-)
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import CorruptFrame, DecodedFrame, decode_frames
+from selsa_server.video.index import VideoIndex, index_video
 
 COUNT = 36
 OPEN_GOP = "open-gop=1:bframes=3:keyint=10:min-keyint=10"

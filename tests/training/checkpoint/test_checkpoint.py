@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from selsa_training.checkpoint.checkpoint import Checkpoint, expected_shapes, load_checkpoint, save_checkpoint
+from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from selsa_training.checkpoint.errors import (
     CheckpointFileError,
     ChecksumMismatchError,
@@ -17,6 +17,7 @@ from selsa_training.checkpoint.errors import (
 from selsa_training.checkpoint.names import published_name
 from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS
+from selsa_training.model.tensor_shapes import expected_shapes
 
 CONFIG = CONFIGS["r18-dc5"]
 REFERENCE = Path(

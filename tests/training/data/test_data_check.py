@@ -12,7 +12,7 @@ import typer
 from data_folders import coco_content, write_coco, write_epic, write_image, write_imagenet
 from typer.testing import CliRunner
 
-from selsa_training.cli.weights import data as cli_data
+from selsa_training.cli import data as cli_data
 from selsa_training.data.errors import DataError, ImageError
 from selsa_training.data.formats.open_data import DataSource, open_data
 from selsa_training.data.images import image_size, read_image, verify_image

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from selsa_bundle.classes import IMAGENET_VID
 from selsa_bundle.files.new_folder import TargetTakenError
-from selsa_training.cli.weights import data as cli_data
+from selsa_training.cli import data as cli_data
 from selsa_training.data.check import check_images
 from selsa_training.data.errors import SpriteError
 from selsa_training.data.formats.open_data import DataSource, open_data
