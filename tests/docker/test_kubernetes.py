@@ -13,8 +13,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from selsa_server.api.routes.health import health_router
 from selsa_server.settings import ServerSettings
+from selsa_server.telemetry import metrics
 
 validator = pytest.importorskip("kubernetes_validate", reason="no schemas: pip install kubernetes-validate")
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,7 @@ def test_selectors_select_and_scalers_scale_what_is_there() -> None:
         if document["kind"] == "HorizontalPodAutoscaler":
             assert spec["scaleTargetRef"]["name"] in names
             metric = spec["metrics"][0]["pods"]["metric"]["name"]
-            assert metric in (Path(health_router.__code__.co_filename).with_name("metrics.py")).read_text()
+            assert metric in Path(metrics.__file__).read_text()
 
 
 def test_the_serve_configuration_is_what_ray_takes_and_the_application_too() -> None:
