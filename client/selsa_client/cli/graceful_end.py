@@ -1,4 +1,4 @@
-"""Ctrl-C on a video that never ends: the first asks for what is left and the summary, the second leaves."""
+"""Ctrl-C on an endless video: the first ends the video and waits for the summary, the second aborts."""
 
 import queue
 import signal
@@ -17,22 +17,22 @@ class _Failure:
 
 
 class Endable(Generic[T]):
-    """Items that another thread may end, even while the next one is being waited for."""
+    """Items that another thread can end, even while the reader waits for the next one."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = items
         self._ended = threading.Event()
-        # One item read ahead, and room for the None that says that no more come.
+        # One item read ahead, and space for the None that marks the end.
         self._read: queue.Queue[T | _Failure | None] = queue.Queue(2)
 
     def end(self) -> None:
-        """No item follows."""
+        """End the items."""
         self._ended.set()
-        with suppress(queue.Full):  # what is there wakes the reader as well
+        with suppress(queue.Full):  # then the reader wakes up anyway
             self._read.put_nowait(None)
 
     def each(self) -> Generator[T, None, None]:
-        """The items until then, read in a thread that nobody waits for."""
+        """The items until the end, read in a daemon thread."""
         threading.Thread(target=self._read_all, name="endable", daemon=True).start()
         try:
             while (item := self._read.get()) is not None and not self._ended.is_set():
@@ -51,7 +51,7 @@ class Endable(Generic[T]):
                 self._read.put(item)
                 if self._ended.is_set():
                     break
-        except Exception as error:  # noqa: BLE001 - raised where the items are taken
+        except Exception as error:  # noqa: BLE001 - raised in `each`
             self._read.put(_Failure(error))
         finally:
             if isinstance(self._items, Generator):
@@ -61,16 +61,16 @@ class Endable(Generic[T]):
 
 @contextmanager
 def first_interrupt(end: Callable[[], None]) -> Iterator[None]:
-    """Call `end`, in a thread, at the first Ctrl-C inside; a second one is a KeyboardInterrupt as ever."""
+    """Call `end` in a thread at the first Ctrl-C; the second one raises KeyboardInterrupt as usual."""
     before = signal.getsignal(signal.SIGINT)
 
     def ended() -> None:
-        with suppress(Exception):  # whoever reads the records is told
+        with suppress(Exception):  # the reader of the records gets the error
             end()
 
     def interrupted(_number: int, _frame: object) -> None:
         signal.signal(signal.SIGINT, before)
-        # Not here: the handler interrupts code that may hold what `end` waits for.
+        # In a thread: the handler interrupts code that may hold a lock that `end` needs.
         threading.Thread(target=ended, daemon=True).start()
 
     signal.signal(signal.SIGINT, interrupted)

@@ -1,4 +1,4 @@
-"""What a live stream sends: files and bytes in pieces, or the pieces that somebody else makes."""
+"""Sources of a live stream: files and bytes in pieces, or iterables of pieces."""
 
 import asyncio
 import threading
@@ -29,22 +29,22 @@ def pieces_of(source: LiveSource) -> Iterator[Iterator[bytes | TimedImage]]:
     try:
         yield pieces
     finally:
-        # A generator may hold a file or a camera, which is let go of by the thread that reads it.
+        # A generator may hold a file or a camera; the thread that reads it has to close it.
         if isinstance(pieces, Generator):
             pieces.close()
 
 
 async def in_thread(source: LiveSource) -> AsyncGenerator[bytes | TimedImage, None]:
-    """The pieces of a source, read one ahead in a thread that nobody waits for.
+    """The pieces of a source, read one ahead in a daemon thread.
 
-    A read from a camera or a pipe may never return, and must keep nobody from leaving.
+    A read from a camera or a pipe may never return; that must not block the caller from leaving.
 
     Raises:
         InputError: it cannot be read.
     """
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[bytes | TimedImage | Exception | None] = asyncio.Queue(1)
-    left = threading.Event()
+    stopped = threading.Event()
 
     def put(piece: bytes | TimedImage | Exception | None) -> None:
         step = pieces.put(piece)
@@ -56,16 +56,16 @@ async def in_thread(source: LiveSource) -> AsyncGenerator[bytes | TimedImage, No
         future.result()
 
     def read() -> None:
-        # The loop may end while this thread reads; then there is nobody to tell.
+        # The loop may end while this thread reads; the error is then dropped.
         with suppress(RuntimeError, asyncio.CancelledError):
             try:
                 with pieces_of(source) as found:
                     for piece in found:
-                        if left.is_set():
+                        if stopped.is_set():
                             return
                         put(piece)
                 put(None)
-            except Exception as error:  # noqa: BLE001 - raised where the pieces are taken
+            except Exception as error:  # noqa: BLE001 - raised in the loop's thread
                 put(error)
 
     threading.Thread(target=read, name="live source", daemon=True).start()
@@ -75,8 +75,8 @@ async def in_thread(source: LiveSource) -> AsyncGenerator[bytes | TimedImage, No
                 raise piece
             yield piece
     finally:
-        left.set()
-        # The thread may be waiting for room, and has to see that nobody is there.
+        stopped.set()
+        # The thread may be waiting for space in the queue.
         with suppress(asyncio.QueueEmpty):
             while True:
                 pieces.get_nowait()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selsa_client.cli.inputs import VIDEO_SUFFIXES, find_inputs
-from selsa_client.cli.result_names import result_path
+from selsa_client.cli.inputs import find_inputs
+from selsa_client.cli.results import result_path
 from selsa_client.wire.address import without_secrets
 
 
@@ -100,18 +100,17 @@ def test_any_text_is_a_video_or_refused_in_words(argument):
 def test_results_of_several_videos_go_into_a_folder_that_is_made(tmp_path):
     first, second = find_inputs(["a.mp4", "b/a.mp4"])
     folder = tmp_path / "results"
-    paths = [result_path(folder, each, several=True) for each in (first, second)]
+    paths = [result_path(folder, each, several=True, suffix=".ndjson") for each in (first, second)]
     assert paths == [folder / "a.ndjson", folder / "a-2.ndjson"]
     assert folder.is_dir()
     with pytest.raises(ValueError, match="one file"):
-        result_path(tmp_path / "all.json", first, several=True)
+        result_path(tmp_path / "all.json", first, several=True, suffix=".ndjson")
     with pytest.raises(ValueError, match="does not exist"):
-        result_path(tmp_path / "no" / "where", first, several=True)
-    assert result_path(tmp_path / "one.json", first, several=False) == tmp_path / "one.json"
-    assert result_path(folder, first, several=False) == folder / "a.ndjson"
-    assert result_path(None, first, several=True) is None
+        result_path(tmp_path / "no" / "where", first, several=True, suffix=".ndjson")
+    assert result_path(tmp_path / "one.json", first, several=False, suffix=".ndjson") == tmp_path / "one.json"
+    assert result_path(folder, first, several=False, suffix=".ndjson") == folder / "a.ndjson"
+    assert result_path(None, first, several=True, suffix=".ndjson") is None
 
 
 def test_what_is_shown_of_an_address_has_no_secret():
     assert without_secrets("https://me:pw@h:1/p/q.mp4?sig=abc#x") == "https://h:1/p/q.mp4"
-    assert ".mp4" in VIDEO_SUFFIXES

@@ -279,7 +279,7 @@ def test_a_terminal_is_told_which_video_it_is_at(stub, clip):
 
 ENDLESS = """
 import sys, itertools, time
-from selsa_client.cli.main import camera
+from selsa_client.cli import camera
 from selsa_client.live.protocol import TimedImage
 image = open(sys.argv.pop(1), "rb").read()
 def images(device):

@@ -18,7 +18,8 @@ from media import write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import AsyncClient, BusyError, Client, InputError, RejectedError, ServerUnreachableError
-from selsa_client.http.job_events import EventReader
+from selsa_client.http.job_requests import EventReader
+from selsa_client.http.retries import RetryPolicy
 from selsa_client.wire.errors import WireFormatError
 from selsa_server.settings import ServerSettings
 
@@ -102,20 +103,16 @@ def test_events_go_on_after_a_break_and_stop_at_the_end(client_on):
     second = events(event(5), event(7, "end", state="done"), event(8))
     seen = []
     driver = client_on(handler_of([first, httpx.ConnectError("refused"), second], seen), retries=2)
-    # Without a wait in between the test is quick; the waits are tested with `RetryPolicy`.
-    driver.client.jobs._patience = quick(2)
+    driver.client._http.retry = Immediately(retries=2)
     assert [job.state for job in driver.each("jobs.events", "j1")] == ["running", "running", "done"]
     assert [request.headers["last-event-id"] for request, _ in seen] == ["0", "4", "4"]
 
 
-def quick(retries):
-    from selsa_client.http.patience import Patience, RetryPolicy
+class Immediately(RetryPolicy):
+    """Retries without a delay; the delays have tests of their own."""
 
-    class Now(RetryPolicy):
-        def delay(self, attempt, error, *, jitter):
-            return None if super().delay(attempt, error, jitter=jitter) is None else 0.0
-
-    return lambda: Patience(Now(retries=retries))
+    def delay(self, attempt, error, *, jitter):
+        return None if super().delay(attempt, error, jitter=jitter) is None else 0.0
 
 
 def test_waiting_gives_the_job_as_it_ended(client_on):
@@ -270,7 +267,7 @@ def test_a_real_connection_that_breaks_costs_no_frame(address, tmp_path, cuts):
     with Client(address) as client:
         alone = client.detect(video).collect()
     with Client(proxy.address, retries=2) as client:
-        client._retry = quick(2)()._policy
+        client._http.retry = Immediately(retries=2)
         seen = client.detect(video).collect()
     proxy.close()
     assert seen.frames == alone.frames

@@ -10,17 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selsa_client.http.patience import RetryPolicy
 from selsa_client.http.protocol import (
     DetectOptions,
+    LiveOptions,
     check_api_key,
     check_server,
     detect_query,
     error_from_response,
     is_record_stream,
 )
+from selsa_client.http.retries import RetryPolicy
 from selsa_client.wire.errors import BusyError, RejectedError, ResponseError, ServerFailureError
 from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.stream import StreamStart
 
 
 def error_of(status, body=b"", **headers):
@@ -57,8 +59,9 @@ def test_the_query_carries_the_parameters_and_back(params):
     assert DetectParams.model_validate(fields) == params
 
 
-def test_typed_options_are_the_fields_of_the_parameters():
-    assert list(get_type_hints(DetectOptions)) == list(DetectParams.model_fields)
+def test_typed_options_are_the_fields_of_the_schema():
+    assert get_type_hints(DetectOptions).keys() == DetectParams.model_fields.keys()
+    assert get_type_hints(LiveOptions).keys() == StreamStart.model_fields.keys() - {"type", "container"}
 
 
 @pytest.mark.parametrize("key", ["", "two words", "line\n", "schlüssel"])

@@ -110,8 +110,8 @@ def no_waiting(monkeypatch):
     async def note(seconds):
         waits.append(seconds)
 
-    monkeypatch.setattr("selsa_client.http.drivers.time.sleep", waits.append)
-    monkeypatch.setattr("selsa_client.http.async_drivers.anyio.sleep", note)
+    monkeypatch.setattr("selsa_client.http.link.time.sleep", waits.append)
+    monkeypatch.setattr("selsa_client.http.link.anyio.sleep", note)
     return waits
 
 

@@ -1,4 +1,4 @@
-"""Uploads read no faster than the network takes, and hear an early no."""
+"""Uploads read no faster than the network accepts, and an early refusal is reported."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from selsa_client import AsyncClient, Client, InputError, RejectedError
+from selsa_client import AsyncClient, Client, InputError, RejectedError, ServerUnreachableError
 from selsa_client.http.upload import CHUNK, UploadSource
 
 
@@ -116,7 +116,7 @@ def refuse_early(*, reset):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_no_while_the_upload_runs_is_heard(reset):
+def test_a_refusal_during_the_upload_is_reported(reset):
     with (
         Client(refuse_early(reset=reset)) as client,
         pytest.raises(RejectedError, match="At most 1 MB") as no,
@@ -126,10 +126,10 @@ def test_a_no_while_the_upload_runs_is_heard(reset):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_no_while_the_upload_runs_is_heard_asynchronously(reset):
+def test_asyncio_reports_a_refusal_during_the_upload_as_a_broken_connection(reset):
     async def send():
         async with AsyncClient(refuse_early(reset=reset)) as client:
             await client.detect(CountingFile(1 << 30)).collect()
 
-    with pytest.raises(RejectedError, match="At most 1 MB"):
+    with pytest.raises(ServerUnreachableError, match="it may have refused the upload"):
         asyncio.run(send())
