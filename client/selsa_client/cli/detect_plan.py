@@ -1,14 +1,15 @@
 """How one command detects on its videos: on a server, live or not, or on this machine."""
 
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, cast
+from typing import IO, Literal, cast
 
-from selsa_client.cli.graceful_end import Endable, first_interrupt
 from selsa_client.cli.inputs import VideoInput
 from selsa_client.cli.local import LocalPipeline
 from selsa_client.cli.progress import Progress
@@ -16,13 +17,11 @@ from selsa_client.http.protocol import DetectOptions, LiveOptions, check_server
 from selsa_client.http.retries import Attempts, RetryPolicy
 from selsa_client.http.upload import UploadSource, VideoSource
 from selsa_client.http.web_video import WebVideo
-from selsa_client.live.protocol import live_start
+from selsa_client.live.protocol import LiveFeed, live_start
+from selsa_client.live.source import Endable
 from selsa_client.wire.errors import BusyError, InputError
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams
-
-if TYPE_CHECKING:
-    from selsa_client.live.protocol import LiveFeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +105,7 @@ class DetectPlan:
                 delay = attempts.delay_after(busy)
             time.sleep(delay)
 
-    def _live_from_server(self, video: VideoInput, feed: "LiveFeed") -> Generator[StreamRecord, None, None]:
+    def _live_from_server(self, video: VideoInput, feed: LiveFeed) -> Generator[StreamRecord, None, None]:
         from selsa_client.client import Client
 
         with (
@@ -117,7 +116,7 @@ class DetectPlan:
             yield from stream.records()
 
     def _live_locally(
-        self, local: LocalPipeline, video: VideoInput, feed: "LiveFeed"
+        self, local: LocalPipeline, video: VideoInput, feed: LiveFeed
     ) -> Generator[StreamRecord, None, None]:
         start = live_start(feed.container, self._live_options())
         pieces = Endable(feed.pieces)
@@ -164,3 +163,24 @@ def as_file(video: VideoInput) -> Iterator[Path]:
             file.write(chunk)
         file.flush()
         yield Path(file.name)
+
+
+@contextmanager
+def first_interrupt(end: Callable[[], None]) -> Iterator[None]:
+    """Call `end` in a thread at the first Ctrl-C; the second one raises KeyboardInterrupt as usual."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def ended() -> None:
+        with suppress(Exception):  # the reader of the records gets the error
+            end()
+
+    def interrupted(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        # In a thread: the handler interrupts code that may hold a lock that `end` needs.
+        threading.Thread(target=ended, daemon=True).start()
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -5,20 +5,18 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
 from selsa_client.cli.exit_codes import USAGE, MissingExtraError, needs_extra
 from selsa_client.cli.options import ApiKeyOption
 from selsa_client.http.protocol import check_api_key, check_server
+from selsa_client.wire.errors import ResponseError, SelsaError
 from selsa_server.schema.finding import Finding
-
-if TYPE_CHECKING:
-    import httpx
 
 GROUP: Final = "selsa.doctor"
 BAD: Final = 1
@@ -114,28 +112,22 @@ def _of_extras(bundle: Path | None) -> Iterator[Finding]:
 
 def _of_server(address: str, api_key: str | None) -> Finding:
     """Whether a server is at the address and ready, and which model it serves."""
-    import httpx
+    from selsa_client.client import Client
 
-    found = partial(Finding, subject=f"server {address}")
-    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    subject = f"server {address}"
     try:
-        with httpx.Client(base_url=address, headers=headers, timeout=_TIMEOUT) as client:
-            ready = client.get("/readyz")
-            model = client.get("/model")
-    except httpx.HTTPError as error:
-        text = f"does not answer: {str(error) or type(error).__name__}"
-        return found(status="fail", text=text, remedy=_START)
-    if ready.status_code != 200:
-        remedy = "wait a moment; the server's log tells what it is doing"
-        return found(status="fail", text=f"is not ready: {_detail(ready)}", remedy=remedy)
-    if model.status_code == 401:
-        remedy = "give it with --api-key, or SELSA_API_KEY"
-        return found(status="fail", text="requires another API key", remedy=remedy)
-    served = _json(model)
-    if model.status_code != 200 or not isinstance(served, dict):
-        return found(status="fail", text="is not a selsa server", remedy=_START)
-    where = f"{served.get('precision')} on {served.get('provider')}"
-    return found(status="ok", text=f"ready, serves {served.get('name')} in {where}")
+        with Client(address, api_key=api_key, timeout=_TIMEOUT) as client:
+            if not client.ready():
+                text, remedy = "is not ready", "wait a moment; the server's log tells what it is doing"
+                return Finding(status="fail", subject=subject, text=text, remedy=remedy)
+            model = client.model()
+    except SelsaError as error:
+        remedy = _START
+        if isinstance(error, ResponseError) and error.status == HTTPStatus.UNAUTHORIZED:
+            remedy = "give a valid key with --api-key, or SELSA_API_KEY"
+        return Finding(status="fail", subject=subject, text=str(error), remedy=remedy)
+    text = f"ready, serves {model.name} in {model.precision} on {model.provider}"
+    return Finding(status="ok", subject=subject, text=text)
 
 
 def _extras() -> dict[str, set[str]]:
@@ -156,17 +148,3 @@ def _is_installed(package: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
-
-
-def _detail(response: "httpx.Response") -> str:
-    said = _json(response)
-    detail = said.get("detail") if isinstance(said, dict) else None
-    status = response.status_code
-    return f"{detail} ({status})" if isinstance(detail, str) else f"it answers {status}"
-
-
-def _json(response: "httpx.Response") -> object:
-    try:
-        return response.json()
-    except ValueError:
-        return None

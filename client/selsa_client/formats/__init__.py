@@ -1,4 +1,4 @@
-"""Result files: what is written with the records of one video, by format."""
+"""Result files: encoders for the records of one video, by format."""
 
 from selsa_client.formats.choice import FORMATS, FormatName, default_suffix, encoder, format_of
 from selsa_client.formats.encoder import Encode

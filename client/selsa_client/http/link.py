@@ -309,4 +309,6 @@ def _receiving() -> Iterator[None]:
     except httpx.ReadTimeout as error:
         raise LinkError("the server sent nothing for too long", connected=True) from error
     except (httpx.TransportError, httpx.DecodingError) as error:
-        raise LinkError(f"the connection broke ({str(error) or type(error).__name__})", connected=True) from error
+        raise LinkError(
+            f"the connection broke ({str(error) or type(error).__name__})", connected=True
+        ) from error

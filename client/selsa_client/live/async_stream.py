@@ -1,14 +1,14 @@
 """A live stream for asynchronous code: sends pieces and receives records at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from selsa_client.live.link import LiveAddress
 from selsa_client.live.protocol import END, LiveReader, TimedImage, messages_of, start_message
-from selsa_client.live.source import AsyncLiveSource, in_thread
+from selsa_client.live.source import AsyncLiveSource, pieces_of
 from selsa_client.stream import KnownRecords
 from selsa_client.wire.errors import IncompleteError
 from selsa_client.wire.frames import Frame
@@ -25,15 +25,6 @@ _SILENCE: Final = 600.0
 
 class _EndedError(RuntimeError):
     pass
-
-
-@asynccontextmanager
-async def _pieces(source: AsyncLiveSource) -> AsyncIterator[AsyncIterable[bytes | TimedImage]]:
-    if isinstance(source, AsyncIterable):
-        yield source
-    else:
-        async with aclosing(in_thread(source)) as pieces:
-            yield pieces
 
 
 class AsyncLiveStream(KnownRecords):
@@ -145,7 +136,7 @@ class AsyncLiveStream(KnownRecords):
     async def _send_all(self, source: AsyncLiveSource) -> None:
         """Send the source in the background. A failure is raised where the records are read."""
         try:
-            async with _pieces(source) as pieces:
+            async with aclosing(pieces_of(source)) as pieces:
                 async for piece in pieces:
                     time = piece.time if isinstance(piece, TimedImage) else None
                     await self.send(piece.data if isinstance(piece, TimedImage) else piece, time=time)

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from selsa_client.cli.graceful_end import Endable, first_interrupt
+from selsa_client.cli.detect_plan import first_interrupt
+from selsa_client.live.source import Endable
 
 
 def test_items_come_in_order_to_their_end():
