@@ -1,4 +1,4 @@
-"""What docs/sdk.md says is so: its Python runs line by line, its commands too, its tree is the real one."""
+"""docs/sdk.md is correct: its Python and its commands run, and its tree of errors is the real one."""
 
 import ast
 import re

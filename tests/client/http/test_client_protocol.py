@@ -1,4 +1,4 @@
-"""Requests say what differs from the defaults; every answer that is no detection becomes one error."""
+"""Requests carry values other than the defaults; every answer without records becomes one error."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -65,7 +65,7 @@ def test_typed_options_are_the_fields_of_the_schema():
 
 
 @pytest.mark.parametrize("key", ["", "two words", "line\n", "schlüssel"])
-def test_a_key_that_no_header_can_carry_is_refused(key):
+def test_an_invalid_key_is_refused(key):
     with pytest.raises(ValueError, match="printable"):
         check_api_key(key)
 
@@ -126,13 +126,13 @@ def test_retry_after_is_read_as_seconds_and_as_a_date():
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
-def test_nonsense_in_retry_after_is_no_crash(value):
+def test_a_malformed_retry_after_is_ignored(value):
     seconds = error_of(503, retry_after=value).retry_after
     assert seconds is None or seconds >= 0
 
 
 @given(st.integers(0, 99), st.none() | st.floats(0, 60), st.floats(0, 1, exclude_max=True))
-def test_a_retry_is_never_earlier_than_told_and_never_much_later(attempt, told, jitter):
+def test_a_retry_is_never_early_and_never_much_later(attempt, told, jitter):
     error = BusyError(status=503, code="server_busy", title="", detail="", retry_after=told)
     delay = RetryPolicy(retries=100).delay(attempt, error, jitter=jitter)
     assert delay is not None
@@ -140,7 +140,7 @@ def test_a_retry_is_never_earlier_than_told_and_never_much_later(attempt, told, 
     assert RetryPolicy(retries=attempt).delay(attempt, error, jitter=jitter) is None
 
 
-def test_a_server_that_is_busy_for_long_is_not_asked_early():
+def test_a_retry_after_beyond_the_longest_wait_ends_the_retries():
     error = BusyError(status=503, code="server_busy", title="", detail="", retry_after=3600)
     assert RetryPolicy(retries=3).delay(0, error, jitter=0) is None
 
@@ -148,6 +148,6 @@ def test_a_server_that_is_busy_for_long_is_not_asked_early():
 @pytest.mark.parametrize(
     "address", ["", "localhost:8000", "ftp://h", "http://", "http://h:x", "http://h:0", "//h"]
 )
-def test_an_address_that_is_none_is_refused(address):
+def test_an_invalid_address_is_refused(address):
     with pytest.raises(ValueError, match="is not a server's address"):
         check_server(address)
