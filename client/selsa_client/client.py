@@ -5,23 +5,30 @@ with Client("http://127.0.0.1:8000") as client:
         print(frame.index, frame.detections)
 """
 
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self, Unpack
 
 import httpx
 
-from selsa_client.http.async_drivers import AsyncDriver
-from selsa_client.http.detecting import DetectionCall, detection
-from selsa_client.http.drivers import Driver
-from selsa_client.http.model_requests import is_ready, model_info
-from selsa_client.http.patience import Patience, RetryPolicy
-from selsa_client.http.protocol import DEFAULT_SERVER, DetectOptions
-from selsa_client.http.transport import DEFAULT_TIMEOUT, client_settings
+from selsa_client.http.asking import ask, parsed
+from selsa_client.http.detecting import detection
+from selsa_client.http.link import (
+    DEFAULT_TIMEOUT,
+    AsyncHttp,
+    BlockingHttp,
+    Call,
+    Http,
+    Request,
+    client_settings,
+    run,
+)
+from selsa_client.http.protocol import DEFAULT_SERVER, DetectOptions, LiveOptions
 from selsa_client.http.upload import AsyncVideoSource, UploadProgress, UploadSource, VideoSource
 from selsa_client.jobs import AsyncJobs, Jobs
 from selsa_client.live.async_stream import AsyncLiveStream
 from selsa_client.live.link import LiveAddress
-from selsa_client.live.protocol import LiveOptions, live_start
+from selsa_client.live.protocol import live_start
 from selsa_client.live.source import AsyncLiveSource, LiveSource
 from selsa_client.live.stream import LiveStream
 from selsa_client.models import AsyncModels, Models
@@ -32,18 +39,21 @@ from selsa_server.schema.stream import LiveContainer
 
 
 class Client:
-    """A connection to one server. Threads may share it; a stream belongs to one thread.
+    """A connection to one server. Threads may share it; use each stream in one thread at a time.
 
-    `timeout` is in seconds (see `DEFAULT_TIMEOUT`). A busy server is asked again up to `retries` times, at
-    the time it names, and what broke is tried again, if the source can be read twice: see `detecting`.
-    `transport` takes the network's place in tests.
+    `timeout` is in seconds (see `DEFAULT_TIMEOUT`). `retries` is how often a request is repeated when the
+    server is busy or the connection breaks; a source that can be read only once is never sent again.
+    `transport` replaces the network in tests.
 
     Attributes:
-        jobs: long videos, whose results wait for the client.
+        jobs: long videos, whose results the server keeps.
         models: the models of the server.
 
     Raises:
-        ValueError: `base_url` is not an http(s) address, or `api_key` cannot be a key.
+        ValueError: `base_url` is not an http(s) address, or `api_key` is not a valid key.
+
+    Example:
+        client = Client("http://127.0.0.1:8000", retries=3)
     """
 
     def __init__(
@@ -55,12 +65,11 @@ class Client:
         retries: int = 0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(transport=transport, **client_settings(base_url, timeout, api_key))
-        self._driver = Driver(self._http)
-        self._retry = RetryPolicy(retries=retries)
+        settings = client_settings(base_url, timeout, api_key)
+        self._http = BlockingHttp(httpx.Client(transport=transport, **settings), retries)
         self._live = LiveAddress(base_url, api_key)
-        self.jobs = Jobs(self._driver, self._patience)
-        self.models = Models(self._driver, self._patience)
+        self.jobs = Jobs(AsyncJobs(self._http))
+        self.models = Models(AsyncModels(self._http))
 
     def detect(
         self,
@@ -69,56 +78,63 @@ class Client:
         on_upload: UploadProgress | None = None,
         **options: Unpack[DetectOptions],
     ) -> DetectionStream:
-        """The detections of a video: a path, bytes, a binary file, a `WebVideo` or an iterable of bytes.
+        """Detect on a video: a path, bytes, a binary file, a `WebVideo` or an iterable of bytes.
 
-        `options` are the fields of `DetectParams`. Nothing is sent before the stream is opened; then, or
-        while it is read, these are raised:
+        `options` are the fields of `DetectParams`. The video is sent when the stream is opened. All errors
+        but the first are raised then, or while the stream is read:
 
         Raises:
-            pydantic.ValidationError: an option has a value that is not allowed (raised at once).
+            pydantic.ValidationError: an option has an invalid value (raised at once).
             InputError: the video cannot be read.
             ServerUnreachableError: no server answers.
-            RejectedError, BusyError, ServerFailureError: the server's answer is an error.
-            DetectionFailedError: detection failed after it began.
-            IncompleteError, WireFormatError: the answer is cut off or is not one of a selsa server.
+            RejectedError, BusyError, ServerFailureError: the server answers with an error.
+            DetectionFailedError: detection failed after the first record.
+            IncompleteError, WireFormatError: the answer is cut off or does not come from a selsa server.
+
+        Example:
+            for frame in client.detect("video.mp4", classes=["dog"]):
+                print(frame.time, len(frame.detections))
         """
-        reader = RecordReader()
-        call = _call(source, on_upload, self._patience(), options)
-        return DetectionStream(self._driver.run(detection(call, reader)), reader)
+        return DetectionStream(_detect(self._http, source, on_upload, options))
 
     def stream(
         self, source: LiveSource | None = None, *, container: LiveContainer, **options: Unpack[LiveOptions]
     ) -> LiveStream:
-        """The detections of a video that is still arriving, over `WS /stream`.
+        """Detect on a video while it arrives, over `WS /stream`.
 
-        `source` is sent in the background; without one, call the stream's `send` and `end`. `container` says
-        what the bytes are: `mp4`, `mpegts`, `matroska` or `jpeg`, one image per piece.
+        `source` is sent in the background; without one, call the stream's `send` and `end`. `container` is
+        the format of the bytes: `mp4`, `mpegts`, `matroska` or `jpeg` (one image per piece).
 
         Raises:
-            pydantic.ValidationError: an option has a value that is not allowed (raised at once).
+            pydantic.ValidationError: an option has an invalid value (raised at once).
             SelsaError: as `detect`, while the stream is open.
+
+        Example:
+            with client.stream("video.mkv", container="matroska") as live:
+                for frame in live:
+                    print(frame.time, len(frame.detections))
         """
         return LiveStream(self._live, live_start(container, options), source)
 
     def model(self) -> ModelInfo:
-        """The model that the server runs by default.
+        """The server's default model.
 
         Raises:
             ServerUnreachableError, ResponseError, WireFormatError: as `detect`.
         """
-        return self._driver.ask(model_info(self._patience()))
+        return run(_model(self._http))
 
     def ready(self) -> bool:
-        """Whether the server takes videos now; False while it starts or drains.
+        """Whether the server accepts videos now; False while it starts or shuts down.
 
         Raises:
-            ServerUnreachableError, ResponseError: no server answers, or one that has no `/readyz`.
+            ServerUnreachableError, ResponseError: no server answers, or it has no `/readyz`.
         """
-        return self._driver.ask(is_ready(self._patience()))
+        return run(_ready(self._http))
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        run(self._http.close())
 
     def __enter__(self) -> Self:
         return self
@@ -128,14 +144,12 @@ class Client:
     ) -> None:
         self.close()
 
-    def _patience(self) -> Patience:
-        return Patience(self._retry)
-
 
 class AsyncClient:
     """`Client` for asynchronous code, on asyncio or trio; the same arguments, methods and errors.
 
-    `stream` needs asyncio.
+    `stream` needs asyncio. If a server refuses an upload before it has read all of it, the error is a broken
+    connection (`ServerUnreachableError`): asyncio discards the refusal. `Client` reports the refusal.
     """
 
     def __init__(
@@ -147,12 +161,11 @@ class AsyncClient:
         retries: int = 0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(transport=transport, **client_settings(base_url, timeout, api_key))
-        self._driver = AsyncDriver(self._http)
-        self._retry = RetryPolicy(retries=retries)
+        settings = client_settings(base_url, timeout, api_key)
+        self._http = AsyncHttp(httpx.AsyncClient(transport=transport, **settings), retries)
         self._live = LiveAddress(base_url, api_key)
-        self.jobs = AsyncJobs(self._driver, self._patience)
-        self.models = AsyncModels(self._driver, self._patience)
+        self.jobs = AsyncJobs(self._http)
+        self.models = AsyncModels(self._http)
 
     def detect(
         self,
@@ -162,9 +175,7 @@ class AsyncClient:
         **options: Unpack[DetectOptions],
     ) -> AsyncDetectionStream:
         """As `Client.detect`, for `async for`; the source may also be an asynchronous iterable of bytes."""
-        reader = RecordReader()
-        call = _call(source, on_upload, self._patience(), options)
-        return AsyncDetectionStream(self._driver.run(detection(call, reader)), reader)
+        return _detect(self._http, source, on_upload, options)
 
     def stream(
         self,
@@ -177,16 +188,16 @@ class AsyncClient:
         return AsyncLiveStream(self._live, live_start(container, options), source)
 
     async def model(self) -> ModelInfo:
-        """The model that the server runs by default; raises as `Client.model`."""
-        return await self._driver.ask(model_info(self._patience()))
+        """As `Client.model`."""
+        return await _model(self._http)
 
     async def ready(self) -> bool:
-        """Whether the server takes videos now; raises as `Client.ready`."""
-        return await self._driver.ask(is_ready(self._patience()))
+        """As `Client.ready`."""
+        return await _ready(self._http)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -196,12 +207,23 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _patience(self) -> Patience:
-        return Patience(self._retry)
 
-
-def _call(
-    source: AsyncVideoSource, on_upload: UploadProgress | None, patience: Patience, options: DetectOptions
-) -> DetectionCall:
+def _detect(
+    http: Http, source: AsyncVideoSource, on_upload: UploadProgress | None, options: DetectOptions
+) -> AsyncDetectionStream:
     params = DetectParams.model_validate(options)
-    return DetectionCall(source=UploadSource(source, on_upload), params=params, patience=patience)
+    reader = RecordReader()
+    return AsyncDetectionStream(
+        detection(Call(http), UploadSource(source, on_upload), params, reader), reader
+    )
+
+
+async def _model(http: Http) -> ModelInfo:
+    answer = await ask(Call(http), Request(method="GET", path="/model"))
+    return parsed(ModelInfo, answer.body)
+
+
+async def _ready(http: Http) -> bool:
+    request = Request(method="GET", path="/readyz")
+    answer = await ask(Call(http), request, allowed=(HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE))
+    return answer.status == HTTPStatus.OK

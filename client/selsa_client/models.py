@@ -1,65 +1,85 @@
-"""Models of a server: `client.models`. Bundles by name, loaded and unloaded while the server runs."""
+"""Models of a server: `client.models`. Named bundles, loaded and unloaded while the server runs."""
 
-from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import quote
 
-from selsa_client.http.async_drivers import AsyncDriver
-from selsa_client.http.drivers import Driver
-from selsa_client.http.model_requests import list_models, load_model, make_default, model_status, unload_model
-from selsa_client.http.patience import Patience
-from selsa_server.schema.models import ModelStatus
+from pydantic import TypeAdapter, ValidationError
 
-
-class Models:
-    """`/v1/models` of a server. Every method raises `SelsaError`s as `Client.detect` does."""
-
-    def __init__(self, driver: Driver, patience: Callable[[], Patience]) -> None:
-        self._driver = driver
-        self._patience = patience
-
-    def all(self) -> list[ModelStatus]:
-        """All models and how they are; the first is the default."""
-        return self._driver.ask(list_models(self._patience()))
-
-    def get(self, name: str) -> ModelStatus:
-        """How a model is."""
-        return self._driver.ask(model_status(name, self._patience()))
-
-    def load(self, name: str, path: str) -> ModelStatus:
-        """Begin to load the bundle in a folder of the server; `get` tells when it is `ready`, or `failed`."""
-        return self._driver.ask(load_model(name, path, self._patience()))
-
-    def make_default(self, name: str) -> ModelStatus:
-        """From now on, requests that name no model get this one."""
-        return self._driver.ask(make_default(name, self._patience()))
-
-    def unload(self, name: str) -> None:
-        """Unload a model; work inside is finished first."""
-        self._driver.ask(unload_model(name, self._patience()))
+from selsa_client.http.asking import ask, parsed
+from selsa_client.http.link import Call, Http, Request, run
+from selsa_client.wire.errors import WireFormatError
+from selsa_server.schema.models import LoadModel, ModelStatus
 
 
 class AsyncModels:
     """`Models` for asynchronous code."""
 
-    def __init__(self, driver: AsyncDriver, patience: Callable[[], Patience]) -> None:
-        self._driver = driver
-        self._patience = patience
+    def __init__(self, http: Http) -> None:
+        self._http = http
 
     async def all(self) -> list[ModelStatus]:
         """As `Models.all`."""
-        return await self._driver.ask(list_models(self._patience()))
+        answer = await ask(Call(self._http), Request(method="GET", path="/v1/models"))
+        try:
+            return TypeAdapter(list[ModelStatus]).validate_json(answer.body)
+        except ValidationError as error:
+            raise WireFormatError("The answer is no list of models; is this a selsa server?") from error
 
     async def get(self, name: str) -> ModelStatus:
         """As `Models.get`."""
-        return await self._driver.ask(model_status(name, self._patience()))
+        answer = await ask(Call(self._http), Request(method="GET", path=_path(name)))
+        return parsed(ModelStatus, answer.body)
 
     async def load(self, name: str, path: str) -> ModelStatus:
         """As `Models.load`."""
-        return await self._driver.ask(load_model(name, path, self._patience()))
+        body = LoadModel(path=path).model_dump_json().encode()
+        request = Request(
+            method="PUT", path=_path(name), headers={"Content-Type": "application/json"}, body=body
+        )
+        answer = await ask(Call(self._http), request, allowed=(HTTPStatus.ACCEPTED,), idempotent=False)
+        return parsed(ModelStatus, answer.body)
 
     async def make_default(self, name: str) -> ModelStatus:
         """As `Models.make_default`."""
-        return await self._driver.ask(make_default(name, self._patience()))
+        answer = await ask(Call(self._http), Request(method="PUT", path=f"{_path(name)}/default"))
+        return parsed(ModelStatus, answer.body)
 
     async def unload(self, name: str) -> None:
         """As `Models.unload`."""
-        await self._driver.ask(unload_model(name, self._patience()))
+        request = Request(method="DELETE", path=_path(name))
+        await ask(Call(self._http), request, allowed=(HTTPStatus.NO_CONTENT,), idempotent=False)
+
+
+class Models:
+    """`/v1/models` of a server. Every method raises `SelsaError`s as `Client.detect` does.
+
+    Example:
+        print([model.name for model in client.models.all() if model.state == "ready"])
+    """
+
+    def __init__(self, models: AsyncModels) -> None:
+        self._models = models
+
+    def all(self) -> list[ModelStatus]:
+        """The state of all models; the first is the default."""
+        return run(self._models.all())
+
+    def get(self, name: str) -> ModelStatus:
+        """The state of a model."""
+        return run(self._models.get(name))
+
+    def load(self, name: str, path: str) -> ModelStatus:
+        """Start to load the bundle in a folder of the server; poll `get` for `ready` or `failed`."""
+        return run(self._models.load(name, path))
+
+    def make_default(self, name: str) -> ModelStatus:
+        """Use this model for requests that name none."""
+        return run(self._models.make_default(name))
+
+    def unload(self, name: str) -> None:
+        """Unload a model after its running requests are done."""
+        run(self._models.unload(name))
+
+
+def _path(name: str) -> str:
+    return f"/v1/models/{quote(name, safe='')}"

@@ -1,4 +1,4 @@
-"""A stub server on loopback and the records that it gives."""
+"""A stub server on loopback and its records."""
 
 import json
 import threading
@@ -82,7 +82,7 @@ class Samples:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Takes the body, then does as the stub's `answer` says."""
+    """Reads the body, then calls the stub's `answer`."""
 
     protocol_version = "HTTP/1.1"
     stub: "StubServer"
@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class QuietServer(ThreadingHTTPServer):
-    """A connection that a test breaks on purpose is no news."""
+    """Does not log connections that a test breaks on purpose."""
 
     daemon_threads = True
 
@@ -174,7 +174,7 @@ class StubServer:
 
 @pytest.fixture(autouse=True, scope="session")
 def quiet_log() -> None:
-    """The log of a server in this process is dropped: stdout is the command's."""
+    """Drops the log of a server in this process, because stdout belongs to the command."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 
@@ -199,7 +199,7 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Callable[[str, str, str], Path]:
-    """Makes a folder that, on sys.path, is an installed distribution with one module and its entry points."""
+    """Creates a folder for sys.path with an installed distribution of one module and its entry points."""
     folder = tmp_path / "site"
 
     def install(package: str, source: str, entry_points: str) -> Path:

@@ -1,4 +1,4 @@
-"""`Client` and `AsyncClient` driven alike, and a transport in the network's place."""
+"""Runs the same test on `Client` and `AsyncClient`, with a mock transport."""
 
 import asyncio
 
@@ -62,7 +62,7 @@ def attribute(client, name):
 
 
 def handler_of(answers, seen=None):
-    """An httpx handler that gives the answers one after the other and notes what it was asked."""
+    """An httpx handler that gives the answers in order and appends the requests to `seen`."""
     answers = iter(answers)
 
     async def handle(request):

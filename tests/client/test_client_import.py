@@ -1,4 +1,4 @@
-"""The client is light: quick to import, and free of the server's and the training's packages."""
+"""The client imports quickly, without packages of the server or of training."""
 
 import subprocess
 import sys
@@ -53,9 +53,14 @@ def test_nothing_heavy_is_imported(statement):
 
 @pytest.mark.alone
 def test_importing_takes_less_than_400_ms():
-    # Of the processor, which is all that an import needs: other work on the machine does not count.
+    # Processor time, so that other work on the machine does not count.
     code = "import time; t = time.process_time(); import selsa_client; print(time.process_time() - t)"
     assert median(float(run(code)) for _ in range(7)) < 0.4
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["detect", "--help"]])
+def test_help_needs_no_http(arguments):
+    assert run(COMMAND % arguments + "\nprint(*({'httpx', 'httpcore'} & set(sys.modules)))").split() == []
 
 
 def test_the_help_page_imports_no_command():

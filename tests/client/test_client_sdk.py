@@ -1,4 +1,4 @@
-"""Client and AsyncClient do the same, on a transport in the network's place."""
+"""Client and AsyncClient behave alike, on a mock transport."""
 
 import inspect
 import io
@@ -90,12 +90,12 @@ def test_asynchronous_iterables_are_sent_by_the_asynchronous_client(samples):
         (lambda: httpx.RemoteProtocolError("gone"), ServerUnreachableError),
     ],
 )
-def test_each_failure_is_one_error_of_the_tree(client_on, clip, answer, error):
+def test_each_failure_raises_its_error(client_on, clip, answer, error):
     with pytest.raises(error):
         client_on(handler_of([answer()])).collect(clip)
 
 
-def test_a_failure_after_the_first_frames_is_an_error_not_an_end(client_on, samples, clip):
+def test_a_failure_after_the_first_frames_raises(client_on, samples, clip):
     driver = client_on(handler_of([httpx.Response(200, headers=NDJSON, content=samples.failed)]))
     with pytest.raises(DetectionFailedError, match="send the whole file"):
         driver.frames(clip)
@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_read_is_an_input_error_and_nothing_is_sent(client
         client_on(handler_of([])).collect(tmp_path / path)
 
 
-def test_a_parameter_that_is_not_allowed_is_refused_before_anything_is_sent(client_on, clip):
+def test_an_invalid_parameter_is_refused_before_anything_is_sent(client_on, clip):
     with pytest.raises(ValidationError):
         client_on(handler_of([])).collect(clip, stride=0)
     with pytest.raises(ValidationError):
@@ -118,7 +118,7 @@ def busy(seconds=0):
     return httpx.Response(503, headers={"Retry-After": str(seconds)})
 
 
-def test_a_busy_server_is_asked_again_with_the_whole_file(client_on, samples, clip):
+def test_a_retry_sends_the_whole_file(client_on, samples, clip):
     seen = []
     answers = [busy(), busy(), httpx.Response(200, headers=NDJSON, content=samples.whole)]
     driver = client_on(handler_of(answers, seen), retries=2)
@@ -126,7 +126,7 @@ def test_a_busy_server_is_asked_again_with_the_whole_file(client_on, samples, cl
     assert [body for _, body in seen] == [clip.read_bytes()] * 3
 
 
-def test_a_file_object_is_sent_again_from_where_it_stood(client_on, samples):
+def test_a_retry_sends_a_file_object_from_its_original_position(client_on, samples):
     seen = []
     file = io.BytesIO(b"header" + b"video")
     file.seek(6)
@@ -136,7 +136,7 @@ def test_a_file_object_is_sent_again_from_where_it_stood(client_on, samples):
     assert [request.headers["content-length"] for request, _ in seen] == ["5", "5"]
 
 
-def test_what_cannot_be_sent_twice_is_not(client_on):
+def test_an_iterator_is_not_sent_again(client_on):
     with pytest.raises(BusyError):
         client_on(handler_of([busy()]), retries=5).collect(iter([b"video"]))
 
@@ -163,7 +163,7 @@ def test_model_and_ready(client_on, samples):
         client_on(handler_of([httpx.Response(200, json={})])).call("model")
 
 
-def test_the_video_is_known_once_open_and_the_summary_at_the_end(samples, clip):
+def test_the_video_is_known_after_opening_and_the_summary_at_the_end(samples, clip):
     driver = Plain(handler_of([httpx.Response(200, headers=NDJSON, content=samples.whole)]))
     stream = driver.client.detect(clip)
     with pytest.raises(RuntimeError, match="not known"):
@@ -176,7 +176,7 @@ def test_the_video_is_known_once_open_and_the_summary_at_the_end(samples, clip):
         assert stream.summary.complete
 
 
-def test_the_asynchronous_client_mirrors_the_plain_one():
+def test_the_asynchronous_client_mirrors_the_blocking_one():
     for plain, mirror in (
         (Client, AsyncClient),
         (DetectionStream, AsyncDetectionStream),

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from served_page import packaged_server
 
 from selsa_bundle.default_bundle import sample_video
-from selsa_client.formats.table import as_table
+from selsa_client.formats.by_record import as_table
 from selsa_server.schema.detect import FrameRecord, VideoRecord
 
 SIZE = (320, 192)

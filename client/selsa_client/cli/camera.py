@@ -1,4 +1,4 @@
-"""A camera of this machine as JPEG images with their times."""
+"""A camera of this machine as JPEG images with times."""
 
 import sys
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# FFmpeg's input devices, and how one names a camera to each.
+# FFmpeg's input devices, and the form of a camera's address.
 _DEVICES: Final = {
     "linux": ("v4l2", "/dev/video{}"),
     "darwin": ("avfoundation", "{}"),
     "win32": ("dshow", "video={}"),
 }
-# FFmpeg's scale for JPEG, 2 to 31; artefacts of 3 are not seen.
+# FFmpeg's scale for JPEG, 2 (best) to 31; artefacts of 3 are invisible.
 _QUALITY: Final = 3
 
 
 def camera_images(device: str) -> Iterator[TimedImage]:
-    """The images of a camera: a number, or what the system calls it. It is open until they are closed.
+    """The images of a camera, given as a number or by its system name. Closing the images closes it.
 
     Raises:
-        InputError: there is no such camera, or it is in use.
+        InputError: the camera does not exist or is in use.
         MissingPackageError: PyAV is not installed.
     """
     kind, pattern = _DEVICES.get(sys.platform, _DEVICES["linux"])
@@ -41,9 +41,9 @@ def camera_images(device: str) -> Iterator[TimedImage]:
 
 
 def images_of(container: "InputContainer", stream: "VideoStream") -> Iterator[TimedImage]:
-    """The frames as JPEG images: as they are where the camera gives such, else encoded.
+    """The frames as JPEG images: unchanged if the camera delivers JPEG, otherwise encoded.
 
-    Times begin at 0 and never go back.
+    Times start at 0 and never decrease.
     """
     import av
 
@@ -52,7 +52,7 @@ def images_of(container: "InputContainer", stream: "VideoStream") -> Iterator[Ti
     last = 0.0
     try:
         with closing(container):
-            for item in _shown(container, stream):
+            for item in _packets_or_frames(container, stream):
                 now = _seconds(item)
                 first = now if first is None else first
                 last = max(last, now - first)
@@ -63,13 +63,15 @@ def images_of(container: "InputContainer", stream: "VideoStream") -> Iterator[Ti
                 for image in _encoded(encoder, item):
                     yield TimedImage(image, last)
     except av.FFmpegError as error:
-        raise InputError(f"The camera cannot be read on: {error.strerror}") from error
+        raise InputError(f"Reading the camera failed: {error.strerror}") from error
 
 
-def _shown(container: "InputContainer", stream: "VideoStream") -> Iterator["Packet[Any] | VideoFrame"]:
-    as_it_is = stream.codec_context.codec.canonical_name == "mjpeg"
+def _packets_or_frames(
+    container: "InputContainer", stream: "VideoStream"
+) -> Iterator["Packet[Any] | VideoFrame"]:
+    is_jpeg = stream.codec_context.codec.canonical_name == "mjpeg"
     for packet in container.demux(stream):
-        if not as_it_is:
+        if not is_jpeg:
             yield from packet.decode()
         elif packet.size:
             yield packet

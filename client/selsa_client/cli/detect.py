@@ -1,8 +1,8 @@
-"""`selsa detect`: videos in, their detections out, from a server or from this machine."""
+"""`selsa detect`: detect on videos with a server or on this machine."""
 
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,11 +12,16 @@ from pydantic import ValidationError
 from selsa_client.cli.detect_plan import DetectPlan
 from selsa_client.cli.exit_codes import USAGE, failures_end_in_exit
 from selsa_client.cli.inputs import VideoInput, find_inputs
-from selsa_client.cli.named_records import named
-from selsa_client.cli.options import explain_invalid, params_from_options, with_detect_options
-from selsa_client.cli.progress import Progress, no_progress, terminal_progress
+from selsa_client.cli.local import LocalPipeline
+from selsa_client.cli.options import (
+    ApiKeyOption,
+    explain_invalid,
+    params_from_options,
+    with_detect_options,
+)
+from selsa_client.cli.progress import Progress, terminal_progress
 from selsa_client.cli.render import Drawn
-from selsa_client.cli.results import ResultOptions, Results, plan_results
+from selsa_client.cli.results import ResultOptions, Results, named, plan_results
 from selsa_client.formats import FormatName
 from selsa_client.http.protocol import DEFAULT_SERVER, check_api_key
 from selsa_client.wire.records import StreamRecord
@@ -32,33 +37,29 @@ InputArguments = Annotated[
     ),
 ]
 ServerOption = Annotated[str, typer.Option(envvar="SELSA_SERVER", help="Address of the server.")]
-ApiKeyOption = Annotated[
-    str | None,
-    typer.Option(envvar="SELSA_API_KEY", help="Key that the server knows you by.", show_default=False),
-]
 LiveFlag = Annotated[
     bool,
-    typer.Option("--live", help="Stream the video, and detect on each frame with what came before it."),
+    typer.Option("--live", help="Stream the video; each frame is detected with earlier frames only."),
 ]
 DropOption = Annotated[
     Literal["never", "oldest"],
-    typer.Option(help="Of a live stream, leave out frames that wait longest when they come too fast."),
+    typer.Option(help="Whether a live stream drops the oldest waiting frames if they arrive too fast."),
 ]
 LocalFlag = Annotated[bool, typer.Option("--local", help="Detect on this machine, without a server.")]
 BundleOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="The bundle that --local detects with.  [default: SELSA_BUNDLE, or the packaged one]",
+        help="Bundle for --local.  [default: SELSA_BUNDLE, or the packaged one]",
     ),
 ]
 ProviderOption = Annotated[
     str | None,
-    typer.Option(help="What --local runs on: auto, tensorrt, cuda, openvino or cpu.  [default: auto]"),
+    typer.Option(help="Provider for --local: auto, tensorrt, cuda, openvino or cpu.  [default: auto]"),
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(help="What --local computes in: auto, fp32, bf16, fp16 or int8.  [default: auto]"),
+    typer.Option(help="Precision for --local: auto, fp32, bf16, fp16 or int8.  [default: auto]"),
 ]
 OutputOption = Annotated[
     Path | None,
@@ -66,24 +67,24 @@ OutputOption = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write a file, not to stdout; its name says the format: .json, .ndjson, .csv, .txt (MOT), "
-        ".coco.json or .ytvis.json. With several videos, a folder.",
+        help="Write a file instead of stdout. Its extension selects the format: .json, .ndjson, .csv, "
+        ".txt (MOT), .coco.json or .ytvis.json. For several videos, a folder.",
     ),
 ]
 FormatOption = Annotated[
     FormatName | None,
-    typer.Option("--format", help="The format, whatever the file is called.  [default: ndjson]"),
+    typer.Option("--format", help="Format, regardless of the file's name.  [default: ndjson]"),
 ]
 RenderOption = Annotated[
     Path | None,
-    typer.Option("--render", metavar="FILE.mp4", help="Draw the detections on the video, too."),
+    typer.Option("--render", metavar="FILE.mp4", help="Also draw the detections on the video."),
 ]
 SheetOption = Annotated[
     Path | None,
-    typer.Option("--show-sheet", metavar="FILE.png", help="Draw them on a few frames, side by side, too."),
+    typer.Option("--show-sheet", metavar="FILE.png", help="Also draw them on a few frames, side by side."),
 ]
 RetriesOption = Annotated[
-    int, typer.Option(min=0, help="How often to ask a busy server again, and to go on after a break.")
+    int, typer.Option(min=0, help="How often to retry if the server is busy or the connection breaks.")
 ]
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
@@ -108,16 +109,20 @@ def detect(
     quiet: QuietFlag = False,
     **options: str | list[str] | None,
 ) -> None:
-    """Detect objects in videos; prints one JSON record per line as frames are done.
+    """Detect objects in videos; prints one JSON record per line while it runs.
 
-    The first record of a video describes it, then comes one per frame, and last a summary. With several
-    inputs, each record says in `source` which one it is of. Progress goes to stderr when that is a terminal.
+    The first record describes the video, then there is one per frame, and the last is a summary. With several
+    inputs, the field `source` names the input of each record. If stderr is a terminal, it shows progress.
 
-    Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted; of several inputs the
+    Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted; for several inputs, the
     highest.
     """
     with _bad_usage_ends_in_exit():
         videos = find_inputs(inputs)
+        engines = {name: value for name, value in (("provider", provider), ("precision", precision)) if value}
+        if not local and (bundle is not None or engines):
+            name = "bundle" if bundle is not None else next(iter(engines))
+            raise ValueError(f"--{name} is for --local; a server has its own")
         plan = DetectPlan(
             params=params_from_options(options),
             server=server,
@@ -125,14 +130,7 @@ def detect(
             retries=retries,
             live=live,
             drop=drop,
-            local=local,
-            bundle=bundle,
-            engines={
-                name: value
-                for name, value in (("provider", provider), ("precision", precision))
-                if value is not None
-            },
-            say=_say,
+            local=LocalPipeline(bundle=bundle, engines=engines, say=_say) if local else None,
         )
         plan.check(videos)
         drawn: dict[Drawn, Path | None] = {"video": render, "sheet": show_sheet}
@@ -144,7 +142,7 @@ def detect(
         )
         with failures_end_in_exit("detect"):
             planned = plan_results(options_of_results, videos)
-    # One that fails does not stop the others; the exit code is the worst.
+    # A failure does not stop the other videos; the exit code is the highest.
     codes = [
         _detect_on(video, plan, results, several=len(videos) > 1, quiet=quiet)
         for video, results in zip(videos, planned, strict=True)
@@ -153,7 +151,7 @@ def detect(
 
 
 def _detect_on(video: VideoInput, plan: DetectPlan, results: Results, *, several: bool, quiet: bool) -> int:
-    """One video; gives its exit code."""
+    """Detect on one video; returns the exit code."""
     progress = _progress(
         plan.params, video.name if several else "", quiet=quiet, to_stdout=results.path is None
     )
@@ -162,7 +160,8 @@ def _detect_on(video: VideoInput, plan: DetectPlan, results: Results, *, several
             failures_end_in_exit(f"detect: {video.name}" if several else "detect"),
             results.opened(video, plan.params) as (source, write),
             progress as shown,
-            closing(_records(source, plan, shown, several=several)) as records,
+            closing(plan.records(source, shown)) as found,
+            closing(named(found, video.name) if several else found) as records,
         ):
             for record in records:
                 write(record)
@@ -173,18 +172,11 @@ def _detect_on(video: VideoInput, plan: DetectPlan, results: Results, *, several
     return 0
 
 
-def _records(
-    video: VideoInput, plan: DetectPlan, shown: Progress, *, several: bool
-) -> Generator[StreamRecord, None, None]:
-    found = plan.records(video, shown)
-    return named(found, video.name) if several else found
-
-
 def _progress(
     params: DetectParams, label: str, *, quiet: bool, to_stdout: bool
 ) -> AbstractContextManager[Progress]:
     if quiet or not sys.stderr.isatty():
-        return no_progress()
+        return nullcontext(Progress())
     return terminal_progress(params, label, show_frames=not (to_stdout and sys.stdout.isatty()))
 
 
@@ -194,7 +186,7 @@ def _note_missing_frames(record: StreamRecord) -> None:
     if record.corrupt:
         _say(f"{record.corrupt} frames could not be decoded and have no record")
     else:
-        _say("frames came faster than they were detected on; those left out have no record")
+        _say("frames arrived too fast; dropped frames have no record")
 
 
 def _say(text: str) -> None:

@@ -1,43 +1,41 @@
 """How one command detects on its videos: on a server, live or not, or on this machine."""
 
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, cast
+from typing import IO, Literal, cast
 
-from selsa_client.cli.graceful_end import Endable, first_interrupt
 from selsa_client.cli.inputs import VideoInput
-from selsa_client.cli.local import detect_locally, stream_locally
+from selsa_client.cli.local import LocalPipeline
 from selsa_client.cli.progress import Progress
-from selsa_client.http.patience import Patience, RetryPolicy
-from selsa_client.http.protocol import DetectOptions, check_server
+from selsa_client.http.protocol import DetectOptions, LiveOptions, check_server
+from selsa_client.http.retries import Attempts, RetryPolicy
 from selsa_client.http.upload import UploadSource, VideoSource
 from selsa_client.http.web_video import WebVideo
-from selsa_client.live.protocol import LiveOptions, live_start
+from selsa_client.live.protocol import LiveFeed, live_start
+from selsa_client.live.source import Endable
 from selsa_client.wire.errors import BusyError, InputError
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams
 
-if TYPE_CHECKING:
-    from selsa_client.live.feed import LiveFeed
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectPlan:
-    """What the options of the command say.
+    """The options of the command.
 
     Attributes:
-        params: what is asked for.
-        server: the server's address, unless `local`.
-        api_key: the key that it knows the caller by, if it wants one.
-        retries: how often a busy server is asked again, and what broke is tried again.
-        live: as a live stream. A camera and an rtsp address always are one.
-        drop: what a live stream does with frames that come too fast.
-        local: on this machine, with `bundle` and `engines`.
-        say: tells the person at the terminal a sentence.
+        params: the parameters of detection.
+        server: the server's address, used unless `local`.
+        api_key: the key for the server, if it needs one.
+        retries: how often a request is repeated if the server is busy or the connection breaks.
+        live: as a live stream. A camera and an rtsp address always are.
+        drop: whether a live stream drops frames that arrive too fast.
+        local: the pipeline on this machine; None: use the server.
     """
 
     params: DetectParams
@@ -46,47 +44,39 @@ class DetectPlan:
     retries: int
     live: bool
     drop: Literal["never", "oldest"]
-    local: bool
-    bundle: Path | None
-    engines: Mapping[str, str]
-    say: Callable[[str], None]
+    local: LocalPipeline | None
 
     def check(self, videos: Sequence[VideoInput]) -> None:
-        """Refuse what can only fail.
+        """Refuse options that do not fit together.
 
         Raises:
-            ValueError: options that do not go together.
+            ValueError: they do not.
         """
         check_server(self.server)
-        if not self.local and (self.bundle is not None or self.engines):
-            name = "bundle" if self.bundle is not None else next(iter(self.engines))
-            raise ValueError(f"--{name} is for --local; a server has its own")
         live = self.live or any(video.endless for video in videos)
         if live and not (self.params.start is self.params.end is None):
-            raise ValueError("--start and --end are for files; a live stream is what comes")
+            raise ValueError("--start and --end are for files; a live stream has no known length")
         if self.drop != "never" and not live:
-            raise ValueError("--drop is for live streams; a file waits")
+            raise ValueError("--drop is for live streams; no frame of a file needs to be dropped")
 
     def records(self, video: VideoInput, shown: Progress) -> Generator[StreamRecord, None, None]:
         """The records of one video.
 
         Raises:
-            SelsaError: see `Client.detect`, `Client.stream` and `detect_locally`.
+            SelsaError: see `Client.detect`, `Client.stream` and `LocalPipeline`.
         """
         if video.problem is not None:
             raise InputError(video.problem)
         if self.live or video.endless:
             yield from self._live(video)
-        elif self.local:
+        elif self.local is not None:
             with as_file(video) as path:
-                yield from detect_locally(
-                    path, self.params, bundle=self.bundle, say=self.say, engines=self.engines
-                )
+                yield from self.local.detect(path, self.params)
         else:
             yield from self._from_server(video, shown)
 
     def _from_server(self, video: VideoInput, shown: Progress) -> Generator[StreamRecord, None, None]:
-        # Detecting locally needs no HTTP; httpx is half of the client's start-up time.
+        # Local detection needs no HTTP; httpx is half of the client's start-up time.
         from selsa_client.client import Client
 
         options = cast("DetectOptions", self.params.model_dump(exclude_defaults=True))
@@ -100,20 +90,22 @@ class DetectPlan:
     def _live(self, video: VideoInput) -> Generator[StreamRecord, None, None]:
         from selsa_client.cli.live_feed import live_feed
 
-        patience = Patience(RetryPolicy(retries=self.retries))
-        detect = self._live_locally if self.local else self._live_from_server
+        attempts = Attempts(RetryPolicy(retries=self.retries))
         while True:
             try:
                 with live_feed(video, _source) as feed:
-                    yield from detect(video, feed)
+                    if self.local is None:
+                        yield from self._live_from_server(video, feed)
+                    else:
+                        yield from self._live_locally(self.local, video, feed)
                 return
-            except BusyError as busy:  # said before the first record
+            except BusyError as busy:  # raised before the first record
                 if video.kind == "stdin":
                     raise
-                delay = patience.wait(busy)
+                delay = attempts.delay_after(busy)
             time.sleep(delay)
 
-    def _live_from_server(self, video: VideoInput, feed: "LiveFeed") -> Generator[StreamRecord, None, None]:
+    def _live_from_server(self, video: VideoInput, feed: LiveFeed) -> Generator[StreamRecord, None, None]:
         from selsa_client.client import Client
 
         with (
@@ -123,13 +115,13 @@ class DetectPlan:
         ):
             yield from stream.records()
 
-    def _live_locally(self, video: VideoInput, feed: "LiveFeed") -> Generator[StreamRecord, None, None]:
+    def _live_locally(
+        self, local: LocalPipeline, video: VideoInput, feed: LiveFeed
+    ) -> Generator[StreamRecord, None, None]:
         start = live_start(feed.container, self._live_options())
         pieces = Endable(feed.pieces)
         with first_interrupt(pieces.end) if video.may_go_on else nullcontext():
-            yield from stream_locally(
-                pieces.each(), start, bundle=self.bundle, say=self.say, engines=self.engines
-            )
+            yield from local.stream(pieces.each(), start)
 
     def _live_options(self) -> LiveOptions:
         given = self.params.model_dump(exclude_defaults=True, exclude={"mode"})
@@ -142,26 +134,23 @@ def _source(video: VideoInput) -> Iterator[VideoSource]:
         case "file":
             yield Path(video.address)
         case "stdin":
-            with _stdin() as file:
-                yield file
+            yield _stdin()
         case _:
             yield WebVideo(video.address)
 
 
-@contextmanager
-def _stdin() -> Iterator[IO[bytes]]:
+def _stdin() -> IO[bytes]:
     try:
-        # Unbuffered: what a pipe has is passed on, not waited for; and a read that never returns holds no
-        # lock that the interpreter's end would wait for.
-        file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - there is no path
+        # Unbuffered: the content of a pipe is passed on at once, and a read that never returns holds no lock
+        # that the interpreter needs to exit.
+        return open(0, "rb", buffering=0, closefd=False)
     except OSError as error:
         raise InputError(f"Cannot read stdin: {error.strerror or error}") from error
-    yield file
 
 
 @contextmanager
 def as_file(video: VideoInput) -> Iterator[Path]:
-    """A file with the video; what has none is written to a temporary one."""
+    """The path of the video; stdin and addresses are written to a temporary file."""
     if video.kind == "file":
         yield Path(video.address)
         return
@@ -174,3 +163,24 @@ def as_file(video: VideoInput) -> Iterator[Path]:
             file.write(chunk)
         file.flush()
         yield Path(file.name)
+
+
+@contextmanager
+def first_interrupt(end: Callable[[], None]) -> Iterator[None]:
+    """Call `end` in a thread at the first Ctrl-C; the second one raises KeyboardInterrupt as usual."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def ended() -> None:
+        with suppress(Exception):  # the reader of the records gets the error
+            end()
+
+    def interrupted(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        # In a thread: the handler interrupts code that may hold a lock that `end` needs.
+        threading.Thread(target=ended, daemon=True).start()
+
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,19 +1,28 @@
-"""`selsa doctor`."""
+"""`selsa doctor`: what is installed, whether a server answers, and what the extras find on this machine."""
 
 import json
+import platform
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from selsa_client.cli.doctor import Found, installed, of_extras, of_server
-from selsa_client.cli.exit_codes import USAGE
+from selsa_client.cli.exit_codes import USAGE, MissingExtraError, needs_extra
+from selsa_client.cli.options import ApiKeyOption
 from selsa_client.http.protocol import check_api_key, check_server
+from selsa_client.wire.errors import ResponseError, SelsaError
+from selsa_server.schema.finding import Finding
 
+GROUP: Final = "selsa.doctor"
 BAD: Final = 1
 _COLOURS: Final = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+_TIMEOUT: Final = 5.0
+_START: Final = "start one with `selsa serve`, or give its address with --server"
 
 
 def doctor(
@@ -21,22 +30,19 @@ def doctor(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="The bundle whose engines are tried.  [default: SELSA_BUNDLE, or the packaged one]",
+            help="Bundle whose engines are tried.  [default: SELSA_BUNDLE, or the packaged one]",
         ),
     ] = None,
     server: Annotated[
-        str | None, typer.Option(help="Ask the server at this address, too.", show_default=False)
+        str | None, typer.Option(help="Check the server at this address, too.", show_default=False)
     ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(envvar="SELSA_API_KEY", help="Key that the server knows you by.", show_default=False),
-    ] = None,
+    api_key: ApiKeyOption = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per finding.")] = False,
 ) -> None:
-    """Find out what is installed and what really runs here, and what to do about the rest.
+    """Find out what is installed and works on this machine, and how to fix the rest.
 
-    One line per finding: ok, warn or fail. Ends with 1 if anything failed, else with 0.
+    Prints one line per finding: ok, warn or fail. Exits with 1 if anything failed, else with 0.
     """
     try:
         address = None if server is None else check_server(server)
@@ -51,14 +57,14 @@ def doctor(
     raise typer.Exit(BAD if failed else 0)
 
 
-def _findings(bundle: Path | None, server: str | None, key: str | None) -> Iterator[Found]:
-    yield from installed()
-    yield from of_extras(bundle)
+def _findings(bundle: Path | None, server: str | None, key: str | None) -> Iterator[Finding]:
+    yield from _installed()
+    yield from _of_extras(bundle)
     if server is not None:
-        yield from of_server(server, key)
+        yield _of_server(server, key)
 
 
-def _show(found: Found, *, as_json: bool) -> None:
+def _show(found: Finding, *, as_json: bool) -> None:
     if as_json:
         fields = ("status", "subject", "text", "remedy")
         typer.echo(json.dumps({name: getattr(found, name) for name in fields}, ensure_ascii=False))
@@ -66,3 +72,79 @@ def _show(found: Found, *, as_json: bool) -> None:
     status = typer.style(f"{found.status:4}", fg=_COLOURS[found.status])
     remedy = f" -> {found.remedy}" if found.remedy else ""
     typer.echo(f"{status}  {found.subject}: {found.text}{remedy}")
+
+
+def _installed() -> Iterator[Finding]:
+    """Versions and installed extras."""
+    system = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Finding(status="ok", subject="selsa", text=f"{version('selsa')}, {system}, in {sys.prefix}")
+    for extra, packages in sorted(_extras().items()):
+        missing = sorted(package for package in packages if not _is_installed(package))
+        text, remedy = "installed", None
+        if missing:  # not a failure: nobody needs all extras
+            text = f"lacks {', '.join(missing)}" if len(missing) < len(packages) else "not installed"
+            remedy = f"to have it: pip install 'selsa[{extra}]'"
+        yield Finding(status="ok", subject=f"extra {extra}", text=text, remedy=remedy)
+
+
+def _of_extras(bundle: Path | None) -> Iterator[Finding]:
+    """The findings of packages with an entry point in `selsa.doctor`."""
+    for point in entry_points(group=GROUP):
+        try:
+            with needs_extra("doctor", point.module):
+                findings: Callable[[Path | None], Iterator[Finding]] = point.load()
+                yield from findings(bundle)
+        except MissingExtraError:
+            yield Finding(
+                status="warn",
+                subject=point.name,
+                text="not installed: this machine can use a server, but not detect by itself",
+                remedy=f"pip install 'selsa[{point.name}]'",
+            )
+        except Exception as error:  # noqa: BLE001 - a shared library that does not load is a finding
+            yield Finding(
+                status="fail",
+                subject=point.name,
+                text=f"check failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+                remedy=f"pip install --force-reinstall 'selsa[{point.name}]'",
+            )
+
+
+def _of_server(address: str, api_key: str | None) -> Finding:
+    """Whether a server is at the address and ready, and which model it serves."""
+    from selsa_client.client import Client
+
+    subject = f"server {address}"
+    try:
+        with Client(address, api_key=api_key, timeout=_TIMEOUT) as client:
+            if not client.ready():
+                text, remedy = "is not ready", "wait a moment; the server's log tells what it is doing"
+                return Finding(status="fail", subject=subject, text=text, remedy=remedy)
+            model = client.model()
+    except SelsaError as error:
+        remedy = _START
+        if isinstance(error, ResponseError) and error.status == HTTPStatus.UNAUTHORIZED:
+            remedy = "give a valid key with --api-key, or SELSA_API_KEY"
+        return Finding(status="fail", subject=subject, text=str(error), remedy=remedy)
+    text = f"ready, serves {model.name} in {model.precision} on {model.provider}"
+    return Finding(status="ok", subject=subject, text=text)
+
+
+def _extras() -> dict[str, set[str]]:
+    """Names of packages by extra, from this distribution's metadata; without the extra `dev`."""
+    found: dict[str, set[str]] = {}
+    for requirement in requires("selsa") or []:
+        name, _, marker = requirement.partition(";")
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
+        package = re.match(r"[A-Za-z0-9._-]+", name.strip())
+        if extra is not None and package is not None and package[0] != "selsa" and extra[1] != "dev":
+            found.setdefault(extra[1], set()).add(package[0])
+    return found
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True

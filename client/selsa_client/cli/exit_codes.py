@@ -1,4 +1,4 @@
-"""Exit codes of the `selsa` command, and how a failure becomes one line and one of them."""
+"""Exit codes of the `selsa` command, and how a failure becomes one line on stderr and an exit code."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,6 @@ from typing import Final
 
 import typer
 
-from selsa_client.cli.extras import MissingExtraError
 from selsa_client.wire.errors import (
     DetectionFailedError,
     IncompleteError,
@@ -23,22 +22,51 @@ INPUT: Final = 3
 SERVER: Final = 4
 INCOMPLETE: Final = 5
 INTERRUPTED: Final = 130
-# What a shell reports for a program that SIGPIPE ended.
+# A shell reports this code for a program that SIGPIPE ended.
 BROKEN_PIPE: Final = 141
 
-# Statuses that speak of the video that was sent; other 4xx speak of the address (404, 405) or a proxy (403).
+# Statuses about the video; other 4xx are about the address (404, 405) or a proxy (403).
 _INPUT_STATUSES: Final = (400, 413, 415, 422)
+_OWN_PREFIX: Final = "selsa_"
+
+
+class MissingExtraError(SelsaError):
+    """A command needs a package from an extra that is not installed."""
+
+    def __init__(self, command: str, extra: str | None, missing: str) -> None:
+        if extra is None:
+            message = f"`selsa {command}` needs the package {missing}: pip install selsa"
+        else:
+            message = f"`selsa {command}` needs the {extra} extra: pip install 'selsa[{extra}]'"
+        super().__init__(message)
+
+
+@contextmanager
+def needs_extra(command: str, module: str) -> Iterator[None]:
+    """Report a missing third-party package as the missing extra of `module`'s package.
+
+    An extra has the name of its package without `selsa_`; the client's packages are in the base install.
+
+    Raises:
+        MissingExtraError: a third-party package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        # A missing selsa module is a broken installation; no extra would add it.
+        if not missing or missing.startswith(_OWN_PREFIX):
+            raise
+        extra = module.partition(".")[0].removeprefix(_OWN_PREFIX)
+        raise MissingExtraError(command, None if extra == "client" else extra, missing) from error
 
 
 @contextmanager
 def failures_end_in_exit(command: str) -> Iterator[None]:
-    """Turn the client's errors into one line on stderr and an exit code.
-
-    So is what the system says of a file, wherever it is touched: a name that is too long, a folder that may
-    not be looked into.
+    """Turn the client's errors, and system errors about a file, into one line on stderr and an exit code.
 
     Raises:
-        typer.Exit: in place of every `SelsaError`, and of every `OSError` that names a file.
+        typer.Exit: in place of every `SelsaError` and every `OSError` that names a file.
     """
     try:
         yield

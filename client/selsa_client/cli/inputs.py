@@ -1,4 +1,4 @@
-"""What `selsa detect` is given, as a list of videos: files, folders, patterns, stdin, addresses, cameras."""
+"""The inputs of `selsa detect` as a list of videos: files, folders, patterns, stdin, addresses, cameras."""
 
 import glob
 import os
@@ -12,18 +12,9 @@ from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from selsa_client.wire.address import without_secrets
+from selsa_server.schema.media import VIDEO_SUFFIXES
 
 InputKind = Literal["file", "stdin", "web", "rtsp", "camera"]
-
-# What is taken from a folder. A file that is named is sent whatever it is called.
-VIDEO_SUFFIXES: Final = frozenset(
-    f".{name}"
-    for names in (
-        "3gp asf avi dv flv gif ivf m2ts m4v mkv mov mp4",
-        "mpeg mpg mts mxf nut obu ogv ts vob webm wmv y4m",
-    )
-    for name in names.split()
-)
 
 _SCHEMES: Final[dict[str, InputKind]] = {"http": "web", "https": "web", "rtsp": "rtsp", "rtsps": "rtsp"}
 _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -35,11 +26,11 @@ class VideoInput:
     """One video.
 
     Attributes:
-        kind: what it is.
-        address: the path, the address or the camera's name; of stdin `-`.
-        name: what a person is shown; without passwords.
-        stem: what its result files are called before their extension; differs from those of the others.
-        problem: why there is nothing to read, if that is known already.
+        kind: kind of source.
+        address: the path, the address or the camera's name; `-` for stdin.
+        name: name for messages, without passwords.
+        stem: name of its result files without extension; unique among the inputs.
+        problem: why it cannot be read, if known.
     """
 
     kind: InputKind
@@ -50,25 +41,25 @@ class VideoInput:
 
     @property
     def endless(self) -> bool:
-        """Whether it has no end to wait for, so that only a live stream will do."""
+        """Whether it has no end, so that it must be streamed live."""
         return self.kind in ("rtsp", "camera")
 
     @property
     def may_go_on(self) -> bool:
-        """Whether, streamed live, it goes on until somebody ends it."""
+        """Whether, streamed live, it may continue until the user ends it."""
         return self.endless or self.kind == "stdin"
 
 
 def find_inputs(arguments: Sequence[str]) -> list[VideoInput]:
-    """The videos that the arguments name, in their order; those of a folder or pattern by name.
+    """The videos that the arguments name, in order; those of a folder or pattern sorted by name.
 
-    A file that is not there is in the list too: it fails when its turn comes, and the others have theirs.
+    A missing file is in the list, too: it fails in its turn and does not stop the others.
 
     Raises:
-        ValueError: an argument can be none of these, or stdin is named twice.
+        ValueError: an argument is no valid input, or stdin is named twice.
     """
     if sum(argument == "-" for argument in arguments) > 1:
-        raise ValueError("'-' is there more than once; stdin can be read only once")
+        raise ValueError("'-' is given more than once; stdin can be read only once")
     found = [each for argument in arguments for each in _videos(argument)]
     return _with_unique_stems(found)
 
@@ -82,14 +73,14 @@ def _videos(argument: str) -> Iterable[VideoInput]:
     if argument.startswith(_CAMERA) or _is_camera(path):
         device = argument.removeprefix(_CAMERA)
         if not device:
-            raise ValueError(f"{argument!r} names no camera; give one like camera:0 or /dev/video0")
+            raise ValueError(f"{argument!r} names no camera; expected one like camera:0 or /dev/video0")
         stem = f"camera-{PurePosixPath(device).name}"
         return [VideoInput(kind="camera", address=device, name=argument, stem=stem)]
     scheme = _ADDRESS.match(argument)
     if scheme is not None:
         return [_of_address(argument, scheme[1].lower())]
     if not os.path.exists(path) and glob.has_magic(argument):  # noqa: PTH110 - as in _is_folder
-        # Not `Path.glob`: a pattern may be absolute, relative or begin with a drive.
+        # Not `Path.glob`: a pattern may be absolute or start with a drive.
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
         if matches:
             return [_file(Path(match)) for match in matches if not _is_folder(Path(match))]
@@ -97,7 +88,7 @@ def _videos(argument: str) -> Iterable[VideoInput]:
 
 
 def _is_folder(path: Path) -> bool:
-    # Unlike `Path.is_dir`, it raises for no name: one that is too long is that of a file that cannot be read.
+    # Unlike `Path.is_dir`, this never raises; a name that is too long fails later, when the file is read.
     return os.path.isdir(path)  # noqa: PTH112
 
 
@@ -129,7 +120,7 @@ def _of_address(address: str, scheme: str) -> VideoInput:
     parts = urlsplit(address)
     if kind is None or not parts.hostname:
         allowed = ", ".join(f"{each}://" for each in _SCHEMES)
-        raise ValueError(f"{without_secrets(address)!r} is not an address that can be read: {allowed}")
+        raise ValueError(f"{without_secrets(address)!r} is not supported; addresses start with {allowed}")
     last = PurePosixPath(unquote(parts.path)).stem
     stem = re.sub(r"[^\w.-]+", "_", last) or parts.hostname
     return VideoInput(kind=kind, address=address, name=without_secrets(address), stem=stem)
@@ -140,7 +131,7 @@ def _file(path: Path) -> VideoInput:
 
 
 def _with_unique_stems(found: list[VideoInput]) -> list[VideoInput]:
-    """`clip`, `clip-2`, `clip-3`: never two result files of one name, even where names fold case."""
+    """`clip`, `clip-2`, `clip-3`: result files never share a name, even if the file system ignores case."""
     seen: Counter[str] = Counter()
     taken = {each.stem.casefold() for each in found}
     result = []

@@ -1,17 +1,17 @@
-"""Detection without a server, when the server extra is installed on this machine.
+"""Detection without a server, if the server extra is installed on this machine.
 
-The pipeline is found by the entry points `detect` and `stream` of the group `selsa.local` and known by its
-shape only.
+The pipeline is found by the entry points `detect` and `stream` of the group `selsa.local`; the client knows
+only their signatures.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Protocol, runtime_checkable
 
-from selsa_client.cli.extras import MissingExtraError, needs_extra
+from selsa_client.cli.exit_codes import MissingExtraError, needs_extra
 from selsa_client.live.protocol import TimedImage
 from selsa_client.wire.errors import DetectionFailedError, IncompleteError, InputError
 from selsa_client.wire.records import StreamRecord
@@ -19,30 +19,11 @@ from selsa_server.schema.detect import DetectParams, ErrorRecord, SummaryRecord
 from selsa_server.schema.stream import StreamStart
 
 GROUP: Final = "selsa.local"
-_COMMAND: Final = "detect --local"
-
-
-class LocalRunner(Protocol):
-    """What the entry point gives: the records of a video, in the order of the wire format.
-
-    An expected failure raises a `DescribedFailure`, or a `BundleError` when the bundle cannot be used.
-    """
-
-    def __call__(
-        self,
-        video: Path,
-        params: DetectParams,
-        *,
-        bundle: Path | None,
-        say: Callable[[str], None],
-        engines: Mapping[str, str],
-    ) -> Iterator[StreamRecord]:
-        """Detect on `video` with the engines of `bundle`; None: the default, which `say` is told."""
 
 
 @runtime_checkable
 class DescribedFailure(Protocol):
-    """An exception with what an `error` record says."""
+    """An exception with the fields of an `error` record."""
 
     code: str
     status: int
@@ -50,82 +31,80 @@ class DescribedFailure(Protocol):
     detail: str
 
 
-def detect_locally(
-    video: Path,
-    params: DetectParams,
-    *,
-    bundle: Path | None,
-    say: Callable[[str], None],
-    engines: Mapping[str, str] = MappingProxyType({}),
-) -> Generator[StreamRecord, None, None]:
-    """The records of a video, from the pipeline on this machine.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPipeline:
+    """The pipeline on this machine.
 
-    Args:
-        video: the file.
-        params: what is asked for.
-        bundle: the folder with the engines; None: SELSA_BUNDLE, or the packaged default.
-        say: told which bundle it is when none was named.
-        engines: the `provider` and `precision` to run in, where they were named.
+    `selsa.local` has two entry points: `detect(video, params, *, bundle, say, engines)` and
+    `stream(pieces, start, *, bundle, say, engines)`. Both give records in the order of the wire format. They
+    raise a `DescribedFailure` if detection fails, or a `BundleError` if the bundle cannot be used.
 
-    Raises:
-        MissingExtraError: the pipeline is not installed.
-        InputError: the video cannot be read.
-        DetectionFailedError: detection failed, or the bundle cannot be used (code `bundle_unusable`).
-        IncompleteError: the records end without a summary.
+    Attributes:
+        bundle: folder with the engines; None: SELSA_BUNDLE, or the packaged default.
+        engines: `provider` and `precision`, if given.
+        say: called with the bundle that is used when none was given.
     """
-    _check_readable(video)
-    yield from _run("detect", lambda runner: runner(video, params, bundle=bundle, say=say, engines=engines))
 
+    bundle: Path | None
+    engines: Mapping[str, str]
+    say: Callable[[str], None]
 
-def stream_locally(
-    pieces: Iterable[bytes | TimedImage],
-    start: StreamStart,
-    *,
-    bundle: Path | None,
-    say: Callable[[str], None],
-    engines: Mapping[str, str] = MappingProxyType({}),
-) -> Generator[StreamRecord, None, None]:
-    """The records of a video that is still arriving, from the pipeline on this machine.
+    def detect(self, video: Path, params: DetectParams) -> Generator[StreamRecord, None, None]:
+        """The records of a video file.
 
-    Args:
-        pieces: what arrives; read in a thread.
-        start: what it is and what is asked for.
-        bundle: as of `detect_locally`, like the others.
-
-    Raises:
-        SelsaError: as `detect_locally`, or whatever the pieces raise.
-    """
-    yield from _run("stream", lambda runner: runner(pieces, start, bundle=bundle, say=say, engines=engines))
-
-
-def _run(name: str, begin: Callable[[Any], Iterator[StreamRecord]]) -> Generator[StreamRecord, None, None]:
-    emitted = 0
-    complete = False
-    with needs_extra(_COMMAND, "selsa_server"):
-        runner = _entry_point(name).load()
+        Raises:
+            MissingExtraError: the pipeline is not installed.
+            InputError: the video cannot be read.
+            DetectionFailedError: detection failed, or the bundle cannot be used (code `bundle_unusable`).
+            IncompleteError: the records end without a summary.
+        """
         try:
-            with closing(_closable(begin(runner))) as records:
-                for record in records:
-                    yield record
-                    emitted += record.type == "frame"
-                    complete = isinstance(record, SummaryRecord)
-        except Exception as error:
-            failure = _described(error, emitted)
-            if failure is None:
-                raise
-            raise DetectionFailedError(failure) from error
-    if not complete:
-        raise IncompleteError("The detections are incomplete: the pipeline gave no summary", emitted=emitted)
+            video.open("rb").close()
+        except OSError as error:
+            raise InputError(f"Cannot read {video}: {error.strerror or error}") from error
+        return self._run("detect", video, params)
+
+    def stream(
+        self, pieces: Iterable[bytes | TimedImage], start: StreamStart
+    ) -> Generator[StreamRecord, None, None]:
+        """The records of a video that is still arriving; `pieces` are read in a thread.
+
+        Raises:
+            SelsaError: as `detect`, or any error of the pieces.
+        """
+        return self._run("stream", pieces, start)
+
+    def _run(self, name: str, source: Any, wanted: Any) -> Generator[StreamRecord, None, None]:
+        emitted = 0
+        complete = False
+        with needs_extra("detect --local", "selsa_server"):
+            runner = _entry_point(name).load()
+            try:
+                begun = runner(source, wanted, bundle=self.bundle, say=self.say, engines=self.engines)
+                with closing(_closable(begun)) as records:
+                    for record in records:
+                        yield record
+                        emitted += record.type == "frame"
+                        complete = isinstance(record, SummaryRecord)
+            except Exception as error:
+                failure = _described(error, emitted)
+                if failure is None:
+                    raise
+                raise DetectionFailedError(failure) from error
+        if not complete:
+            raise IncompleteError(
+                "The detections are incomplete: the pipeline gave no summary", emitted=emitted
+            )
 
 
 def _entry_point(name: str) -> EntryPoint:
     for point in entry_points(group=GROUP, name=name):
         return point
-    raise MissingExtraError(_COMMAND, "server", "selsa_server")
+    raise MissingExtraError("detect --local", "server", "selsa_server")
 
 
 def _closable(records: Iterator[StreamRecord]) -> Generator[StreamRecord, None, None]:
-    # Closing the outer generator closes the runner's where it is one: Ctrl-C frees its decoder and engines.
+    # Closing this closes the runner's generator: Ctrl-C frees its decoder and engines.
     yield from records
 
 
@@ -140,11 +119,3 @@ def _described(error: Exception, emitted: int) -> ErrorRecord | None:
             code="bundle_unusable", status=500, title=title, detail=str(error), emitted=emitted
         )
     return None
-
-
-def _check_readable(video: Path) -> None:
-    try:
-        with video.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(f"Cannot read {video}: {error.strerror or error}") from error

@@ -1,6 +1,6 @@
-"""The fields of `DetectParams` as command-line options, made from the fields themselves.
+"""Options that commands share, and the fields of `DetectParams` as options.
 
-Values stay text until pydantic reads them, so that what is allowed is said in one place, the schema.
+Values stay text until pydantic validates them, so the schema alone defines what is valid.
 """
 
 import inspect
@@ -17,18 +17,23 @@ from selsa_server.schema.detect import DetectParams
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
+ApiKeyOption = Annotated[
+    str | None,
+    typer.Option(envvar="SELSA_API_KEY", help="API key for the server.", show_default=False),
+]
+
 _METAVARS: Final[dict[object, str]] = {int: "INTEGER", float: "NUMBER"}
 
 
 def option_name(field: str) -> str:
-    """The option of a field: `--score-threshold` of `score_threshold`."""
+    """The option of a field: `--score-threshold` for `score_threshold`."""
     return "--" + field.replace("_", "-")
 
 
 def with_detect_options(function: _Function) -> _Function:
     """Give `function`, which takes `**options`, one option for each field of `DetectParams`.
 
-    typer reads options from the signature; the function itself goes on taking `**options`.
+    typer reads options from the signature; the function still takes `**options`.
     """
     signature = inspect.signature(function)
     named = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -41,21 +46,21 @@ def params_from_options(options: Mapping[str, Any]) -> DetectParams:
     """The parameters of the options that were given.
 
     Raises:
-        pydantic.ValidationError: a value is not allowed; `explain_invalid` says which.
+        pydantic.ValidationError: a value is invalid; see `explain_invalid`.
     """
     given = {name: value for name, value in options.items() if value is not None and value != []}
     return DetectParams.model_validate(given)
 
 
 def explain_invalid(error: ValidationError) -> str:
-    """One line that names each option, its value and what is allowed."""
+    """One line that names each invalid option, its value and what is allowed."""
     return "; ".join(_explain(dict(each)) for each in error.errors(include_url=False))
 
 
 def _explain(fault: dict[str, Any]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:
-        # A rule between fields; its sentence names them.
+        # A rule about several fields; its message names them.
         names = "|".join(DetectParams.model_fields)
         return re.sub(rf"\b({names})\b", lambda match: option_name(match[0]), message)
     message = re.sub(r"^(Input|String|Tuple) should", "it should", message)
@@ -64,7 +69,7 @@ def _explain(fault: dict[str, Any]) -> str:
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, repeatable = _kind(field.annotation)
-    # Where the default is None or empty, the description says what that means.
+    # If the default is None or empty, the description explains it.
     default = None if field.default is None or repeatable else str(field.default)
     option = typer.Option(
         option_name(name),

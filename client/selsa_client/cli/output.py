@@ -1,4 +1,4 @@
-"""Where records go: to stdout as they come, or to a file that appears only when it is complete."""
+"""Where records go: to stdout as they arrive, or to a file that appears only when it is complete."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ Write = Callable[[StreamRecord], None]
 
 @contextmanager
 def open_output(path: Path | None, name: FormatName) -> Iterator[Write]:
-    """A function that takes the records in order and writes them in a format; None is stdout.
+    """A function that writes records, given in order, in a format; path None is stdout.
 
     Raises:
         OutputError: the file cannot be written.
@@ -38,10 +38,10 @@ def open_output(path: Path | None, name: FormatName) -> Iterator[Write]:
 
 
 def check_place(path: Path) -> None:
-    """Refuse a result file that could only fail after the work is done.
+    """Check early that a result file can be written.
 
     Raises:
-        ValueError: it is a folder or lies in none.
+        ValueError: it is a folder, or its folder does not exist.
     """
     if path.is_dir():
         raise ValueError(f"{str(path)!r} is not allowed: it is a folder")
@@ -51,10 +51,10 @@ def check_place(path: Path) -> None:
 
 @contextmanager
 def appearing_path(path: Path) -> Iterator[Path]:
-    """Where to write what is to be at `path` when the block ends well; nothing is left when it does not.
+    """A temporary path that is renamed to `path` if the block succeeds, and removed if it fails.
 
     Raises:
-        OutputError: it cannot take its name.
+        OutputError: it cannot be renamed.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -74,7 +74,7 @@ def _opened(partial: Path, path: Path) -> Iterator[IO[bytes]]:
     try:
         yield file
     finally:
-        # What could still be flushed is of no use to anyone when the block failed.
+        # If the block failed, a failing flush does not matter.
         with suppress(OSError):
             file.close()
 
@@ -89,13 +89,13 @@ def _stdout(name: FormatName) -> Iterator[Write]:
             file.writelines(encode(record))
         except ValueError as error:
             raise OutputError(f"Cannot write {name}: {error}") from error
-        # Whoever reads the pipe gets each record when it is known.
+        # A reader of the pipe gets each record at once.
         file.flush()
 
     try:
         yield write
     except DetectionFailedError as error:
-        # The reader of the pipe sees a failed sequence end as the wire format says: with its error.
+        # In the wire format, a failed sequence ends with its error record.
         if name == "ndjson":
             file.write(error.record.model_dump_json().encode() + b"\n")
             file.flush()

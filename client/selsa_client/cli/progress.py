@@ -1,37 +1,33 @@
-"""What a person at a terminal sees while waiting: a bar for the upload, then one for the frames."""
+"""Progress on a terminal: a bar for the upload, then one for the frames."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from math import ceil
-from typing import Protocol
 
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 
 
-class Progress(Protocol):
-    """Takes what happens, in order."""
+class Progress:
+    """Receives the progress of one video. This base shows nothing."""
 
     def upload(self, sent: int, total: int | None) -> None:
-        """`sent` bytes have left, of `total` where that is known."""
+        """`sent` bytes have been sent, of `total` if that is known."""
 
     def record(self, record: StreamRecord) -> None:
         """A record arrived."""
 
-
-@contextmanager
-def no_progress() -> Iterator[Progress]:
-    """Progress that shows nothing."""
-    yield _NoProgress()
+    def stop(self) -> None:
+        """Remove the display."""
 
 
 @contextmanager
 def terminal_progress(params: DetectParams, label: str, *, show_frames: bool) -> Iterator[Progress]:
-    """Bars on stderr that go away at the end; `label` says of which video, if that is not clear.
+    """Bars on stderr that disappear at the end; `label` names the video if there are several.
 
-    `show_frames` is False when the records themselves go to the same terminal: they are progress enough.
+    `show_frames` is False if the records go to the same terminal, so that no bar is needed.
     """
     shown = _TerminalProgress(params, label, show_frames=show_frames)
     try:
@@ -40,17 +36,9 @@ def terminal_progress(params: DetectParams, label: str, *, show_frames: bool) ->
         shown.stop()
 
 
-class _NoProgress:
-    def upload(self, sent: int, total: int | None) -> None:
-        pass
-
-    def record(self, record: StreamRecord) -> None:
-        pass
-
-
-class _TerminalProgress:
+class _TerminalProgress(Progress):
     def __init__(self, params: DetectParams, label: str, *, show_frames: bool) -> None:
-        # rich takes longer to import than a short video takes to send; only a terminal needs it.
+        # Importing rich takes longer than sending a short video, and only a terminal needs it.
         from rich import progress as bars
         from rich.console import Console
         from rich.markup import escape
@@ -73,7 +61,7 @@ class _TerminalProgress:
             console=console,
             transient=True,
         )
-        # A name may hold what rich takes for markup.
+        # A file name may contain rich markup.
         self._label = f"{escape(label)}: " if label else ""
         self._upload = self._sending.add_task(f"{self._label}sending", total=None)
         self._frames = self._detecting.add_task(f"{self._label}detecting", total=None, rate="")
@@ -84,7 +72,7 @@ class _TerminalProgress:
 
     def upload(self, sent: int, total: int | None) -> None:
         description = "waiting for the server" if sent == total else "sending"
-        # A terminal shows one of them at a time; what broke half way is sent again, as a job.
+        # rich shows one bar at a time. After a break the video is sent again, as a job.
         self._detecting.stop()
         self._sending.start()
         self._sending.update(
@@ -111,7 +99,7 @@ class _TerminalProgress:
 
 
 def expected_frames(video: VideoRecord, params: DetectParams) -> int | None:
-    """About how many frame records will come: exact without `start` and `end` on a sound video."""
+    """Approximate number of frame records; exact without `start` and `end` if no frame is damaged."""
     if video.frame_count is None or video.duration is None:
         return None
     share = 1.0

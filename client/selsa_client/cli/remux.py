@@ -1,13 +1,13 @@
-"""A video's packets in a container that can be read forward, without decoding or encoding any.
+"""Copies the packets of a video into a container that can be read forward, without decoding.
 
-For what a live stream cannot take as it is: an MP4 whose index is at its end, an AVI, a network camera.
+For inputs that cannot be streamed unchanged: an MP4 with its index at the end, an AVI, a network camera.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from selsa_client.live.feed import LiveFeed
+from selsa_client.live.protocol import LiveFeed
 from selsa_client.wire.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -15,21 +15,19 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-# Seconds: to open, and between two packets.
+# Seconds: to open the input, and between two packets.
 _TIMEOUT: Final = (15.0, 30.0)
 
-# What MP4 holds, with time stamps kept exactly; all else goes into Matroska, which rounds them to 1/1000 s.
+# Codecs for MP4, which keeps time stamps exactly; others go into Matroska, which rounds them to 1/1000 s.
 _IN_MP4: Final = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg"})
-# A fragment for each frame: none waits for others, and the memory is that of one. The index in front is
-# written once the first packet is known, since it says by how much B frames shift the time.
+# One fragment per frame, so that no frame waits for others. The index in front is written after the first
+# packet, which tells by how much B frames shift the time.
 _FRAGMENTED: Final = {"movflags": "frag_every_frame+delay_moov+default_base_moof", "flush_packets": "1"}
 _MATROSKA: Final = {"live": "1", "flush_packets": "1"}
 
 
 def rtsp_options() -> dict[str, str]:
-    """How FFmpeg opens an rtsp address: over TCP, where no packet is lost, and without waiting for the twenty
-    frames from which it would guess a rate.
-    """
+    """FFmpeg's options for rtsp: TCP, which loses no packet, and no wait for 20 frames to guess the rate."""
     protocols = "rtsp,rtsps,rtp,tcp,tls,udp,srtp,crypto"
     return {"rtsp_transport": "tcp", "protocol_whitelist": protocols, "fpsprobesize": "0"}
 
@@ -37,13 +35,12 @@ def rtsp_options() -> dict[str, str]:
 def remuxed(file: Any, name: str, options: Mapping[str, str]) -> LiveFeed:
     """A video as a feed that can be streamed.
 
-    What is opened belongs to the feed's pieces and is closed with them: whoever takes them may be in another
-    thread, and in the middle of a read when the others leave.
+    Closing the feed's pieces closes the video: another thread may read them while the caller leaves.
 
     Args:
         file: an address for FFmpeg, or an object with `read`.
-        name: what a person is shown.
-        options: of FFmpeg, for reading.
+        name: the video's name in messages.
+        options: FFmpeg's options for reading.
 
     Raises:
         InputError: it cannot be read.
@@ -57,7 +54,7 @@ def remuxed(file: Any, name: str, options: Mapping[str, str]) -> LiveFeed:
 def opened_video(
     file: Any, name: str, options: Mapping[str, str], *, kind: str | None = None
 ) -> tuple["InputContainer", "VideoStream"]:
-    """A video opened with PyAV, and the stream of it that is shown.
+    """A video opened with PyAV, and its first video stream.
 
     Raises:
         InputError: it cannot be read, or holds no video.
@@ -72,7 +69,7 @@ def opened_video(
             file, "r", format=kind, options=dict(options), timeout=_TIMEOUT, metadata_errors="replace"
         )
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise InputError(f"Cannot read {name}: {_said(error)}") from error
+        raise InputError(f"Cannot read {name}: {_reason(error)}") from error
     if not container.streams.video:
         container.close()
         raise InputError(f"Cannot read {name}: there is no video in it")
@@ -90,16 +87,16 @@ def _written(source: "InputContainer", stream: "VideoStream", name: str, *, in_m
                 target.mux(packet)
                 yield from sink.taken()
     except av.FFmpegError as error:
-        raise InputError(f"Cannot read {name} on: {_said(error)}") from error
+        raise InputError(f"Reading {name} failed: {_reason(error)}") from error
     yield from sink.taken()
 
 
 def _in_order(
     source: "InputContainer", stream: "VideoStream", target: "OutputContainer"
 ) -> Iterator["Packet[Any]"]:
-    """The packets from the first key frame on, with decoding times that grow.
+    """The packets from the first key frame on, with increasing decoding times.
 
-    Network cameras leave the first packet's out, and repeat some.
+    Network cameras omit the decoding time of the first packet and repeat some times.
     """
     written = target.add_stream_from_template(stream)
     last: int | None = None
@@ -109,7 +106,7 @@ def _in_order(
             continue  # the end
         if last is None and first is None:
             if not packet.is_keyframe:
-                continue  # nothing before it decodes
+                continue  # cannot be decoded
             if packet.dts is None and packet.pts is None:
                 first = packet
                 continue
@@ -130,14 +127,14 @@ def _time(packet: "Packet[Any]") -> int | None:
 
 
 def _after(last: int | None, time: int | None) -> int:
-    """A decoding time after the last one: the packet's own where that is so."""
+    """A decoding time after the last one, if possible the packet's own."""
     if last is None:
         return time or 0
     return last + 1 if time is None else max(time, last + 1)
 
 
 class _Sink:
-    """What the muxer writes, until it is taken. It cannot seek, so that nothing is written back."""
+    """Holds the muxer's output until it is taken. It cannot seek, so nothing is overwritten."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -152,5 +149,5 @@ class _Sink:
             yield b"".join(parts)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)

@@ -1,7 +1,7 @@
-"""Drawn results, when the server extra is installed on this machine: a video, a contact sheet.
+"""Drawings of results, if the server extra is installed on this machine: a video, a contact sheet.
 
-What draws is found by the entry points `video` and `sheet` of the group `selsa.render` and known by its shape
-only, so that the server and the command draw the same.
+The renderers are found by the entry points `video` and `sheet` of the group `selsa.render`; the client knows
+only their signatures.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-from selsa_client.cli.extras import MissingExtraError, needs_extra
+from selsa_client.cli.exit_codes import MissingExtraError, needs_extra
 from selsa_client.cli.local import DescribedFailure
 from selsa_client.cli.output import appearing_path
 from selsa_client.wire.errors import InputError, OutputError
@@ -25,23 +25,23 @@ _OPTIONS: Final[dict[Drawn, str]] = {"video": "--render", "sheet": "--show-sheet
 
 
 class Renderer(Protocol):
-    """What the entry point gives: a block that takes the records of a video and leaves a file.
+    """An entry point: a context manager that takes the records of a video and writes a file.
 
-    An expected failure raises a `DescribedFailure`, or an OSError when the file cannot be written.
+    It raises a `DescribedFailure` if it cannot draw, or an OSError if it cannot write the file.
     """
 
     def __call__(
         self, source: Path, out: Path, params: DetectParams
     ) -> AbstractContextManager[Callable[[StreamRecord], None]]:
-        """Draw what was detected on `source` with `params` into a new file `out`."""
+        """Draw the detections on `source` with `params` into a new file `out`."""
 
 
 def check_drawn(kind: Drawn, path: Path) -> None:
-    """Refuse before the work what could only fail after it.
+    """Check early that a drawing can be written.
 
     Raises:
-        ValueError: the file's name does not end as it must.
-        MissingExtraError: what draws is not installed.
+        ValueError: the file's name has the wrong extension.
+        MissingExtraError: the renderer is not installed.
     """
     if path.suffix.lower() != _SUFFIXES[kind]:
         raise ValueError(f"{_OPTIONS[kind]} {str(path)!r} is not allowed: it must end in {_SUFFIXES[kind]}")
@@ -53,30 +53,30 @@ def check_drawn(kind: Drawn, path: Path) -> None:
 def open_drawn(
     kind: Drawn, source: Path, path: Path, params: DetectParams
 ) -> Iterator[Callable[[StreamRecord], None]]:
-    """A function that takes the records in order; the file is there when the block ends well.
+    """A function that takes the records in order; the file appears if the block succeeds.
 
     Raises:
-        MissingExtraError: what draws is not installed.
-        InputError: the video cannot be read, or is another one by now.
+        MissingExtraError: the renderer is not installed.
+        InputError: the video cannot be read, or has changed.
         OutputError: the file cannot be written.
     """
     with needs_extra(_command(kind), "selsa_server"):
         renderer: Renderer = _entry_point(kind).load()
     with appearing_path(path) as partial:
         opened = renderer(source, partial, params)
-        with _told(path):
+        with _translated(path):
             write = opened.__enter__()
 
-        def write_told(record: StreamRecord) -> None:
-            with _told(path):
+        def write_translated(record: StreamRecord) -> None:
+            with _translated(path):
                 write(record)
 
         try:
-            yield write_told
+            yield write_translated
         except BaseException as error:
             opened.__exit__(type(error), error, error.__traceback__)
             raise
-        with _told(path):
+        with _translated(path):
             opened.__exit__(None, None, None)
 
 
@@ -91,8 +91,8 @@ def _entry_point(kind: Drawn) -> EntryPoint:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Failures of what draws as the client's own."""
+def _translated(path: Path) -> Iterator[None]:
+    """Turn the renderer's errors into the client's."""
     try:
         yield
     except OSError as error:

@@ -1,33 +1,36 @@
-"""What one run of `selsa detect` leaves of each video: a file of results, what is drawn."""
+"""The files that `selsa detect` writes for each video: results, drawings; and records of several videos."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pydantic import BaseModel
 
 from selsa_client.cli.detect_plan import as_file
 from selsa_client.cli.inputs import VideoInput
 from selsa_client.cli.output import Write, check_place, open_output
 from selsa_client.cli.render import Drawn, check_drawn, open_drawn
-from selsa_client.cli.result_names import result_path
 from selsa_client.formats import FormatName, default_suffix, format_of
+from selsa_client.wire.errors import DetectionFailedError
+from selsa_client.wire.frames import Frame
 from selsa_client.wire.records import StreamRecord
-from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.detect import DetectParams, ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 
-# What a drawn file is called in a folder: never as the video beside it.
+# Ends of drawn files in a folder; they differ from the name of the video.
 _SUFFIXES: Final[dict[Drawn, str]] = {"video": "-drawn.mp4", "sheet": "-sheet.png"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOptions:
-    """What was asked for.
+    """The options about results.
 
     Attributes:
-        output: a file, or a folder for a file of each video; None is stdout.
-        name: the format; None: by the file's name, in a folder and on stdout `ndjson`.
-        drawn: the same as `output` for what is drawn, of those kinds that are wanted.
-        live: whether the video is streamed, so that only a file can be read once more.
+        output: a file, or a folder with one file per video; None is stdout.
+        name: the format; None: by the file's name; `ndjson` in a folder and on stdout.
+        drawn: for each kind of drawing that is wanted, a file or a folder.
+        live: whether the video is streamed, so that only a file can be read again.
     """
 
     output: Path | None
@@ -38,12 +41,12 @@ class ResultOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """Where everything about one video goes.
+    """The files of one video.
 
     Attributes:
         path: the result file; None is stdout.
         name: its format.
-        drawn: files that are drawn.
+        drawn: drawings.
     """
 
     path: Path | None
@@ -52,7 +55,7 @@ class Results:
 
     @contextmanager
     def opened(self, video: VideoInput, params: DetectParams) -> Iterator[tuple[VideoInput, Write]]:
-        """The video, as a file if it is read twice, and a function that takes its records.
+        """The video, as a file if it is read twice, and a function that writes its records.
 
         Raises:
             InputError: the video cannot be read.
@@ -77,8 +80,8 @@ def plan_results(options: ResultOptions, videos: Sequence[VideoInput]) -> list[R
     """The results of each video.
 
     Raises:
-        ValueError: a name or a combination that is not allowed, or a file that would overwrite a video.
-        MissingExtraError: what draws is not installed.
+        ValueError: a name or a combination is invalid, or a file would overwrite a video.
+        MissingExtraError: drawing needs the server extra.
     """
     _check(options, videos)
     several = len(videos) > 1
@@ -106,13 +109,13 @@ def _plan(options: ResultOptions, video: VideoInput, *, several: bool) -> Result
 
 def _check(options: ResultOptions, videos: Sequence[VideoInput]) -> None:
     if options.output is None and len(videos) > 1 and options.name not in (None, "ndjson"):
-        raise ValueError(f"--format {options.name} is of one video; with several, give a folder with -o")
+        raise ValueError(f"--format {options.name} is for one video; for several, give a folder with -o")
     if options.drawn:
         for video in videos:
             if video.endless or (options.live and video.kind != "file"):
                 raise ValueError(
                     f"{video.name!r} cannot be drawn: --render and --show-sheet read a video a second time, "
-                    "and a live stream is gone"
+                    "which a live stream does not allow"
                 )
 
 
@@ -123,3 +126,62 @@ def _check_is_no_input(path: Path, videos: Sequence[VideoInput]) -> None:
         source = Path(video.address)
         if video.kind == "file" and source.exists() and path.samefile(source):
             raise ValueError(f"{str(path)!r} is not allowed: it is the video itself")
+
+
+def result_path(output: Path | None, video: VideoInput, *, several: bool, suffix: str) -> Path | None:
+    """The result file of a video: `output`, or a file in it if that is a folder; None is stdout.
+
+    For several videos, `output` is a folder with one file per video; it is created if it does not exist.
+
+    Raises:
+        ValueError: there are several videos, and `output` is not a folder.
+    """
+    if output is None:
+        return None
+    if several and not output.is_dir():
+        if output.suffix or output.exists():
+            raise ValueError(f"{str(output)!r} is one file, but there are several videos; give a folder")
+        if not output.parent.is_dir():
+            raise ValueError(
+                f"{str(output)!r} is not allowed: the folder {str(output.parent)!r} does not exist"
+            )
+        output.mkdir(exist_ok=True)
+    return output / f"{video.stem}{suffix}" if output.is_dir() else output
+
+
+class _NamedVideo(VideoRecord):
+    source: str
+
+
+class _NamedFrame(Frame):
+    source: str
+
+
+class _NamedSummary(SummaryRecord):
+    source: str
+
+
+class _NamedError(ErrorRecord):
+    source: str
+
+
+_NAMED: Final[dict[type[BaseModel], Any]] = {
+    VideoRecord: _NamedVideo,
+    FrameRecord: _NamedFrame,
+    Frame: _NamedFrame,
+    SummaryRecord: _NamedSummary,
+}
+
+
+def named(records: Generator[StreamRecord, None, None], source: str) -> Generator[StreamRecord, None, None]:
+    """The records with an additional field `source`, the name of their video; closes `records` at the end.
+
+    Raises:
+        DetectionFailedError: as `records`; its record has the field, too.
+    """
+    with closing(records):
+        try:
+            for record in records:
+                yield _NAMED[type(record)].model_construct(**dict(record), source=source)
+        except DetectionFailedError as error:
+            raise DetectionFailedError(_NamedError(**dict(error.record), source=source)) from error

@@ -1,6 +1,58 @@
-"""Result files: what is written with the records of one video, by format."""
+"""Result files: encoders for the records of one video, by format."""
 
-from selsa_client.formats.choice import FORMATS, FormatName, default_suffix, encoder, format_of
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from selsa_client.formats.by_record import as_coco, as_document, as_lines, as_mot, as_table
 from selsa_client.formats.encoder import Encode
+from selsa_client.formats.youtube_vis import as_youtube_vis
 
 __all__ = ["FORMATS", "Encode", "FormatName", "default_suffix", "encoder", "format_of"]
+
+FormatName = Literal["json", "ndjson", "csv", "coco", "mot", "youtube-vis"]
+
+# Ends of file names by format; the first is the default.
+FORMATS: Final[Mapping[FormatName, tuple[str, ...]]] = {
+    "json": (".json",),
+    "ndjson": (".ndjson", ".jsonl"),
+    "csv": (".csv",),
+    "coco": (".coco.json",),
+    "mot": (".txt",),
+    "youtube-vis": (".ytvis.json",),
+}
+_ENCODERS: Final[Mapping[FormatName, Callable[[], Encode]]] = {
+    "json": as_document,
+    "ndjson": as_lines,
+    "csv": as_table,
+    "coco": as_coco,
+    "mot": as_mot,
+    "youtube-vis": as_youtube_vis,
+}
+
+
+def encoder(name: FormatName) -> Encode:
+    """A new encoder for the records of one video."""
+    return _ENCODERS[name]()
+
+
+def default_suffix(name: FormatName) -> str:
+    """The default end of a result file in this format."""
+    return FORMATS[name][0]
+
+
+def format_of(path: Path) -> FormatName:
+    """The format that belongs to a file's name; the longest matching end decides.
+
+    Raises:
+        ValueError: no end matches.
+    """
+    lower = path.name.lower()
+    ends = [(end, name) for name, all_ends in FORMATS.items() for end in all_ends]
+    matching = [(len(end), name) for end, name in ends if lower.endswith(end)]
+    if not matching:
+        allowed = ", ".join(end for end, _ in ends)
+        raise ValueError(
+            f"{str(path)!r} is not allowed: its name must end in one of {allowed}; or give --format"
+        )
+    return max(matching)[1]

@@ -1,24 +1,24 @@
-"""What every format is: records of one video in, in order, pieces of its file out."""
+"""What all formats share: records of one video in, in order; pieces of its file out."""
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import Box
 
-# Given the records in order, the last being the summary; gives the bytes that each adds to the file.
+# Takes the records in order, the summary last; returns the bytes that each adds to the file.
 Encode = Callable[[StreamRecord], Iterable[bytes]]
+
+# A file holds the results of one video.
+VIDEO_ID: Final = 1
 
 
 def to_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8. Of a number that JSON has no word for, there is none in a record."""
+    """Compact JSON in UTF-8; fails for NaN and infinity, which JSON cannot represent."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def corner_and_size(box: Box) -> list[float]:
-    """x, y of the top left corner, width and height: the same pixels as the box, counted from 0.
-
-    Rounded to a thousandth: subtraction adds digits that mean nothing.
-    """
+    """x and y of the top left corner, width, height; pixels from 0, rounded to 1/1000 pixel."""
     return [round(each, 3) for each in (box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1)]

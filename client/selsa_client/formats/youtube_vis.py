@@ -1,11 +1,10 @@
 """`youtube-vis`: a document in the form of YouTube-VIS annotations, with boxes and scores, without masks.
 
-That form has no single detections: an annotation is an object through the whole video, one box or null for
-every frame. So detections are linked, simply: a detection goes on with the object of its class whose box in
-the frame before overlaps it most, by an IoU of a half at least; the best scores choose first.
+An annotation is an object through the whole video: one box or null per frame. So detections are linked: a
+detection continues the object of its class whose box in the previous frame overlaps it most, with an IoU of
+at least 0.5; detections with the best scores choose first.
 
-The file can only be made at the end, and the form asks for a null wherever an object is not: memory holds the
-detections, the file grows with objects times frames.
+The file is written at the end: memory holds all detections, and the file grows with objects times frames.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,8 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
 
-from selsa_client.formats.coco import VIDEO_ID
-from selsa_client.formats.encoder import Encode, corner_and_size, to_json
+from selsa_client.formats.encoder import VIDEO_ID, Encode, corner_and_size, to_json
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import Box, Detection, FrameRecord, SummaryRecord, VideoRecord
 
@@ -30,11 +28,11 @@ class _Object:
 
 
 class _Links:
-    """Detections of frame after frame, linked to objects."""
+    """Links detections of consecutive frames to objects."""
 
     def __init__(self) -> None:
         self.objects: list[_Object] = []
-        self._last: list[_Object] = []  # those that the frame before has
+        self._last: list[_Object] = []  # objects of the previous frame
 
     def add(self, position: int, detections: Iterable[Detection]) -> None:
         left, now = self._last, []
@@ -51,7 +49,7 @@ class _Links:
 
 
 def as_youtube_vis() -> Encode:
-    """`{"info", "videos", "categories", "annotations"}`; `length` counts the frames detected on."""
+    """`{"info", "videos", "categories", "annotations"}`; `length` counts the frames with a record."""
     links = _Links()
     frames: list[int] = []
     video: VideoRecord | None = None

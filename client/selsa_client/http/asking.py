@@ -1,14 +1,12 @@
-"""One request and its whole answer, or the error that it stands for."""
+"""One request and its whole answer, or the error that the answer means."""
 
 from collections.abc import Container
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from selsa_client.http.exchange import Answer, Asking, HangUp, LinkError, Pause, Request, receive, send
-from selsa_client.http.patience import Patience
+from selsa_client.http.link import Answer, Call, LinkError, Request
 from selsa_client.http.protocol import ERROR_BODY_LIMIT, error_from_response
 from selsa_client.wire.errors import (
     BusyError,
@@ -18,34 +16,31 @@ from selsa_client.wire.errors import (
     WireFormatError,
 )
 
-OK: Final = frozenset({HTTPStatus.OK})
-
 # Bytes of an answer that is held in memory.
 _LIMIT: Final = 4 << 20
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class WholeAnswer(NamedTuple):
     """An answer with its body."""
 
     status: int
     body: bytes
 
 
-def ask(
+async def ask(
+    call: Call,
     request: Request,
-    patience: Patience,
     *,
-    allowed: Container[int] = OK,
+    allowed: Container[int] = (HTTPStatus.OK,),
     idempotent: bool = True,
-    was_there: bool = False,
-) -> Asking[WholeAnswer]:
+    was_reachable: bool = False,
+) -> WholeAnswer:
     """Send a request and read its answer.
 
-    Again when the server is busy; if the request is `idempotent`, when the connection breaks; and if the
-    server `was_there` a moment ago, when it is not: an address that never answered is told at once.
+    The request is repeated if the server is busy; if the connection breaks and the request is `idempotent`;
+    and if no server answers although it `was_reachable` before. An address that never answered fails at once.
 
     Raises:
         ServerUnreachableError: no server answers.
@@ -55,45 +50,41 @@ def ask(
     while True:
         failure: SelsaError
         try:
-            answer = yield from send(request)
-            if answer.status in allowed:
-                return WholeAnswer(answer.status, (yield from _body(_LIMIT)))
-            raise (yield from refusal(answer))
+            async with call.send(request) as answer:
+                if answer.status not in allowed:
+                    raise await refusal(answer)
+                body = bytearray()
+                while chunk := await answer.read():
+                    body += chunk
+                    if len(body) > _LIMIT:
+                        raise WireFormatError(
+                            f"The answer is longer than {_LIMIT} bytes; is this a selsa server?"
+                        )
+                return WholeAnswer(answer.status, bytes(body))
         except BusyError as error:
             failure = error
         except LinkError as error:
             failure = ServerUnreachableError(str(error))
-            if not idempotent or not (error.connected or was_there):
+            if not idempotent or not (error.connected or was_reachable):
                 raise failure from error
-        yield Pause(patience.wait(failure))
+        await call.pause(failure)
 
 
-def refusal(answer: Answer) -> Asking[ResponseError]:
-    """The error that an answer stands for; reads its body."""
+async def refusal(answer: Answer) -> ResponseError:
+    """The error that an answer means; reads its body."""
     body = b""
-    while len(body) < ERROR_BODY_LIMIT and (chunk := (yield from receive())):
+    while len(body) < ERROR_BODY_LIMIT and (chunk := await answer.read()):
         body += chunk
-    yield HangUp()
     return error_from_response(answer.status, answer.headers, body)
 
 
 def parsed(model: type[_Model], body: bytes) -> _Model:
-    """A body as what it should be.
+    """A body as an instance of a model.
 
     Raises:
-        WireFormatError: it is something else.
+        WireFormatError: it is not one.
     """
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise WireFormatError(f"The answer is no {model.__name__}; is this a selsa server?") from error
-
-
-def _body(limit: int) -> Asking[bytes]:
-    parts = bytearray()
-    while chunk := (yield from receive()):
-        parts += chunk
-        if len(parts) > limit:
-            yield HangUp()
-            raise WireFormatError(f"The answer is longer than {limit} bytes; is this a selsa server?")
-    return bytes(parts)

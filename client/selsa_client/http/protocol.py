@@ -1,7 +1,4 @@
-"""What is said over HTTP, without a transport: parameters as a query, answers as errors.
-
-All clients stand on this module and on `records`; neither module reads or writes a socket.
-"""
+"""HTTP messages without a transport: parameters as a query, answers as errors."""
 
 import re
 from collections.abc import Mapping
@@ -18,37 +15,48 @@ from selsa_server.schema.detect import NDJSON, PROBLEM_JSON, DetectParams, Error
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 
-# A problem document has some hundred bytes; a proxy's error page some thousand. More is not read.
+# A problem document has some hundred bytes, a proxy's error page some thousand. The rest is not read.
 ERROR_BODY_LIMIT: Final = 65_536
 
-# Headers of a request for records, and of one that carries a video.
+# Headers of a request for records, and of a request that sends a video.
 RECORDS: Final = {"Accept": f"{NDJSON}, {PROBLEM_JSON}"}
 VIDEO: Final = {"Content-Type": "application/octet-stream"}
 
 _SNIPPET: Final = 200
 
 
-class DetectOptions(TypedDict, total=False):
-    """`DetectParams` as typed keyword arguments; a test holds the two together."""
+class CommonOptions(TypedDict, total=False):
+    """The parameters that a request and a live stream share."""
 
     model: str | None
-    mode: Literal["sequence", "online"]
     bank: Literal["spread", "first"]
     score_threshold: float
     max_detections: int | None
     classes: tuple[str, ...] | list[str]
     reference_frames: int | None
-    start: float | None
-    end: float | None
     stride: int
     decode: Literal["strict", "tolerant"]
 
 
+class DetectOptions(CommonOptions, total=False):
+    """`DetectParams` as typed keyword arguments; a test compares the two."""
+
+    mode: Literal["sequence", "online"]
+    start: float | None
+    end: float | None
+
+
+class LiveOptions(CommonOptions, total=False):
+    """The options of a live stream as typed keyword arguments; a test compares them with `StreamStart`."""
+
+    drop: Literal["never", "oldest"]
+
+
 def check_server(address: str) -> str:
-    """The base address of a server, as given.
+    """Return the address of a server unchanged if it is valid.
 
     Raises:
-        ValueError: it is not an http(s) address with a host and, where given, a valid port.
+        ValueError: it is not an http(s) address with a host and, if given, a valid port.
     """
     try:
         parts = urlsplit(address)
@@ -56,12 +64,12 @@ def check_server(address: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError(f"{address!r} is not a server's address; give one like {DEFAULT_SERVER}")
+        raise ValueError(f"{address!r} is not a server's address; expected one like {DEFAULT_SERVER}")
     return address
 
 
 def detect_query(params: DetectParams) -> tuple[tuple[str, str], ...]:
-    """The query of `POST /detect`: what differs from the defaults, `classes` once per name."""
+    """The query of `POST /detect`: values other than the defaults, `classes` once per name."""
     pairs: list[tuple[str, str]] = []
     for name, value in params.model_dump(exclude_defaults=True, mode="json").items():
         values = value if isinstance(value, list) else [value]
@@ -70,31 +78,31 @@ def detect_query(params: DetectParams) -> tuple[tuple[str, str], ...]:
 
 
 def check_api_key(key: str) -> str:
-    """An API key, as given.
+    """Return an API key unchanged if it is valid.
 
     Raises:
-        ValueError: it cannot stand in a header.
+        ValueError: a header cannot carry it.
     """
     if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ValueError("an API key has printable ASCII characters only, and at least one")
+        raise ValueError("an API key must consist of printable ASCII characters without spaces")
     return key
 
 
 def error_from_record(record: ErrorRecord) -> ResponseError:
-    """The error that an `error` record in place of the first record stands for."""
+    """The error that an `error` record in place of the first record means."""
     kind = _error_class(record.status)
     return kind(status=record.status, code=record.code, title=record.title, detail=record.detail)
 
 
 def is_record_stream(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether an answer carries records; if not, it is one for `error_from_response`."""
+    """Whether an answer carries records; if not, use `error_from_response`."""
     return status == HTTPStatus.OK and _media_type(headers) == NDJSON
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: bytes) -> ResponseError:
-    """The error that an answer without records stands for; `body` may be cut at `ERROR_BODY_LIMIT`.
+    """The error that an answer without records means; `body` may be cut at `ERROR_BODY_LIMIT`.
 
-    `headers` must be case-insensitive, as httpx's are.
+    `headers` must be case-insensitive, like httpx's.
     """
     kind = _error_class(status)
     retry_after = _retry_after(headers.get("retry-after"))
@@ -132,11 +140,14 @@ def _error_class(status: int) -> type[ResponseError]:
 
 
 def _foreign_detail(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """A sentence for an answer that is no problem document: a proxy's page, a redirect, another service."""
+    """A sentence for an answer without a problem document: a proxy's page, a redirect, another service."""
     if 300 <= status < 400:
-        return f"The address redirects to {headers.get('location', 'nowhere')}; give that one as the server"
+        return (
+            f"The address redirects to {headers.get('location', 'nowhere')}; use that as the server's address"
+        )
     if status == HTTPStatus.OK:
-        return f"The answer is {_media_type(headers) or 'of no type'}, not {NDJSON}; is this a selsa server?"
+        media_type = _media_type(headers) or "of no media type"
+        return f"The answer is {media_type}, not {NDJSON}; is this a selsa server?"
     text = _snippet(_media_type(headers), body)
     said = f": {text}" if text else ""
     return f"The server or a proxy before it answered {status} {_phrase(status)}{said}"
@@ -145,7 +156,7 @@ def _foreign_detail(status: int, headers: Mapping[str, str], body: bytes) -> str
 def _snippet(media_type: str, body: bytes) -> str:
     text = body.decode("utf-8", errors="replace")
     if media_type == "text/html":
-        # An error page's title is its one sentence.
+        # The title of an error page summarises it.
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
         text = title[1] if title else ""
     elif not (media_type.startswith("text/") or media_type.endswith("json")):
@@ -166,7 +177,7 @@ def _phrase(status: int) -> str:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds from now, from either form of RFC 9110 10.2.3; None for none or nonsense."""
+    """Seconds from now, from either form in RFC 9110 10.2.3; None if missing or malformed."""
     if value is None:
         return None
     if re.fullmatch(r"[0-9]{1,9}", value.strip()):

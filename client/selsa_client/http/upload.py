@@ -1,4 +1,4 @@
-"""The bytes of a video on their way out: read chunk by chunk as the network takes them, never whole."""
+"""Videos as request bodies: read chunk by chunk as the network accepts them, never held whole."""
 
 import io
 import os
@@ -15,30 +15,30 @@ from selsa_client.wire.errors import InputError
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-# Bytes per read: large enough that Python's share of a gigabyte is small, small enough for a smooth bar.
+# Bytes per read: large enough to keep Python's overhead low, small enough for a smooth progress bar.
 CHUNK: Final = 256 * 1024
 
 
 class OpenedVideo(Protocol):
-    """A video that is being read. `length` is in bytes, None when that is not known before the end."""
+    """An open video. `length` is in bytes, None if it is not known before the end."""
 
     @property
-    def length(self) -> int | None: ...  # noqa: D102 - see the class
+    def length(self) -> int | None: ...  # noqa: D102
 
     def read(self, size: int, /) -> bytes:
-        """Between one byte and `size`; empty at the end."""
+        """The next bytes, `size` at most; b"" at the end."""
         ...
 
 
 @runtime_checkable
 class OpenableVideo(Protocol):
-    """A video that is somewhere else and is opened anew for each attempt, such as a `WebVideo`."""
+    """A video elsewhere, opened again for each attempt, such as a `WebVideo`."""
 
     def opened(self) -> AbstractContextManager[OpenedVideo]:
-        """The video from its beginning.
+        """Open the video at its start.
 
         Raises:
-            InputError: it cannot be had.
+            InputError: it cannot be read.
         """
         ...
 
@@ -46,12 +46,12 @@ class OpenableVideo(Protocol):
 VideoSource = str | os.PathLike[str] | bytes | IO[bytes] | OpenableVideo | Iterable[bytes]
 AsyncVideoSource = VideoSource | AsyncIterable[bytes]
 
-# Called with (bytes sent, bytes in all or None) after each chunk has left.
+# Called with (bytes sent, total bytes or None) after each chunk.
 UploadProgress = Callable[[int, int | None], None]
 
 
 class Upload:
-    """One attempt at sending a source: hands out a chunk only when the one before it has been taken."""
+    """One attempt to send a source: reads a chunk only when the previous one has been sent."""
 
     def __init__(
         self,
@@ -69,9 +69,7 @@ class Upload:
 
     def __iter__(self) -> Iterator[bytes]:
         while size := self._next_size():
-            chunk = _read_some(self._read, size)
-            self._check_end(chunk)
-            if not chunk:
+            if not (chunk := self._checked(_read_some(self._read, size))):
                 break
             yield chunk
             self._count(chunk)
@@ -81,23 +79,23 @@ class Upload:
             if self._async_chunks is not None:
                 chunk = await anext(self._async_chunks, b"")
             else:
-                # A slow disk must not stop the event loop.
+                # A slow disk must not block the event loop.
                 chunk = await anyio.to_thread.run_sync(_read_some, self._read, size)
-            self._check_end(chunk)
-            if not chunk:
+            if not self._checked(chunk):
                 break
             yield chunk
             self._count(chunk)
 
     def _next_size(self) -> int:
-        # A file that grows is sent as long as it was: Content-Length has been promised.
+        # If a file grows, only its original length is sent: Content-Length has been sent already.
         return CHUNK if self.length is None else min(CHUNK, self.length - self._sent)
 
-    def _check_end(self, chunk: bytes) -> None:
+    def _checked(self, chunk: bytes) -> bytes:
         if not chunk and self.length is not None:
             raise InputError(
                 f"The video became shorter while being sent: {self._sent} of {self.length} bytes"
             )
+        return chunk
 
     def _count(self, chunk: bytes) -> None:
         self._sent += len(chunk)
@@ -106,7 +104,7 @@ class Upload:
 
 
 class UploadSource:
-    """A video as the caller named it: a path, bytes, a binary file object or an iterable of bytes."""
+    """A video as the caller gave it, and the callback for the progress of its upload."""
 
     def __init__(self, source: AsyncVideoSource, progress: UploadProgress | None = None) -> None:
         self._source = source
@@ -116,18 +114,18 @@ class UploadSource:
 
     @property
     def repeatable(self) -> bool:
-        """Whether a second attempt sends the same bytes."""
+        """Whether a second attempt would send the same bytes."""
         if isinstance(self._source, str | os.PathLike):
-            # A name may be a pipe's, as in `selsa detect <(...)`: what has been read of it is gone.
+            # A path may name a pipe, as in `selsa detect <(...)`, which can be read only once.
             return Path(self._source).is_file()
         return isinstance(self._source, bytes | OpenableVideo) or self._start is not None
 
     @contextmanager
     def attempt(self) -> Iterator[Upload]:
-        """The source opened for one attempt; a file that was opened here is closed after it.
+        """Open the source for one attempt; files opened here are closed afterwards.
 
         Raises:
-            InputError: there is no such file, or it cannot be read.
+            InputError: it cannot be read.
         """
         source = self._source
         with ExitStack() as stack:
@@ -150,7 +148,7 @@ class UploadSource:
                 yield Upload(lambda _: next(pieces, b""), length=None, progress=self._progress)
 
     def _check_unchanged(self, file: IO[bytes], path: str | os.PathLike[str]) -> None:
-        """A second attempt may go on behind records of the first, so it has to be the same video."""
+        """A second attempt may continue after records of the first, so the video must be the same."""
         status = os.fstat(file.fileno())
         now = (status.st_size, status.st_mtime_ns)
         if self._sent not in (None, now):
@@ -158,7 +156,7 @@ class UploadSource:
         self._sent = now
 
     def _rewind(self, file: IO[bytes]) -> int | None:
-        """Back to where the caller's file stood; bytes from there to its end, None when it cannot seek."""
+        """Seek to the file's original position; bytes from there to the end, None if it cannot seek."""
         if self._start is None:
             return None
         end = file.seek(0, os.SEEK_END)
@@ -173,23 +171,21 @@ def _is_file(source: object) -> "TypeIs[IO[bytes]]":
 def _position(source: AsyncVideoSource) -> int | None:
     if not _is_file(source):
         return None
-    # Objects that merely can be read, such as a response's raw stream, need not know of seeking.
+    # Objects that can only be read, such as a raw response, may lack `seekable`.
     seekable = getattr(source, "seekable", None)
     return source.tell() if seekable is not None and seekable() else None
 
 
 def _open(path: Path) -> IO[bytes]:
     try:
-        # Unbuffered: chunks are large, and a buffer would copy each once more.
-        file = path.open("rb", buffering=0)
+        return path.open("rb", buffering=0)  # chunks are large; a buffer would only copy them
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}") from error
-    return file
 
 
 def _file_length(file: IO[bytes]) -> int | None:
     status = os.fstat(file.fileno())
-    # A pipe or a device has no length before its end.
+    # The length of a pipe or a device is not known before its end.
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
@@ -197,7 +193,7 @@ def _read_some(read: Callable[[int], bytes], size: int) -> bytes:
     try:
         return read(size)
     except OSError as error:
-        raise InputError(f"The video cannot be read on: {error.strerror or error}") from error
+        raise InputError(f"Reading the video failed: {error.strerror or error}") from error
 
 
 def _refuse_read(_size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A video at an http(s) address: passed on as it arrives, never held."""
+"""A video at an http(s) address: passed on as it arrives, never held whole."""
 
 import time
 from collections.abc import Iterator
@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     import httpx
 
 _REDIRECTS: Final = 5
-# Seconds: until there is a connection, between two parts, and in all. The last bound is for a server that
-# gives a byte now and then; the pace of a good one is that of whoever takes the video.
+# Seconds: to connect, between two parts, and in total. The total bounds a server that sends a byte now and
+# then; a download otherwise runs at the speed of the upload.
 _CONNECT: Final = 10.0
 _SILENCE: Final = 60.0
-_IN_ALL: Final = 6 * 3600.0
+_TOTAL: Final = 6 * 3600.0
 
 
 class WebVideo:
-    """A source for `Client.detect` and `jobs.submit`. It is asked for anew for every attempt.
+    """A source for `Client.detect` and `jobs.submit`, downloaded again for every attempt.
 
-    Redirects are followed, five at the most, and never from https to http. `transport` takes the network's
-    place in tests.
+    At most five redirects are followed, and none from https to http. `transport` replaces the network in
+    tests.
+
+    Example:
+        client.detect(WebVideo("https://example.org/video.mp4"))
     """
 
     def __init__(self, address: str, *, transport: "httpx.BaseTransport | None" = None) -> None:
@@ -33,10 +36,10 @@ class WebVideo:
 
     @contextmanager
     def opened(self) -> Iterator["_Download"]:
-        """The video from its beginning.
+        """Open the video at its start.
 
         Raises:
-            InputError: it cannot be had.
+            InputError: it cannot be downloaded.
         """
         import httpx
 
@@ -50,14 +53,14 @@ class WebVideo:
                     timeout=settings,
                     transport=self._transport,
                     event_hooks={"response": [_check_redirect]},
-                    # Bytes as they are: of a compressed answer the length would be another.
+                    # A compressed answer would have another length than the video.
                     headers={"Accept-Encoding": "identity"},
                 ) as http,
                 http.stream("GET", self._address) as response,
             ):
                 if response.status_code != HTTPStatus.OK:
                     said = f"{response.status_code} {response.reason_phrase}".strip()
-                    raise InputError(f"Cannot read {name}: its server answers {said}")
+                    raise InputError(f"Cannot read {name}: its server answered {said}")
                 yield _Download(response, name)
         except httpx.TooManyRedirects as error:
             raise InputError(f"Cannot read {name}: it redirects more than {_REDIRECTS} times") from error
@@ -66,7 +69,7 @@ class WebVideo:
 
 
 class _Download:
-    """A response's body, to be read."""
+    """The body of a response as a file."""
 
     def __init__(self, response: "httpx.Response", name: str) -> None:
         plain = response.headers.get("content-encoding", "identity") == "identity"
@@ -75,25 +78,25 @@ class _Download:
         self._name = name
         self._chunks = response.iter_bytes()
         self._rest = memoryview(b"")
-        self._until = time.monotonic() + _IN_ALL
+        self._until = time.monotonic() + _TOTAL
 
     def read(self, size: int, /) -> bytes:
-        """Between one byte and `size`; empty at the end.
+        """The next bytes, `size` at most; b"" at the end.
 
         Raises:
-            InputError: it stops before its end, or takes too long.
+            InputError: the download breaks or takes too long.
         """
         import httpx
 
         if not self._rest:
             if time.monotonic() > self._until:
-                raise InputError(
-                    f"Cannot read {self._name} on: it takes more than {_IN_ALL / 3600:.0f} hours"
-                )
+                hours = _TOTAL / 3600
+                raise InputError(f"Downloading {self._name} failed: it took more than {hours:.0f} hours")
             try:
                 self._rest = memoryview(next(self._chunks, b""))
             except httpx.HTTPError as error:
-                raise InputError(f"Cannot read {self._name} on: {error or type(error).__name__}") from error
+                reason = str(error) or type(error).__name__
+                raise InputError(f"Downloading {self._name} failed: {reason}") from error
         part, self._rest = self._rest[:size], self._rest[size:]
         return bytes(part)
 

@@ -1,14 +1,14 @@
-"""A live stream for asynchronous code: pieces go out while records come in."""
+"""A live stream for asynchronous code: sends pieces and receives records at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from selsa_client.live.link import LiveAddress
 from selsa_client.live.protocol import END, LiveReader, TimedImage, messages_of, start_message
-from selsa_client.live.source import AsyncLiveSource, in_thread
+from selsa_client.live.source import AsyncLiveSource, pieces_of
 from selsa_client.stream import KnownRecords
 from selsa_client.wire.errors import IncompleteError
 from selsa_client.wire.frames import Frame
@@ -18,8 +18,8 @@ from selsa_server.schema.stream import StreamStart
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-# Seconds without a record until the link counts as dead. A server that works is never as silent as that, as
-# long as something is sent; and nothing being sent, it hangs up itself.
+# Seconds without a record until the connection counts as dead. A working server sends records more often
+# while it receives frames, and hangs up when it receives none.
 _SILENCE: Final = 600.0
 
 
@@ -27,19 +27,10 @@ class _EndedError(RuntimeError):
     pass
 
 
-@asynccontextmanager
-async def _pieces(source: AsyncLiveSource) -> AsyncIterator[AsyncIterable[bytes | TimedImage]]:
-    if isinstance(source, AsyncIterable):
-        yield source
-    else:
-        async with aclosing(in_thread(source)) as pieces:
-            yield pieces
-
-
 class AsyncLiveStream(KnownRecords):
-    """Detections on a video that is still arriving; iterating gives a `Frame` for each frame.
+    """Detections on a video while it arrives; iterating gives a `Frame` per frame.
 
-    What is iterated over should be read without long pauses: a server whose records are not taken hangs up.
+    Read the frames without long pauses: the server hangs up if its records are not read.
     """
 
     def __init__(
@@ -57,7 +48,7 @@ class AsyncLiveStream(KnownRecords):
         self._pump: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect, and begin to send the source if there is one.
+        """Connect, and start to send the source if there is one.
 
         Raises:
             SelsaError: see `Client.stream`.
@@ -65,28 +56,27 @@ class AsyncLiveStream(KnownRecords):
         if self._connection is not None:
             return
         self._connection = await self._address.connect()
-        with suppress(IncompleteError):  # hung up already: its record says why
+        with suppress(IncompleteError):  # the server has hung up; its record tells the reason
             await self._send(start_message(self._start))
         if self._source is not None:
             self._pump = asyncio.create_task(self._send_all(self._source))
 
     async def send(self, data: bytes, *, time: float | None = None) -> None:
-        """Send the next bytes, or the next image and when it is shown in seconds; waits while the server is
-        behind.
+        """Send the next bytes, or the next image with its time in seconds; waits while the server is behind.
 
         Raises:
             RuntimeError: `end` was called before.
-            IncompleteError: the server has hung up; the next record says why.
+            IncompleteError: the server has hung up; the next record tells the reason.
         """
         piece = data if time is None else TimedImage(data, time)
         async with self._sending:
             if self._ended:
-                raise _EndedError("the stream has been ended; nothing can be sent any more")
+                raise _EndedError("the stream has been ended; nothing more can be sent")
             for message in messages_of(piece, self._start.container):
                 await self._send(message)
 
     async def end(self) -> None:
-        """There is no more to send; the records that are left follow, then the summary."""
+        """End the video; the remaining records follow, then the summary."""
         async with self._sending:
             if not self._ended:
                 self._ended = True
@@ -109,7 +99,7 @@ class AsyncLiveStream(KnownRecords):
                 self._live.closed(code, "" if closed.rcvd is None else closed.rcvd.reason)
                 return
             except TimeoutError as error:
-                raise self.reader.incomplete("the server fell silent") from error
+                raise self.reader.incomplete("the server sent nothing for too long") from error
             for record in self._live.accept(message):
                 yield record
 
@@ -117,7 +107,7 @@ class AsyncLiveStream(KnownRecords):
         return (record async for record in self.records() if isinstance(record, Frame))
 
     async def close(self) -> None:
-        """Hang up; the server then stops."""
+        """Drop the connection; the server then stops."""
         self._ended = True
         if self._pump is not None:
             self._pump.cancel()
@@ -144,15 +134,15 @@ class AsyncLiveStream(KnownRecords):
             raise self.reader.incomplete(f"the server has hung up{reason}") from closed
 
     async def _send_all(self, source: AsyncLiveSource) -> None:
-        """Send the source in the background. What goes wrong is told to whoever reads the records."""
+        """Send the source in the background. A failure is raised where the records are read."""
         try:
-            async with _pieces(source) as pieces:
+            async with aclosing(pieces_of(source)) as pieces:
                 async for piece in pieces:
                     time = piece.time if isinstance(piece, TimedImage) else None
                     await self.send(piece.data if isinstance(piece, TimedImage) else piece, time=time)
             await self.end()
         except (IncompleteError, _EndedError):
-            pass  # the server has hung up: its last record says why
+            pass  # the server has hung up; its last record tells the reason
         except Exception as error:  # noqa: BLE001 - see above
             self._fault = error
             if self._connection is not None:

@@ -1,4 +1,4 @@
-"""The WebSocket of a live stream: how it is opened, and its exceptions as ours."""
+"""The WebSocket of a live stream: opens it, and turns its exceptions into the client's."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from selsa_client.http.link import is_loopback, user_agent
 from selsa_client.http.protocol import ERROR_BODY_LIMIT, check_server, error_from_response
-from selsa_client.http.transport import is_loopback, user_agent
 from selsa_client.wire.errors import MissingPackageError, SelsaError, ServerUnreachableError
 from selsa_client.wire.records import LINE_LIMIT
 
@@ -21,14 +21,14 @@ _CLOSE_TIMEOUT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class LiveAddress:
-    """A server, and the key it knows the caller by."""
+    """The address of a server and the caller's API key."""
 
     server: str
     api_key: str | None = None
 
     @property
     def url(self) -> str:
-        """Of `WS /stream`."""
+        """The address of `WS /stream`."""
         parts = urlsplit(check_server(self.server))
         scheme = {"http": "ws", "https": "wss"}[parts.scheme]
         return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/stream", "", ""))
@@ -38,8 +38,8 @@ class LiveAddress:
 
         Raises:
             MissingPackageError: `websockets` is not installed.
-            ServerUnreachableError: no server answers, or one that has no live streams.
-            ResponseError: it refuses.
+            ServerUnreachableError: no server answers, or it has no live streams.
+            ResponseError: the server refuses.
         """
         try:
             from websockets.asyncio.client import connect
@@ -56,7 +56,7 @@ class LiveAddress:
                 compression=None,
                 open_timeout=_OPEN_TIMEOUT,
                 close_timeout=_CLOSE_TIMEOUT,
-                # A server that is behind reads nothing for a while, no pings either: that is how it slows us.
+                # A server that is behind stops reading, pings included, to slow the sender down.
                 ping_interval=None,
                 max_size=LINE_LIMIT,
                 **more,

@@ -1,56 +1,51 @@
-"""What is said over `WS /stream`, without a transport: messages out of pieces, records out of messages."""
+"""Messages of `WS /stream` without a transport: pieces to messages, messages to records."""
 
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple, TypedDict
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from selsa_client.http.protocol import error_from_record
+from selsa_client.http.protocol import LiveOptions, error_from_record
 from selsa_client.wire.errors import DetectionFailedError, WireFormatError
 from selsa_client.wire.records import RecordReader, StreamRecord
 from selsa_server.schema.stream import LiveContainer, StreamEnd, StreamFrame, StreamStart
 
-# Small enough that frames are detected on while the next ones travel.
+# Bytes. Small enough that the server detects on some frames while the next ones are sent.
 PIECE_BYTES: Final = 64 * 1024
 
 END: Final = StreamEnd(type="end").model_dump_json()
 
 
-class LiveOptions(TypedDict, total=False):
-    """The options of a live stream as typed keyword arguments; a test holds them and the schema together."""
-
-    model: str | None
-    drop: Literal["never", "oldest"]
-    bank: Literal["spread", "first"]
-    score_threshold: float
-    max_detections: int | None
-    classes: tuple[str, ...] | list[str]
-    reference_frames: int | None
-    stride: int
-    decode: Literal["strict", "tolerant"]
-
-
 class TimedImage(NamedTuple):
-    """One JPEG image, and when it is shown, in seconds; never less than the one before."""
+    """One JPEG image and its presentation time in seconds, which must not decrease."""
 
     data: bytes
     time: float
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFeed:
+    """A live stream as it is sent."""
+
+    container: LiveContainer
+    pieces: Iterator[bytes | TimedImage]
 
 
 def live_start(container: LiveContainer, options: LiveOptions) -> StreamStart:
     """The first message.
 
     Raises:
-        pydantic.ValidationError: an option has a value that is not allowed.
+        pydantic.ValidationError: an option has an invalid value.
     """
     return StreamStart.model_validate({"type": "start", "container": container, **options})
 
 
 def start_message(start: StreamStart) -> str:
-    """The first message as text: what differs from the defaults."""
+    """The first message as text: values other than the defaults."""
     return start.model_dump_json(exclude_defaults=True)
 
 
 def messages_of(piece: bytes | TimedImage, container: LiveContainer) -> Iterator[str | bytes]:
-    """A piece of the source as messages: an image is one, after its time; other bytes may be cut anywhere."""
+    """A piece of the source as messages. An image is one message, after its time; other bytes are split."""
     if isinstance(piece, TimedImage):
         yield StreamFrame(type="frame", time=piece.time).model_dump_json()
         piece = piece.data
@@ -63,7 +58,7 @@ def messages_of(piece: bytes | TimedImage, container: LiveContainer) -> Iterator
 
 
 class LiveReader:
-    """Records from the server's messages."""
+    """Reads records from the server's messages."""
 
     def __init__(self) -> None:
         self.records = RecordReader()
@@ -72,12 +67,12 @@ class LiveReader:
         """The record of a message.
 
         Raises:
-            ResponseError: the stream is refused: an `error` record came first.
-            DetectionFailedError: one came later.
-            WireFormatError: the message is no record.
+            ResponseError: the server refused the stream: the first record is an `error`.
+            DetectionFailedError: a later record is an `error`.
+            WireFormatError: the message is not a record.
         """
         if isinstance(message, bytes):
-            raise WireFormatError("A message of the answer is binary, which no record is")
+            raise WireFormatError("A message of the answer is binary; records are text")
         try:
             yield from self.records.feed(message.encode() + b"\n")
         except DetectionFailedError as failed:
@@ -92,5 +87,5 @@ class LiveReader:
             IncompleteError: before its last record.
         """
         if self.records.summary is None:
-            told = f" ({code}{' ' + reason if reason else ''})" if code is not None else ""
-            raise self.records.incomplete(f"the connection was closed{told}")
+            details = "" if code is None else f" ({code} {reason}".rstrip() + ")"
+            raise self.records.incomplete(f"the connection was closed{details}")

@@ -1,82 +1,99 @@
-"""What a live stream sends: files and bytes in pieces, or the pieces that somebody else makes."""
+"""Sources of a live stream: files and bytes in pieces, or iterables of pieces."""
 
-import asyncio
+import queue
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from os import PathLike
-from typing import cast
+from typing import Generic, TypeVar, cast
+
+import anyio.to_thread
 
 from selsa_client.http.upload import OpenableVideo, UploadSource, VideoSource
 from selsa_client.live.protocol import TimedImage
+
+T = TypeVar("T")
 
 LiveSource = VideoSource | Iterable[bytes | TimedImage]
 AsyncLiveSource = LiveSource | AsyncIterable[bytes | TimedImage]
 
 
-@contextmanager
-def pieces_of(source: LiveSource) -> Iterator[Iterator[bytes | TimedImage]]:
+async def pieces_of(source: AsyncLiveSource) -> AsyncGenerator[bytes | TimedImage, None]:
     """The pieces of a source, read as they are taken.
 
+    Anything but an asynchronous iterable is read in a daemon thread: a read from a camera or a pipe may never
+    return, which must not block the caller from leaving.
+
     Raises:
         InputError: it cannot be read.
     """
+    if isinstance(source, AsyncIterable):
+        async for piece in source:
+            yield piece
+        return
+    items = Endable(_read(source))
+    each = items.each()
+    try:
+        while (found := await anyio.to_thread.run_sync(next, each, None, abandon_on_cancel=True)) is not None:
+            yield found
+    finally:
+        items.end()
+        with suppress(ValueError):  # an abandoned thread still waits in it, and ends now
+            each.close()
+
+
+def _read(source: LiveSource) -> Generator[bytes | TimedImage, None, None]:
     if isinstance(source, str | bytes | PathLike | OpenableVideo) or hasattr(source, "read"):
         with UploadSource(cast("VideoSource", source)).attempt() as upload:
-            yield iter(upload)
-        return
-    pieces = iter(source)
-    try:
-        yield pieces
-    finally:
-        # A generator may hold a file or a camera, which is let go of by the thread that reads it.
-        if isinstance(pieces, Generator):
-            pieces.close()
+            yield from upload
+    else:
+        yield from source
 
 
-async def in_thread(source: LiveSource) -> AsyncGenerator[bytes | TimedImage, None]:
-    """The pieces of a source, read one ahead in a thread that nobody waits for.
+@dataclass(frozen=True)
+class _Failure:
+    error: Exception
 
-    A read from a camera or a pipe may never return, and must keep nobody from leaving.
 
-    Raises:
-        InputError: it cannot be read.
-    """
-    loop = asyncio.get_running_loop()
-    pieces: asyncio.Queue[bytes | TimedImage | Exception | None] = asyncio.Queue(1)
-    left = threading.Event()
+class Endable(Generic[T]):
+    """Items that another thread can end, even while the reader waits for the next one."""
 
-    def put(piece: bytes | TimedImage | Exception | None) -> None:
-        step = pieces.put(piece)
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = items
+        self._ended = threading.Event()
+        # One item read ahead, and space for the None that marks the end.
+        self._read: queue.Queue[T | _Failure | None] = queue.Queue(2)
+
+    def end(self) -> None:
+        """End the items."""
+        self._ended.set()
+        with suppress(queue.Full):  # then the reader wakes up anyway
+            self._read.put_nowait(None)
+
+    def each(self) -> Generator[T, None, None]:
+        """The items until the end, read in a daemon thread."""
+        threading.Thread(target=self._read_all, name="endable", daemon=True).start()
         try:
-            future = asyncio.run_coroutine_threadsafe(step, loop)
-        except RuntimeError:
-            step.close()
-            raise
-        future.result()
+            while (item := self._read.get()) is not None and not self._ended.is_set():
+                if isinstance(item, _Failure):
+                    raise item.error
+                yield item
+        finally:
+            self._ended.set()
+            with suppress(queue.Empty):
+                while True:
+                    self._read.get_nowait()
 
-    def read() -> None:
-        # The loop may end while this thread reads; then there is nobody to tell.
-        with suppress(RuntimeError, asyncio.CancelledError):
-            try:
-                with pieces_of(source) as found:
-                    for piece in found:
-                        if left.is_set():
-                            return
-                        put(piece)
-                put(None)
-            except Exception as error:  # noqa: BLE001 - raised where the pieces are taken
-                put(error)
-
-    threading.Thread(target=read, name="live source", daemon=True).start()
-    try:
-        while (piece := await pieces.get()) is not None:
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-    finally:
-        left.set()
-        # The thread may be waiting for room, and has to see that nobody is there.
-        with suppress(asyncio.QueueEmpty):
-            while True:
-                pieces.get_nowait()
+    def _read_all(self) -> None:
+        try:
+            for item in self._items:
+                self._read.put(item)
+                if self._ended.is_set():
+                    break
+        except Exception as error:  # noqa: BLE001 - raised in `each`
+            self._read.put(_Failure(error))
+        finally:
+            if isinstance(self._items, Generator):
+                self._items.close()
+            self._read.put(None)

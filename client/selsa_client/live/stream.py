@@ -1,7 +1,7 @@
-"""A live stream for plain code: the asynchronous one, run in a thread of its own.
+"""A live stream for blocking code: runs the asynchronous one in its own thread.
 
-Sending and receiving have to go on at once: a server that is behind takes nothing until its records are
-taken, so that one thread which did first the one and then the other would wait for ever.
+Sending and receiving must happen at the same time: a server that is behind reads nothing until its records
+have been read, so a single blocking thread would wait for ever.
 """
 
 from collections.abc import Generator, Iterator
@@ -22,9 +22,9 @@ from selsa_server.schema.stream import StreamStart
 
 
 class LiveStream(KnownRecords):
-    """Detections on a video that is still arriving; iterating gives a `Frame` for each frame.
+    """Detections on a video while it arrives; iterating gives a `Frame` per frame.
 
-    Any thread may `send` and `end`; records are for one thread.
+    Any thread may call `send` and `end`; read the records in one thread.
     """
 
     def __init__(self, address: LiveAddress, start: StreamStart, source: LiveSource | None = None) -> None:
@@ -35,7 +35,7 @@ class LiveStream(KnownRecords):
         self._received = self._receive()
 
     def open(self) -> None:
-        """Connect, and begin to send the source if there is one.
+        """Connect, and start to send the source if there is one.
 
         Raises:
             SelsaError: see `Client.stream`.
@@ -49,18 +49,19 @@ class LiveStream(KnownRecords):
                 raise
 
     def send(self, data: bytes, *, time: float | None = None) -> None:
-        """Send the next bytes, or the next image and when it is shown in seconds; waits while the server is
-        behind. Without a `source`, this must go on in another thread than the one that reads the records.
+        """Send the next bytes, or the next image with its time in seconds; waits while the server is behind.
+
+        Call it in another thread than the one that reads the records.
 
         Raises:
             RuntimeError: `end` was called before, or the stream is not open.
-            IncompleteError: the server has hung up; the next record says why.
+            IncompleteError: the server has hung up; the next record tells the reason.
         """
-        self._opened().call(partial(self._stream.send, data, time=time))
+        self._running().call(partial(self._stream.send, data, time=time))
 
     def end(self) -> None:
-        """There is no more to send; the records that are left follow, then the summary."""
-        self._opened().call(self._stream.end)
+        """End the video; the remaining records follow, then the summary."""
+        self._running().call(self._stream.end)
 
     def records(self) -> Iterator[StreamRecord]:
         """Every record in order: the video, the frames, the summary. Opens the stream."""
@@ -70,7 +71,7 @@ class LiveStream(KnownRecords):
         return (record for record in self._received if isinstance(record, Frame))
 
     def close(self) -> None:
-        """Hang up; the server then stops."""
+        """Drop the connection; the server then stops."""
         if self._portal is not None:
             portal, self._portal = self._portal, None
             try:
@@ -94,10 +95,10 @@ class LiveStream(KnownRecords):
         async def step() -> StreamRecord | None:
             return await anext(received, None)
 
-        while (record := self._opened().call(step)) is not None:
+        while (record := self._running().call(step)) is not None:
             yield record
 
-    def _opened(self) -> BlockingPortal:
+    def _running(self) -> BlockingPortal:
         if self._portal is None:
             raise RuntimeError("the stream is not open: use `with`")
         return self._portal

@@ -2,26 +2,26 @@
 
     SelsaError
     ├── InputError              the video is missing, unreadable or changes while it is sent
-    ├── OutputError             the results cannot be written where they should go
+    ├── OutputError             the results cannot be written
     ├── ServerUnreachableError  no server answers at the address
     ├── ResponseError           the server answered with an error before the first record
     │   ├── RejectedError       4xx: the request or the video is at fault
-    │   ├── BusyError           429 or 503: no room right now; carries `retry_after`
+    │   ├── BusyError           429 or 503: the server is busy; has `retry_after`
     │   └── ServerFailureError  5xx: the server is at fault
-    ├── WireFormatError         the records break the wire format: is that a selsa server?
+    ├── WireFormatError         the records violate the wire format: is this a selsa server?
     ├── IncompleteError         the records stop before their last one
-    ├── DetectionFailedError    an `error` record arrived after the records had begun
-    └── MissingPackageError     what was asked for needs a package that is not installed
+    ├── DetectionFailedError    an `error` record arrived after the first record
+    └── MissingPackageError     the call needs a package that is not installed
 
-`str(error)` is one sentence for the person who asked. Parameters that are not allowed raise
-`pydantic.ValidationError` (a `ValueError`) before anything is sent.
+`str(error)` is one sentence for the user. Invalid parameters raise `pydantic.ValidationError` before anything
+is sent.
 """
 
 from selsa_server.schema.detect import ErrorRecord
 
 
 class SelsaError(Exception):
-    """Base of everything the client raises on purpose."""
+    """Base class of the client's errors."""
 
 
 class InputError(SelsaError):
@@ -29,7 +29,7 @@ class InputError(SelsaError):
 
 
 class OutputError(SelsaError):
-    """The results cannot be written where they should go."""
+    """The results cannot be written."""
 
 
 class ServerUnreachableError(SelsaError):
@@ -37,9 +37,9 @@ class ServerUnreachableError(SelsaError):
 
 
 class ResponseError(SelsaError):
-    """The server, or a proxy before it, answered with an error before the first record.
+    """The server, or a proxy in front of it, answered with an error before the first record.
 
-    `code` is the stable code of the problem document, or `http_<status>` when the answer is none.
+    `code` is the stable code of the problem document, or `http_<status>` for any other answer.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class ResponseError(SelsaError):
 
 
 class RejectedError(ResponseError):
-    """4xx: the request or the video is at fault; sending it again changes nothing."""
+    """4xx: the request or the video is at fault; sending it again does not help."""
 
 
 class BusyError(ResponseError):
-    """429 or 503: no room right now. `retry_after` is in seconds, None where the server names no time."""
+    """429 or 503: the server is busy. `retry_after` is in seconds, None if the server names no time."""
 
 
 class ServerFailureError(ResponseError):
@@ -79,11 +79,11 @@ class ServerFailureError(ResponseError):
 
 
 class WireFormatError(SelsaError):
-    """The answer breaks the wire format: a line that is no record, or records out of order."""
+    """The answer violates the wire format: a line that is not a record, or records out of order."""
 
 
 class IncompleteError(SelsaError):
-    """The records stop before their last one. `emitted` counts the frame records that did arrive."""
+    """The records stop before their last one. `emitted` counts the frame records that arrived."""
 
     def __init__(self, message: str, *, emitted: int) -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class IncompleteError(SelsaError):
 
 
 class DetectionFailedError(SelsaError):
-    """Detection failed after it began. `record` is the error as it arrived."""
+    """Detection failed after the first record. `record` is the error record."""
 
     def __init__(self, record: ErrorRecord) -> None:
         super().__init__(f"{record.detail} ({record.status} {record.code})")
@@ -104,7 +104,7 @@ class DetectionFailedError(SelsaError):
 
 
 class MissingPackageError(SelsaError):
-    """What was asked for needs a package that is not installed; the message says how to get it."""
+    """The call needs a package that is not installed; the message names the command that installs it."""
 
     def __init__(self, what: str, package: str, extra: str | None = None) -> None:
         install = package if extra is None else f"'selsa[{extra}]'"

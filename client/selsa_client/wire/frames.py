@@ -1,7 +1,4 @@
-"""A frame's record as the tools people use want it: NumPy arrays, or `supervision.Detections`.
-
-Neither library is imported before it is asked for.
-"""
+"""Frame records as NumPy arrays or `supervision.Detections`; both libraries are imported on first use."""
 
 from typing import TYPE_CHECKING, NamedTuple
 

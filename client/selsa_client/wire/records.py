@@ -1,4 +1,4 @@
-"""From bytes to records, without a transport: lines of bounded length, and their order checked."""
+"""From bytes to records, without a transport: checks the length of lines and the order of records."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
@@ -14,14 +14,14 @@ StreamRecord = VideoRecord | FrameRecord | SummaryRecord
 # A frame of 4096 detections is under 1 MiB.
 LINE_LIMIT: Final = 8 * 1024 * 1024
 
-# As the schema's, but for frames that have methods.
+# As in the schema, but frames have methods.
 _RECORD: Final[TypeAdapter[Any]] = TypeAdapter(
     Annotated[VideoRecord | Frame | SummaryRecord | ErrorRecord, Field(discriminator="type")]
 )
 
 
 class LineSplitter:
-    """Splits bytes that arrive in any pieces into lines; holds one unfinished line at most."""
+    """Splits bytes into lines; holds at most one unfinished line."""
 
     def __init__(self, limit: int = LINE_LIMIT, *, keep_empty: bool = False) -> None:
         self._limit = limit
@@ -29,7 +29,7 @@ class LineSplitter:
         self._partial = bytearray()
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The lines that `chunk` completes, without their ends; empty lines are left out, unless kept.
+        """The lines that `chunk` completes, without line ends; skips empty lines unless `keep_empty`.
 
         Raises:
             WireFormatError: a line is longer than the limit.
@@ -44,11 +44,11 @@ class LineSplitter:
         self._append(rest)
 
     def rest(self) -> bytes:
-        """The line that the end of the bytes cut off; empty when they end with a line's end."""
+        """The unfinished line; empty after a line end."""
         return bytes(self._partial)
 
     def forget(self) -> None:
-        """Drop the unfinished line: the bytes go on elsewhere, with a whole one."""
+        """Drop the unfinished line."""
         self._partial.clear()
 
     def _append(self, piece: bytes) -> None:
@@ -61,8 +61,8 @@ class RecordReader:
     """Checks the order of records: one `video`, the frames, then one `summary` or `error` and no more.
 
     Attributes:
-        received: records so far, those before `after` included.
-        emitted: frame records among them.
+        received: records so far, including the first `after` ones, which are not read here.
+        emitted: the frame records among them.
     """
 
     def __init__(self, line_limit: int = LINE_LIMIT, *, after: int = 0) -> None:
@@ -73,7 +73,7 @@ class RecordReader:
         self.emitted = max(0, after - 1)
 
     def cut(self) -> None:
-        """The connection broke; the records go on after the `received` ones on another."""
+        """The connection broke: drop the unfinished line; another answer continues after it."""
         self._lines.forget()
 
     def feed(self, chunk: bytes) -> Iterator[StreamRecord]:
@@ -81,13 +81,13 @@ class RecordReader:
 
         Raises:
             DetectionFailedError: an `error` record arrived.
-            WireFormatError: a line is no record or stands where it may not.
+            WireFormatError: a line is not a record, or records are out of order.
         """
         for line in self._lines.feed(chunk):
             yield self._accept(_parse(line))
 
     def finish(self) -> Iterator[StreamRecord]:
-        """The record that stands at the end of the bytes without a line's end, if any; call it at the end.
+        """The last record if its line has no end. Call this when the bytes end.
 
         Raises:
             IncompleteError: the last record has not arrived.
@@ -104,7 +104,7 @@ class RecordReader:
             raise self.incomplete("the answer ends without its last record")
 
     def incomplete(self, reason: str) -> IncompleteError:
-        """The error for records that stop here, with what did arrive."""
+        """The error for records that stop here."""
         total = f" of at most {self.video.frame_count}" if self.video and self.video.frame_count else ""
         return IncompleteError(
             f"The detections are incomplete: {reason}, after {self.emitted}{total} frames",
@@ -113,11 +113,11 @@ class RecordReader:
 
     def _accept(self, record: StreamRecord | ErrorRecord) -> StreamRecord:
         if self.summary is not None:
-            raise WireFormatError(f"A {record.type} record follows the summary, which must be the last")
+            raise WireFormatError(f"A {record.type} record follows the summary, which must be last")
         if isinstance(record, ErrorRecord):
             raise DetectionFailedError(record)
         if (self.received == 0) != isinstance(record, VideoRecord):
-            problem = "stands before the video record" if self.received == 0 else "arrived twice"
+            problem = "arrived before the video record" if self.received == 0 else "arrived twice"
             raise WireFormatError(f"A {record.type} record {problem}")
         match record:
             case VideoRecord():
@@ -137,5 +137,5 @@ def _parse(line: bytes) -> StreamRecord | ErrorRecord:
         record: StreamRecord | ErrorRecord = _RECORD.validate_json(line)
     except ValidationError as error:
         start = line[:80].decode("utf-8", errors="replace")
-        raise WireFormatError(f"A line of the answer is no record: {start!r}") from error
+        raise WireFormatError(f"A line of the answer is not a record: {start!r}") from error
     return record

@@ -7,25 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-# What is taken from a folder. A file that is named is taken whatever it is called.
-VIDEO_SUFFIXES: Final = (
-    *(
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".dv",
-        ".flv",
-        ".gif",
-        ".ivf",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-    ),
-    *(".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
-)
+from selsa_server.schema.media import VIDEO_SUFFIXES
+
 LIST_MARK: Final = "@"
 
 

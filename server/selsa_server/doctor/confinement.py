@@ -7,7 +7,7 @@ from typing import Final
 from selsa_server.confined.check import unconfined
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.rules import DecoderRules
-from selsa_server.doctor.finding import Finding
+from selsa_server.schema.finding import Finding
 
 REMEDIES: Final = {
     "files": "use Linux 5.13 or newer with Landlock switched on (`landlock` in its lsm= list)",

@@ -15,8 +15,8 @@ from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.processor import processor_flags, processor_name
 from selsa_server.doctor.bundle import bundle_findings
 from selsa_server.doctor.confinement import confinement_findings
-from selsa_server.doctor.finding import Finding
 from selsa_server.render.video import ENCODERS
+from selsa_server.schema.finding import Finding
 
 GPU_INSTALL: Final = "pip install 'selsa[server-gpu]'"
 REINSTALL_AV: Final = "pip install --force-reinstall av (its wheels have FFmpeg with them)"

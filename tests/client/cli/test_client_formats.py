@@ -1,4 +1,4 @@
-"""Result formats: what each says is what the records say, read back by the tools that people use."""
+"""Result formats match the records when common tools read them back."""
 
 import contextlib
 import csv
@@ -57,7 +57,7 @@ def file_of(name, frames, samples):
     return b"".join(piece for record in records_of(frames, samples) for piece in encode(record))
 
 
-def test_every_end_of_a_name_says_its_format_and_the_longest_end_wins(tmp_path):
+def test_the_longest_matching_end_of_a_name_selects_the_format(tmp_path):
     for name, ends in FORMATS.items():
         for end in ends:
             assert format_of(tmp_path / f"a.b{end.upper()}") == name
@@ -152,7 +152,7 @@ def test_mot_text_loads_as_the_benchmark_reads_it(samples):
     assert rows[:, 6].tolist() == [0.875, 0.5, 0.75]
 
 
-def test_youtube_vis_has_a_box_or_null_of_every_object_for_every_frame(samples):
+def test_youtube_vis_has_a_box_or_null_per_object_and_frame(samples):
     document = json.loads(file_of("youtube-vis", FRAMES, samples))
     (video,) = document["videos"]
     assert (video["width"], video["height"], video["length"]) == (*SIZE, 3)
@@ -175,7 +175,7 @@ def test_youtube_vis_has_a_box_or_null_of_every_object_for_every_frame(samples):
     assert sorted(found) == sorted(expected)
 
 
-def test_youtube_vis_follows_an_object_while_it_overlaps_and_no_longer(samples):
+def test_youtube_vis_links_an_object_only_while_it_overlaps(samples):
     def at(x, class_id=0, score=0.5):
         return detection(x, 0, x + 10, 10, score, class_id)
 
@@ -213,7 +213,7 @@ def test_a_file_of_any_format_appears_only_when_it_is_complete(samples, tmp_path
 
 
 @pytest.mark.parametrize("name", ["coco", "youtube-vis"])
-def test_a_number_that_json_cannot_hold_is_an_error_and_no_file(samples, tmp_path, name):
+def test_a_number_that_json_cannot_represent_is_an_error(samples, tmp_path, name):
     bad = {0: [detection(float("nan"), 0, 1, 1)]}
     with pytest.raises(OutputError, match="Cannot write"), open_output(tmp_path / "o", name) as write:
         for record in records_of(bad, samples):

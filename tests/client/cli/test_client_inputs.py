@@ -1,4 +1,4 @@
-"""What the command is given becomes a list of videos, each with a name to show and one for its results."""
+"""Arguments become a list of videos, each with a name for messages and one for its results."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selsa_client.cli.inputs import VIDEO_SUFFIXES, find_inputs
-from selsa_client.cli.result_names import result_path
+from selsa_client.cli.inputs import find_inputs
+from selsa_client.cli.results import result_path
 from selsa_client.wire.address import without_secrets
 
 
@@ -22,19 +22,19 @@ def addresses(*arguments):
     return [each.address for each in find_inputs(list(map(str, arguments)))]
 
 
-def test_a_folder_gives_its_videos_by_name_and_nothing_else(tmp_path):
+def test_a_folder_gives_only_its_videos_sorted_by_name(tmp_path):
     touch(tmp_path, "b.mp4", "a.MKV", "notes.txt", ".hidden.mp4", "deeper/c.mp4")
     (tmp_path / "folder.mp4").mkdir()
     assert addresses(tmp_path) == [str(tmp_path / "a.MKV"), str(tmp_path / "b.mp4")]
 
 
-def test_a_folder_without_videos_is_a_problem_of_its_own_turn(tmp_path):
+def test_a_folder_without_videos_fails_in_its_turn(tmp_path):
     touch(tmp_path, "notes.txt")
     [each] = find_inputs([str(tmp_path)])
     assert "no video" in (each.problem or "")
 
 
-def test_patterns_are_for_shells_that_know_none_and_reach_deep(tmp_path, monkeypatch):
+def test_patterns_are_expanded_also_into_folders(tmp_path, monkeypatch):
     touch(tmp_path, "b.mp4", "a.mp4", "deep/er/c.mp4")
     monkeypatch.chdir(tmp_path)
     assert addresses("*.mp4") == ["a.mp4", "b.mp4"]
@@ -42,7 +42,7 @@ def test_patterns_are_for_shells_that_know_none_and_reach_deep(tmp_path, monkeyp
     assert addresses("no*.mp4") == ["no*.mp4"]
 
 
-def test_a_file_is_a_file_whatever_it_is_called(tmp_path, monkeypatch):
+def test_any_name_can_be_a_file(tmp_path, monkeypatch):
     touch(tmp_path, "clip[1].mp4", "no extension", "rtsp:", "x*.mp4")
     monkeypatch.chdir(tmp_path)
     names = ["clip[1].mp4", "no extension", "rtsp:", "x*.mp4", "missing.mp4"]
@@ -61,7 +61,7 @@ def test_a_file_is_a_file_whatever_it_is_called(tmp_path, monkeypatch):
         ("camera:/dev/video2", "camera", "camera-video2"),
     ],
 )
-def test_other_things_than_files_are_known_by_their_form(argument, kind, stem):
+def test_stdin_addresses_and_cameras_are_recognised_by_their_form(argument, kind, stem):
     [each] = find_inputs([argument])
     assert (each.kind, each.stem) == (kind, stem)
     assert "secret" not in each.name
@@ -69,12 +69,12 @@ def test_other_things_than_files_are_known_by_their_form(argument, kind, stem):
 
 
 @pytest.mark.parametrize("argument", ["ftp://host/a.mp4", "http://", "camera:", "file:///a.mp4"])
-def test_an_address_of_another_kind_is_refused(argument):
+def test_an_unsupported_address_is_refused(argument):
     with pytest.raises(ValueError, match=r"camera|rtsp"):
         find_inputs([argument])
 
 
-def test_stdin_is_there_once():
+def test_stdin_cannot_be_given_twice():
     with pytest.raises(ValueError, match="stdin"):
         find_inputs(["-", "a.mp4", "-"])
 
@@ -82,13 +82,13 @@ def test_stdin_is_there_once():
 @given(
     st.lists(st.sampled_from(["a/x.mp4", "b/x.mp4", "X.mkv", "x-2.mp4", "x-2-2.avi", "y.mp4"]), max_size=9)
 )
-def test_no_two_videos_have_results_of_one_name(arguments):
+def test_result_files_never_share_a_name(arguments):
     stems = [each.stem.casefold() for each in find_inputs(arguments)]
     assert len(set(stems)) == len(stems) == len(arguments)
 
 
 @given(st.text())
-def test_any_text_is_a_video_or_refused_in_words(argument):
+def test_any_argument_is_an_input_or_refused_with_a_message(argument):
     try:
         found = find_inputs([argument])
     except ValueError as error:
@@ -97,21 +97,20 @@ def test_any_text_is_a_video_or_refused_in_words(argument):
         assert all(each.stem and "/" not in each.stem for each in found)
 
 
-def test_results_of_several_videos_go_into_a_folder_that_is_made(tmp_path):
+def test_the_folder_for_several_results_is_created(tmp_path):
     first, second = find_inputs(["a.mp4", "b/a.mp4"])
     folder = tmp_path / "results"
-    paths = [result_path(folder, each, several=True) for each in (first, second)]
+    paths = [result_path(folder, each, several=True, suffix=".ndjson") for each in (first, second)]
     assert paths == [folder / "a.ndjson", folder / "a-2.ndjson"]
     assert folder.is_dir()
     with pytest.raises(ValueError, match="one file"):
-        result_path(tmp_path / "all.json", first, several=True)
+        result_path(tmp_path / "all.json", first, several=True, suffix=".ndjson")
     with pytest.raises(ValueError, match="does not exist"):
-        result_path(tmp_path / "no" / "where", first, several=True)
-    assert result_path(tmp_path / "one.json", first, several=False) == tmp_path / "one.json"
-    assert result_path(folder, first, several=False) == folder / "a.ndjson"
-    assert result_path(None, first, several=True) is None
+        result_path(tmp_path / "no" / "where", first, several=True, suffix=".ndjson")
+    assert result_path(tmp_path / "one.json", first, several=False, suffix=".ndjson") == tmp_path / "one.json"
+    assert result_path(folder, first, several=False, suffix=".ndjson") == folder / "a.ndjson"
+    assert result_path(None, first, several=True, suffix=".ndjson") is None
 
 
-def test_what_is_shown_of_an_address_has_no_secret():
+def test_a_shown_address_has_no_secret():
     assert without_secrets("https://me:pw@h:1/p/q.mp4?sig=abc#x") == "https://h:1/p/q.mp4"
-    assert ".mp4" in VIDEO_SUFFIXES

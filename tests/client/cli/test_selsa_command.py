@@ -1,4 +1,4 @@
-"""`selsa` finds commands by entry point; one that is broken or lacks its extra leaves the others alone."""
+"""`selsa` finds commands by entry point; a broken one does not affect the others."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_a_registered_command_runs_with_its_options(selsa):
     assert (done.exit_code, done.stdout) == (0, "ranranran\n")
 
 
-def test_the_help_page_lists_commands_with_their_first_sentence_without_loading_them(selsa):
+def test_the_help_page_lists_commands_without_loading_them(selsa):
     done = selsa("--help", selsa_thing="raise SystemExit('loaded')\n" + RUN % "pass")
     assert done.exit_code == 0
     assert "Does a thing." in done.stdout
@@ -50,13 +50,13 @@ def test_the_help_page_lists_commands_with_their_first_sentence_without_loading_
     assert done.stdout.index("│ detect") < done.stdout.index("│ serve") < done.stdout.index("│ thing")
 
 
-def test_what_the_system_says_of_a_file_is_one_line_that_names_it(selsa):
+def test_a_system_error_about_a_file_is_one_line_that_names_it(selsa):
     done = selsa("thing", selsa_thing=RUN % "open('x' * 5000)")
     line = f"selsa thing: cannot use '{'x' * 5000}': File name too long\n"
     assert (done.exit_code, done.stderr) == (3, line)
 
 
-def test_an_error_of_the_system_that_names_no_file_is_not_taken_for_one(selsa):
+def test_a_system_error_without_a_file_is_raised(selsa):
     done = selsa("thing", selsa_thing=RUN % "raise OSError(5, 'Input/output error')")
     assert isinstance(done.exception, OSError)
 
@@ -75,7 +75,7 @@ def test_an_error_of_the_system_that_names_no_file_is_not_taken_for_one(selsa):
     ],
     ids=" ".join,
 )
-def test_a_name_that_no_file_can_have_is_refused_by_every_command(tmp_path, arguments):
+def test_every_command_refuses_an_impossible_file_name(tmp_path, arguments):
     name, video = str(tmp_path / ("x" * 5000)), tmp_path / "video.mp4"
     video.write_bytes(b"no video")
     given = [each.replace("NAME", name).replace("VIDEO", str(video)) for each in arguments]
@@ -89,7 +89,7 @@ def test_a_name_that_no_file_can_have_is_refused_by_every_command(tmp_path, argu
     ["import no_such_package_of_others\n" + RUN % "pass", RUN % "import no_such_package_of_others.part"],
     ids=["at import", "while running"],
 )
-def test_a_missing_extra_is_one_line_that_says_what_to_install(selsa, source):
+def test_a_missing_extra_is_one_line_with_the_install_command(selsa, source):
     done = selsa("thing", selsa_thing=source)
     assert done.exit_code == 2
     assert done.stderr == "`selsa thing` needs the thing extra: pip install 'selsa[thing]'\n"
@@ -98,7 +98,7 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(selsa, source):
 @pytest.mark.parametrize(
     "source", ["raise OSError('libgone.so')", "import selsa_nothing", "no python", "x = 1"]
 )
-def test_a_broken_command_is_one_line_and_the_others_work(selsa, source):
+def test_a_broken_command_does_not_affect_the_others(selsa, source):
     broken = selsa("thing", selsa_thing=source)
     assert broken.exit_code == 2
     assert broken.stderr.startswith("selsa thing: cannot be loaded: ")
@@ -107,7 +107,7 @@ def test_a_broken_command_is_one_line_and_the_others_work(selsa, source):
     assert "--stride" in selsa("detect", "--help").stdout
 
 
-def test_a_fault_of_ours_while_running_is_not_taken_for_a_missing_extra(selsa):
+def test_a_missing_selsa_module_is_not_reported_as_a_missing_extra(selsa):
     done = selsa("thing", selsa_thing=RUN % "import selsa_gone")
     assert isinstance(done.exception, ModuleNotFoundError)
 
@@ -116,7 +116,7 @@ def test_an_interrupt_is_130(selsa):
     assert selsa("thing", selsa_thing=RUN % "raise KeyboardInterrupt").exit_code == 130
 
 
-def test_a_name_that_is_near_is_suggested(selsa):
+def test_a_similar_command_is_suggested(selsa):
     done = selsa("detcet")
     assert done.exit_code == 2
     assert "detect" in done.stderr
@@ -169,9 +169,7 @@ def detect(video, params, *, bundle, say, engines):
         ("silent", 5, "selsa detect: The detections are incomplete: the pipeline gave no summary\n"),
     ],
 )
-def test_local_detection_runs_what_the_entry_point_gives(
-    installed, samples, tmp_path, bundle, exit_code, message
-):
+def test_local_detection_runs_the_entry_point(installed, samples, tmp_path, bundle, exit_code, message):
     site = installed("selsa_elsewhere", LOCAL, "[selsa.local]\ndetect = selsa_elsewhere.cli:detect\n")
     video = tmp_path / "video"
     video.write_bytes(samples.whole)

@@ -1,4 +1,4 @@
-"""`selsa detect` as a person runs it: what it prints where, what it leaves behind, how it exits."""
+"""`selsa detect` as a process: its output, its files and its exit codes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def lines(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_records_go_to_stdout_and_nothing_to_a_stderr_that_is_no_terminal(stub, samples, clip):
+def test_records_go_to_stdout_and_nothing_to_stderr(stub, samples, clip):
     done = selsa("detect", clip, env={"SELSA_SERVER": stub.address})
     assert (done.returncode, done.stderr) == (0, b"")
     assert lines(done) == [samples.video, *samples.frames, samples.summary]
@@ -99,7 +99,7 @@ def test_an_error_of_the_server_is_one_line_and_an_exit_code(stub, clip, status,
     assert (done.returncode, done.stdout, done.stderr.decode()) == (exit_code, b"", message)
 
 
-def test_a_busy_server_is_asked_again_and_then_given_up(stub, samples, clip):
+def test_a_busy_server_is_retried_as_often_as_asked(stub, samples, clip):
     stub.answer = lambda handler: (
         handler.records(samples.whole)
         if len(stub.requests) > 2
@@ -110,7 +110,7 @@ def test_a_busy_server_is_asked_again_and_then_given_up(stub, samples, clip):
     assert selsa("detect", clip, "--server", stub.address).returncode == 0
 
 
-def test_a_missing_file_is_3_and_a_missing_server_4(clip):
+def test_a_missing_file_exits_3_and_a_missing_server_4(clip):
     missing = selsa("detect", "no.mp4")
     assert (missing.returncode, missing.stderr.count(b"\n")) == (3, 1)
     unreachable = selsa("detect", clip, "--server", "http://127.0.0.1:1")
@@ -132,9 +132,7 @@ def test_a_result_file_appears_complete(stub, samples, clip, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["out.json", "out.ndjson"])
 @pytest.mark.parametrize(("cut", "exit_code"), [("incomplete", 5), ("failed", 3)])
-def test_a_failed_run_leaves_what_was_there_and_nothing_else(
-    stub, samples, clip, tmp_path, name, cut, exit_code
-):
+def test_a_failed_run_leaves_the_old_result_file(stub, samples, clip, tmp_path, name, cut, exit_code):
     body = samples.failed if cut == "failed" else samples.ndjson(samples.video, samples.frames[0])
     stub.answer = lambda handler: handler.records(body)
     (tmp_path / name).write_text("old")
@@ -144,7 +142,7 @@ def test_a_failed_run_leaves_what_was_there_and_nothing_else(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", name]
 
 
-def test_a_failure_half_way_ends_stdout_with_its_error_record(stub, samples, clip):
+def test_a_late_failure_ends_stdout_with_its_error_record(stub, samples, clip):
     stub.answer = lambda handler: handler.records(samples.failed)
     done = selsa("detect", clip, "--server", stub.address)
     assert done.returncode == 3
@@ -181,7 +179,7 @@ def test_an_interrupt_drops_the_connection_and_removes_the_partial_file(
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
-def test_records_come_line_by_line_and_a_reader_that_leaves_is_no_error(stub, samples, clip):
+def test_a_reader_that_closes_stdout_is_not_an_error(stub, samples, clip):
     def answer(handler):
         handler.begin()
         handler.wfile.write(samples.ndjson(samples.video))
@@ -220,7 +218,7 @@ def on_terminal(*arguments):
     return process.wait(60), shown.decode()
 
 
-def test_a_terminal_sees_the_upload_then_the_frames(stub, clip):
+def test_a_terminal_shows_the_upload_then_the_frames(stub, clip):
     code, shown = on_terminal("detect", str(clip), "--server", stub.address)
     assert code == 0
     assert "sending" in shown or "waiting for the server" in shown

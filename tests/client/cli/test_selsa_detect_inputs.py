@@ -1,4 +1,4 @@
-"""`selsa detect` on all kinds of inputs, and on several: what is printed, where, and how it exits."""
+"""`selsa detect` on all kinds of inputs and on several: output and exit codes."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Done:
 
 
 def selsa(*arguments, **more):
-    """Run the command: in this process, which is quicker, or in one of its own where `more` asks for that."""
+    """Run the command: in this process, which is faster, or in a new one if there are further arguments."""
     if more:
         command = [*SELSA, *map(str, arguments)]
         found = subprocess.run(command, capture_output=True, timeout=60, **more)
@@ -62,7 +62,7 @@ def videos(tmp_path_factory):
     return folder
 
 
-def test_each_record_of_several_videos_says_whose_it_is(address, videos):
+def test_each_record_of_several_videos_names_its_video(address, videos):
     done = selsa("detect", videos, "--server", address)
     assert (done.returncode, done.stderr) == (0, b"")
     seen = [(record["source"], record["type"]) for record in lines(done)]
@@ -73,7 +73,7 @@ def test_each_record_of_several_videos_says_whose_it_is(address, videos):
     ]
 
 
-def test_one_that_fails_stops_no_other_and_the_worst_decides(address, videos, tmp_path):
+def test_a_failing_video_does_not_stop_the_others(address, videos, tmp_path):
     done = selsa("detect", "no.mp4", videos / "notes.txt", videos / "a.mp4", "--server", address)
     assert done.returncode == 3
     first, second = done.stderr.decode().splitlines()
@@ -82,7 +82,7 @@ def test_one_that_fails_stops_no_other_and_the_worst_decides(address, videos, tm
     assert {record["source"] for record in lines(done)} == {str(videos / "a.mp4")}
 
 
-def test_the_worst_is_the_highest_code(stub, samples, clip):
+def test_the_highest_exit_code_counts(stub, samples, clip):
     bodies = iter([samples.failed, samples.ndjson(samples.video), samples.whole])
     stub.answer = lambda handler: handler.records(next(bodies))
     done = selsa("detect", clip, clip, clip, "--server", stub.address, "--retries", 0)
@@ -91,7 +91,7 @@ def test_the_worst_is_the_highest_code(stub, samples, clip):
     assert [(record["code"], record["source"]) for record in errors] == [("truncated", str(clip))]
 
 
-def test_results_of_several_go_into_a_folder(address, videos, tmp_path):
+def test_results_of_several_videos_go_into_a_folder(address, videos, tmp_path):
     done = selsa("detect", videos / "a.mp4", videos, "--server", address, "-o", tmp_path / "results")
     assert (done.returncode, done.stdout) == (0, b"")
     written = sorted(path.name for path in (tmp_path / "results").iterdir())
@@ -108,7 +108,7 @@ def test_several_videos_and_one_result_file_are_wrong_usage(stub, clip):
 
 
 @pytest.mark.parametrize("through", ["pipe", "file"])
-def test_stdin_is_a_video(address, videos, through):
+def test_stdin_is_an_input(address, videos, through):
     path = videos / "a.mp4"
     source = {"input": path.read_bytes()} if through == "pipe" else {"stdin": path.open("rb")}
     done = selsa("detect", "-", "--server", address, **source)
@@ -116,7 +116,7 @@ def test_stdin_is_a_video(address, videos, through):
     assert len(lines(done)) == 7
 
 
-def test_a_pipe_is_never_sent_twice_but_a_file_is(stub, clip, samples):
+def test_a_pipe_is_sent_once_but_a_file_again(stub, clip, samples):
     def answer(handler):
         busy = len(stub.requests) % 2 == 1
         handler.problem(503, "server_busy", {"Retry-After": "0"}) if busy else handler.records(samples.whole)
@@ -160,7 +160,7 @@ def website(videos):
     server.server_close()
 
 
-def test_an_address_is_a_video(address, website):
+def test_a_web_address_is_an_input(address, website):
     done = selsa("detect", f"{website}/moved", "--server", address)
     assert done.returncode == 0, done.stderr
     assert len(lines(done)) == 7
@@ -181,7 +181,7 @@ def test_live_gives_the_same_frames_from_every_kind_of_input(address, videos, we
     assert [record for record in lines(piped) if record["type"] == "frame"] == frames
 
 
-def test_an_mp4_with_its_index_at_the_end_is_remuxed_on_the_way(address, videos):
+def test_an_mp4_with_its_index_at_the_end_is_remuxed(address, videos):
     done = selsa("detect", "--live", videos / "a.mp4", "--server", address, "--stride", 2, "--drop", "oldest")
     assert done.returncode == 0, done.stderr
     video, *frames, summary = lines(done)
@@ -189,7 +189,7 @@ def test_an_mp4_with_its_index_at_the_end_is_remuxed_on_the_way(address, videos)
     assert summary["emitted"] == len(frames)
 
 
-def test_a_server_without_room_for_a_stream_is_asked_again(videos, tmp_path):
+def test_a_stream_is_retried_while_the_server_is_busy(videos, tmp_path):
     settings = ServerSettings(spool_dir=tmp_path, jobs_dir=tmp_path / "jobs", max_streams=1)
     with live_server(FakeEngines(), settings) as busy, Client(f"http://{busy}") as client:
         other = client.stream(container="jpeg")
@@ -202,7 +202,7 @@ def test_a_server_without_room_for_a_stream_is_asked_again(videos, tmp_path):
     assert len(lines(done)) == 9
 
 
-def test_without_pyav_a_stream_that_needs_it_is_one_line(address, videos, tmp_path):
+def test_a_missing_pyav_is_one_line_with_the_install_command(address, videos, tmp_path):
     (tmp_path / "av.py").write_text("raise ModuleNotFoundError('no av', name='av')")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = selsa("detect", "--live", videos / "a.mp4", "--server", address, env=env)
@@ -223,7 +223,7 @@ def test_live_on_this_machine_gives_the_frames_of_the_file(videos):
     assert (missing.returncode, missing.stderr.count(b"\n")) == (3, 1)
 
 
-def test_stdin_on_this_machine_is_put_into_a_file_first(videos):
+def test_local_detection_stores_stdin_in_a_file_first(videos):
     done = selsa("detect", "-", "--local", input=(videos / "a.mp4").read_bytes())
     assert [each["type"] for each in lines(done)] == ["video", *["frame"] * 5, "summary"]
 
@@ -239,7 +239,7 @@ def test_stdin_on_this_machine_is_put_into_a_file_first(videos):
         (["a.mp4", "--api-key", "two words"], "printable"),
     ],
 )
-def test_what_cannot_go_together_is_one_line_and_exits_2(arguments, words):
+def test_options_that_exclude_each_other_are_one_line_and_exit_2(arguments, words):
     done = selsa("detect", *arguments)
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1
@@ -247,7 +247,7 @@ def test_what_cannot_go_together_is_one_line_and_exits_2(arguments, words):
 
 
 @pytest.mark.parametrize("argument", ["rtsp://127.0.0.1:1/stream", "camera:/dev/null-camera"])
-def test_a_camera_that_is_not_there_is_an_input_error(stub, argument):
+def test_a_missing_camera_is_an_input_error(stub, argument):
     done = selsa("detect", argument, "--server", stub.address)
     assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
 
@@ -259,7 +259,7 @@ def test_a_key_from_the_environment_reaches_the_server(stub, clip, monkeypatch):
     assert stub.requests[0][1]["authorization"] == "Bearer secret"
 
 
-def test_a_terminal_is_told_which_video_it_is_at(stub, clip):
+def test_a_terminal_shows_the_name_of_the_current_video(stub, clip):
     master, slave = pty.openpty()
     command = [*SELSA, "detect", str(clip), str(clip), "--server", stub.address]
     process = subprocess.Popen(
@@ -279,7 +279,7 @@ def test_a_terminal_is_told_which_video_it_is_at(stub, clip):
 
 ENDLESS = """
 import sys, itertools, time
-from selsa_client.cli.main import camera
+from selsa_client.cli import camera
 from selsa_client.live.protocol import TimedImage
 image = open(sys.argv.pop(1), "rb").read()
 def images(device):

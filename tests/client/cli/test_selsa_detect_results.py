@@ -1,4 +1,4 @@
-"""`selsa detect` with result files and drawn ones: what is where afterwards, and how it exits."""
+"""`selsa detect` with result files and drawings: which files exist afterwards, and the exit codes."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_one_run_gives_a_result_file_a_drawn_video_and_a_sheet(address, tmp_path
         assert sum(1 for _ in container.decode(video=0)) == 5
 
 
-def test_of_several_videos_each_has_its_files_in_the_folder(address, tmp_path):
+def test_each_of_several_videos_has_its_files_in_the_folder(address, tmp_path):
     for name in ("a", "b"):
         write_video(tmp_path / f"{name}.mp4", 3)
     done = selsa(
@@ -68,14 +68,14 @@ def test_a_format_can_go_to_stdout(stub, clip):
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.coco.json", "o.txt", "o.ytvis.json"])
-def test_an_incomplete_answer_leaves_no_file_and_is_5(stub, samples, clip, tmp_path, name):
+def test_an_incomplete_answer_leaves_no_file_and_exits_5(stub, samples, clip, tmp_path, name):
     stub.answer = lambda handler: handler.records(samples.ndjson(samples.video, samples.frames[0]))
     done = selsa("detect", clip, "--server", stub.address, "-o", tmp_path / name, "--retries", 0)
     assert done.exit_code == 5
     assert names(tmp_path) == ["clip.mp4"]
 
 
-def test_a_run_that_fails_leaves_no_drawn_file(stub, samples, tmp_path):
+def test_a_failed_run_leaves_no_drawing(stub, samples, tmp_path):
     video = write_video(tmp_path / "a.mp4", 3)
     stub.answer = lambda handler: handler.records(samples.ndjson(samples.video, samples.frames[0]))
     done = selsa(
@@ -94,14 +94,14 @@ def test_a_run_that_fails_leaves_no_drawn_file(stub, samples, tmp_path):
     assert names(tmp_path) == ["a.mp4"]
 
 
-def test_what_cannot_be_drawn_is_3_and_one_line(stub, clip, tmp_path):
+def test_a_video_that_cannot_be_drawn_is_one_line_and_exits_3(stub, clip, tmp_path):
     done = selsa("detect", clip, "--server", stub.address, "--render", tmp_path / "d.mp4")
     assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
     assert "Cannot draw" in done.stderr
     assert names(tmp_path) == ["clip.mp4"]
 
 
-def test_no_video_is_overwritten_and_wrong_names_are_usage(stub, clip, tmp_path):
+def test_no_video_is_overwritten_and_wrong_names_exit_2(stub, clip, tmp_path):
     before = clip.read_bytes()
     for wrong in (
         ["--render", clip],

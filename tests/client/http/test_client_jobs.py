@@ -1,4 +1,4 @@
-"""Jobs, their events and the models, over transports that break and on a real server."""
+"""Jobs, events and models, on transports that break and on a real server."""
 
 import asyncio
 import io
@@ -18,7 +18,8 @@ from media import write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import AsyncClient, BusyError, Client, InputError, RejectedError, ServerUnreachableError
-from selsa_client.http.job_events import EventReader
+from selsa_client.http.job_requests import EventReader
+from selsa_client.http.retries import RetryPolicy
 from selsa_client.wire.errors import WireFormatError
 from selsa_server.settings import ServerSettings
 
@@ -50,7 +51,7 @@ def events(*parts):
     return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=b"".join(parts))
 
 
-def test_submitting_sends_the_video_and_gives_the_job(client_on, clip):
+def test_submitting_sends_the_video_and_returns_the_job(client_on, clip):
     seen = []
     driver = client_on(handler_of([httpx.Response(202, json=JOB)], seen))
     job = driver.call("jobs.submit", clip, stride=3, idempotency_key="mine")
@@ -61,7 +62,7 @@ def test_submitting_sends_the_video_and_gives_the_job(client_on, clip):
     assert body == clip.read_bytes()
 
 
-def test_a_busy_queue_is_asked_again_unless_the_source_is_gone(client_on, clip):
+def test_a_busy_queue_is_retried_unless_the_source_can_be_read_once(client_on, clip):
     def busy():
         return httpx.Response(503, headers={"Retry-After": "0"})
 
@@ -73,14 +74,14 @@ def test_a_busy_queue_is_asked_again_unless_the_source_is_gone(client_on, clip):
         client_on(handler_of([busy()]), retries=1).call("jobs.submit", iter([b"video"]))
 
 
-def test_results_from_the_middle_begin_there(client_on, samples):
+def test_results_after_n_records_start_there(client_on, samples):
     body = samples.ndjson(*samples.frames[1:], samples.summary)
     driver = client_on(handler_of([httpx.Response(200, headers=NDJSON, content=body)], seen := []))
     assert [frame.index for frame in driver.each("jobs.results", "j1", after=2)] == [1, 2]
     assert dict(seen[0][0].url.params) == {"after": "2", "follow": "true"}
 
 
-def test_what_is_final_now_may_be_less_than_all(samples):
+def test_results_that_are_final_now_may_be_incomplete(samples):
     headers = {**NDJSON, "Selsa-Complete": "false"}
     body = samples.ndjson(samples.video, samples.frames[0])
     stream = Plain(handler_of([httpx.Response(200, headers=headers, content=body)])).call(
@@ -90,46 +91,42 @@ def test_what_is_final_now_may_be_less_than_all(samples):
     assert not stream.complete
 
 
-def test_no_way_out_of_the_address_through_a_jobs_id(client_on):
+def test_a_job_id_cannot_lead_to_another_path(client_on):
     seen = []
     with pytest.raises(RejectedError):
         client_on(handler_of([httpx.Response(404)], seen)).call("jobs.get", "../model?x=1#y")
     assert seen[0][0].url.raw_path == b"/v1/jobs/..%2Fmodel%3Fx%3D1%23y"
 
 
-def test_events_go_on_after_a_break_and_stop_at_the_end(client_on):
+def test_events_continue_after_a_break_and_stop_at_the_end(client_on):
     first = events(b"retry: 1000\n\n", event(4), b": still there\n\n", event(5)[:-9])
     second = events(event(5), event(7, "end", state="done"), event(8))
     seen = []
     driver = client_on(handler_of([first, httpx.ConnectError("refused"), second], seen), retries=2)
-    # Without a wait in between the test is quick; the waits are tested with `RetryPolicy`.
-    driver.client.jobs._patience = quick(2)
+    driver.client._http.retry = Immediately(retries=2)
     assert [job.state for job in driver.each("jobs.events", "j1")] == ["running", "running", "done"]
     assert [request.headers["last-event-id"] for request, _ in seen] == ["0", "4", "4"]
 
 
-def quick(retries):
-    from selsa_client.http.patience import Patience, RetryPolicy
+class Immediately(RetryPolicy):
+    """Retries without a delay; the delays have tests of their own."""
 
-    class Now(RetryPolicy):
-        def delay(self, attempt, error, *, jitter):
-            return None if super().delay(attempt, error, jitter=jitter) is None else 0.0
-
-    return lambda: Patience(Now(retries=retries))
+    def delay(self, attempt, error, *, jitter):
+        return None if super().delay(attempt, error, jitter=jitter) is None else 0.0
 
 
-def test_waiting_gives_the_job_as_it_ended(client_on):
+def test_waiting_returns_the_job_at_its_end(client_on):
     driver = client_on(handler_of([events(event(1), event(2, "end", state="failed"))]))
     assert driver.call("jobs.wait", "j1").state == "failed"
 
 
-def test_events_that_end_too_early_are_an_error_not_an_end(client_on):
+def test_events_that_end_before_the_job_are_an_error(client_on):
     with pytest.raises(ServerUnreachableError, match="although the job has not"):
         client_on(handler_of([events(event(1))])).each("jobs.events", "j1")
 
 
 @given(st.data())
-def test_events_cut_at_any_place_are_the_same(data):
+def test_events_split_at_any_position_are_the_same(data):
     whole = b": hi\r\n\r\nretry: 5\n\n" + event(1) + event(2).replace(b"\n", b"\r\n") + event(3, "end")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=9)))
     edges = [0, *cuts, len(whole)]
@@ -142,20 +139,20 @@ def test_events_cut_at_any_place_are_the_same(data):
     ("name", "arguments"),
     [("jobs.get", ["j"]), ("model", []), ("models.all", []), ("models.get", ["m"])],
 )
-def test_an_answer_of_another_service_is_named_so(client_on, name, arguments):
+def test_an_answer_from_another_service_is_an_error(client_on, name, arguments):
     with pytest.raises(WireFormatError, match="is this a selsa server"):
         client_on(handler_of([httpx.Response(200, json={"hello": 1})])).call(name, *arguments)
     with pytest.raises(WireFormatError, match="longer than"):
         client_on(handler_of([httpx.Response(200, content=bytes(5 << 20))])).call(name, *arguments)
 
 
-def test_changes_are_not_asked_for_twice_when_the_answer_is_lost(client_on):
+def test_changes_are_not_repeated_when_the_answer_is_lost(client_on):
     for name, arguments in (("jobs.cancel", ["j"]), ("models.unload", ["m"]), ("models.load", ["m", "p"])):
         with pytest.raises(ServerUnreachableError):
             client_on(handler_of([httpx.ReadError("gone")]), retries=3).call(name, *arguments)
 
 
-def test_a_key_goes_with_every_request(client_on, samples):
+def test_the_key_is_sent_with_every_request(client_on, samples):
     seen = []
     driver = client_on(handler_of([httpx.Response(200)], seen), api_key="secret")
     driver.call("ready")
@@ -263,14 +260,14 @@ class CuttingProxy:
     [{"up": [6_000]}, {"down": [3_000]}, {"down": [3_000, None, 2_000, 2_500]}],
     ids=["upload", "answer", "again and again"],
 )
-def test_a_real_connection_that_breaks_costs_no_frame(address, tmp_path, cuts):
+def test_no_frame_is_lost_when_a_real_connection_breaks(address, tmp_path, cuts):
     video = write_video(tmp_path / "long.mp4", 150, codec="mpeg4")
     assert video.stat().st_size > 8_000
     proxy = CuttingProxy(address, **cuts)
     with Client(address) as client:
         alone = client.detect(video).collect()
     with Client(proxy.address, retries=2) as client:
-        client._retry = quick(2)()._policy
+        client._http.retry = Immediately(retries=2)
         seen = client.detect(video).collect()
     proxy.close()
     assert seen.frames == alone.frames
@@ -279,7 +276,7 @@ def test_a_real_connection_that_breaks_costs_no_frame(address, tmp_path, cuts):
         assert client.ready()
 
 
-def test_a_source_that_fails_is_told_as_such_whatever_the_server_does(address):
+def test_a_source_that_fails_is_an_input_error(address):
     class Failing(io.RawIOBase):
         def read(self, size=-1):
             raise OSError(5, "Input/output error")

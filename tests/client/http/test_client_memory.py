@@ -1,4 +1,4 @@
-"""The client's memory does not grow with what it sends: measured on a real server process that spools."""
+"""The client's memory does not grow with the size of the upload, measured with a real server process."""
 
 import os
 import re

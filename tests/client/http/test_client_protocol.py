@@ -1,4 +1,4 @@
-"""Requests say what differs from the defaults; every answer that is no detection becomes one error."""
+"""Requests carry values other than the defaults; every answer without records becomes one error."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -10,17 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selsa_client.http.patience import RetryPolicy
 from selsa_client.http.protocol import (
     DetectOptions,
+    LiveOptions,
     check_api_key,
     check_server,
     detect_query,
     error_from_response,
     is_record_stream,
 )
+from selsa_client.http.retries import RetryPolicy
 from selsa_client.wire.errors import BusyError, RejectedError, ResponseError, ServerFailureError
 from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.stream import StreamStart
 
 
 def error_of(status, body=b"", **headers):
@@ -57,12 +59,13 @@ def test_the_query_carries_the_parameters_and_back(params):
     assert DetectParams.model_validate(fields) == params
 
 
-def test_typed_options_are_the_fields_of_the_parameters():
-    assert list(get_type_hints(DetectOptions)) == list(DetectParams.model_fields)
+def test_typed_options_are_the_fields_of_the_schema():
+    assert get_type_hints(DetectOptions).keys() == DetectParams.model_fields.keys()
+    assert get_type_hints(LiveOptions).keys() == StreamStart.model_fields.keys() - {"type", "container"}
 
 
 @pytest.mark.parametrize("key", ["", "two words", "line\n", "schlüssel"])
-def test_a_key_that_no_header_can_carry_is_refused(key):
+def test_an_invalid_key_is_refused(key):
     with pytest.raises(ValueError, match="printable"):
         check_api_key(key)
 
@@ -123,13 +126,13 @@ def test_retry_after_is_read_as_seconds_and_as_a_date():
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
-def test_nonsense_in_retry_after_is_no_crash(value):
+def test_a_malformed_retry_after_is_ignored(value):
     seconds = error_of(503, retry_after=value).retry_after
     assert seconds is None or seconds >= 0
 
 
 @given(st.integers(0, 99), st.none() | st.floats(0, 60), st.floats(0, 1, exclude_max=True))
-def test_a_retry_is_never_earlier_than_told_and_never_much_later(attempt, told, jitter):
+def test_a_retry_is_never_early_and_never_much_later(attempt, told, jitter):
     error = BusyError(status=503, code="server_busy", title="", detail="", retry_after=told)
     delay = RetryPolicy(retries=100).delay(attempt, error, jitter=jitter)
     assert delay is not None
@@ -137,7 +140,7 @@ def test_a_retry_is_never_earlier_than_told_and_never_much_later(attempt, told, 
     assert RetryPolicy(retries=attempt).delay(attempt, error, jitter=jitter) is None
 
 
-def test_a_server_that_is_busy_for_long_is_not_asked_early():
+def test_a_retry_after_beyond_the_longest_wait_ends_the_retries():
     error = BusyError(status=503, code="server_busy", title="", detail="", retry_after=3600)
     assert RetryPolicy(retries=3).delay(0, error, jitter=0) is None
 
@@ -145,6 +148,6 @@ def test_a_server_that_is_busy_for_long_is_not_asked_early():
 @pytest.mark.parametrize(
     "address", ["", "localhost:8000", "ftp://h", "http://", "http://h:x", "http://h:0", "//h"]
 )
-def test_an_address_that_is_none_is_refused(address):
+def test_an_invalid_address_is_refused(address):
     with pytest.raises(ValueError, match="is not a server's address"):
         check_server(address)

@@ -1,4 +1,4 @@
-"""What broke goes on: as a job, behind the last record, with patience; and nothing is sent twice blindly."""
+"""After a break the client continues as a job after the last record, with retries."""
 
 import io
 import json
@@ -47,7 +47,7 @@ class Breaking(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 class FakeServer:
-    """Answers by method and path with what a test queued for them, and remembers what it was asked."""
+    """Gives queued answers by method and path, and records the requests."""
 
     def __init__(self, **answers):
         self.answers = {name: list(found) for name, found in answers.items()}
@@ -104,18 +104,18 @@ def client_on(request):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    """Pauses are noted, not waited for."""
+    """Records the delays instead of waiting."""
     waits = []
 
     async def note(seconds):
         waits.append(seconds)
 
-    monkeypatch.setattr("selsa_client.http.drivers.time.sleep", waits.append)
-    monkeypatch.setattr("selsa_client.http.async_drivers.anyio.sleep", note)
+    monkeypatch.setattr("selsa_client.http.link.time.sleep", waits.append)
+    monkeypatch.setattr("selsa_client.http.link.anyio.sleep", note)
     return waits
 
 
-def test_an_upload_that_breaks_goes_on_as_a_job_which_is_then_deleted(client_on, samples, clip, no_waiting):
+def test_a_broken_upload_continues_as_a_job_that_is_then_deleted(client_on, samples, clip, no_waiting):
     server = FakeServer(
         detect=[httpx.WriteError("reset")], submit=[job()], results=[records(samples.whole)], delete=[gone()]
     )
@@ -130,7 +130,7 @@ def test_an_upload_that_breaks_goes_on_as_a_job_which_is_then_deleted(client_on,
 
 
 @pytest.mark.parametrize("cut", [0, 5, 60])
-def test_records_that_broke_off_go_on_behind_the_last_whole_one(client_on, samples, clip, cut):
+def test_broken_records_continue_after_the_last_complete_one(client_on, samples, clip, cut):
     head = samples.ndjson(samples.video, *samples.frames[:2])
     begun = samples.ndjson(samples.frames[2])[:cut]
     rest = samples.ndjson(samples.frames[2], samples.summary)
@@ -142,12 +142,12 @@ def test_records_that_broke_off_go_on_behind_the_last_whole_one(client_on, sampl
     assert server.asked[2][1].url.params["after"] == "3"
 
 
-def test_a_job_is_read_over_as_many_connections_as_it_takes(client_on, samples, clip):
+def test_a_job_is_read_over_as_many_connections_as_necessary(client_on, samples, clip):
     lines = [samples.ndjson(each) for each in (samples.video, *samples.frames, samples.summary)]
     server = FakeServer(
         detect=[httpx.RemoteProtocolError("gone")],
         submit=[job()],
-        # Each connection brings one record more, so that patience with one retry lasts.
+        # Each connection gives one more record, which resets the count of retries.
         results=[*(broken(line) for line in lines[:-1]), records(lines[-1])],
         delete=[gone()],
     )
@@ -156,7 +156,7 @@ def test_a_job_is_read_over_as_many_connections_as_it_takes(client_on, samples, 
     assert asked == ["0", "1", "2", "3", "4"]
 
 
-def test_a_server_that_restarts_is_waited_for(client_on, samples, clip):
+def test_the_client_waits_for_a_server_that_restarts(client_on, samples, clip):
     draining = {**samples.error, "code": "draining", "status": 503}
     server = FakeServer(
         detect=[httpx.ReadError("reset")],
@@ -172,7 +172,7 @@ def test_a_server_that_restarts_is_waited_for(client_on, samples, clip):
     assert len(client_on(server, retries=3).frames(clip)) == 3
 
 
-def test_patience_ends_where_nothing_comes_any_more(client_on, samples, clip):
+def test_retries_end_when_no_record_arrives(client_on, samples, clip):
     server = FakeServer(
         detect=[broken(samples.ndjson(samples.video, samples.frames[0]))],
         submit=[job()],
@@ -184,7 +184,7 @@ def test_patience_ends_where_nothing_comes_any_more(client_on, samples, clip):
     assert server.kinds[-1] == "delete"
 
 
-def test_a_caller_who_leaves_cancels_the_job(samples, clip):
+def test_leaving_the_stream_cancels_the_job(samples, clip):
     server = FakeServer(
         detect=[httpx.WriteError("reset")],
         submit=[job()],
@@ -205,7 +205,7 @@ def test_a_caller_who_leaves_cancels_the_job(samples, clip):
         lambda: httpx.Response(507),
     ],
 )  # fmt: skip
-def test_where_there_are_no_jobs_the_request_is_sent_again(client_on, samples, clip, refusal):
+def test_without_jobs_on_the_server_the_request_is_sent_again(client_on, samples, clip, refusal):
     server = FakeServer(
         detect=[httpx.WriteError("reset"), records(samples.whole)], submit=[refusal(), refusal(), refusal()]
     )
@@ -213,14 +213,14 @@ def test_where_there_are_no_jobs_the_request_is_sent_again(client_on, samples, c
     assert (server.kinds[0], server.kinds[-1]) == ("detect", "detect")
 
 
-def test_where_there_are_no_jobs_records_that_broke_off_are_incomplete(client_on, samples, clip):
+def test_without_jobs_on_the_server_broken_records_are_incomplete(client_on, samples, clip):
     head = samples.ndjson(samples.video, samples.frames[0])
     server = FakeServer(detect=[broken(head)], submit=[httpx.Response(404)])
     with pytest.raises(IncompleteError, match="connection broke"):
         client_on(server, retries=3).frames(clip)
 
 
-def test_another_bundle_is_not_taken_for_the_same(client_on, samples, clip):
+def test_records_of_two_bundles_are_not_mixed(client_on, samples, clip):
     head = samples.ndjson(samples.video, samples.frames[0])
     server = FakeServer(detect=[broken(head)], submit=[job(bundle="sha256:1")], delete=[gone()])
     with pytest.raises(IncompleteError, match="another bundle"):
@@ -229,7 +229,7 @@ def test_another_bundle_is_not_taken_for_the_same(client_on, samples, clip):
 
 
 @pytest.mark.parametrize("status", [408, 502, 504])
-def test_answers_that_speak_of_the_connection_are_breaks(client_on, samples, clip, status):
+def test_answers_about_the_connection_count_as_breaks(client_on, samples, clip, status):
     code = {"code": "request_timeout"} if status == 408 else None
     body = json.dumps({"type": "", "title": "", "status": 408, "detail": "", **code}) if code else "<html>"
     server = FakeServer(
@@ -241,34 +241,34 @@ def test_answers_that_speak_of_the_connection_are_breaks(client_on, samples, cli
     assert len(client_on(server, retries=1).frames(clip)) == 3
 
 
-def test_a_deadline_of_the_server_is_no_break(client_on, clip):
+def test_a_deadline_of_the_server_is_not_a_break(client_on, clip):
     problem = {"type": "", "title": "", "status": 504, "detail": "Too long.", "code": "deadline_exceeded"}
     with pytest.raises(Exception, match="Too long"):
         client_on(FakeServer(detect=[httpx.Response(504, json=problem)]), retries=3).frames(clip)
 
 
-def test_without_retries_a_break_is_an_error_at_once(client_on, samples, clip):
+def test_without_retries_a_break_raises_at_once(client_on, samples, clip):
     with pytest.raises(ServerUnreachableError, match="broke"):
         client_on(FakeServer(detect=[httpx.WriteError("reset")])).frames(clip)
     with pytest.raises(IncompleteError, match="broke"):
         client_on(FakeServer(detect=[broken(samples.ndjson(samples.video))])).frames(clip)
 
 
-def test_a_server_that_never_answered_is_told_at_once(client_on, clip, no_waiting):
+def test_a_server_that_never_answered_is_not_retried(client_on, clip, no_waiting):
     server = FakeServer(detect=[httpx.ConnectError("refused")])
     with pytest.raises(ServerUnreachableError, match="No server"):
         client_on(server, retries=5).frames(clip)
     assert no_waiting == []
 
 
-def test_what_cannot_be_read_twice_is_never_sent_twice(client_on, tmp_path):
+def test_a_source_that_can_be_read_once_is_sent_once(client_on, tmp_path):
     class Pipe(io.BytesIO):
         def seekable(self):
             return False
 
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    end = os.open(fifo, os.O_RDWR)  # so that opening it does not wait for somebody
+    end = os.open(fifo, os.O_RDWR)  # so that opening it for reading does not block
     os.write(end, b"video")
     os.set_blocking(end, False)
     for source in (iter([b"video"]), Pipe(b"video")):
@@ -282,7 +282,7 @@ def test_what_cannot_be_read_twice_is_never_sent_twice(client_on, tmp_path):
     os.close(end)
 
 
-def test_a_file_that_changed_meanwhile_is_not_sent_as_the_rest_of_itself(client_on, clip):
+def test_a_file_that_changed_is_not_sent_again(client_on, clip):
     def change(_sent, _total):
         os.utime(clip, ns=(1, 1))
 
@@ -292,7 +292,7 @@ def test_a_file_that_changed_meanwhile_is_not_sent_as_the_rest_of_itself(client_
         driver.collect(clip, on_upload=change)
 
 
-def test_a_failed_job_is_the_error_of_its_record(client_on, samples, clip):
+def test_a_failed_job_raises_the_error_of_its_record(client_on, samples, clip):
     server = FakeServer(
         detect=[httpx.WriteError("reset")],
         submit=[job()],
@@ -303,7 +303,7 @@ def test_a_failed_job_is_the_error_of_its_record(client_on, samples, clip):
         client_on(server, retries=3).frames(clip)
 
 
-def test_a_job_that_is_refused_is_that_error(client_on, clip, samples):
+def test_a_refused_job_raises_the_refusal(client_on, clip, samples):
     server = FakeServer(
         detect=[httpx.WriteError("reset")],
         submit=[httpx.Response(413, content=samples.problem(413, "body_too_large"))],

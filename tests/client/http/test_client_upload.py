@@ -1,4 +1,4 @@
-"""Uploads read no faster than the network takes, and hear an early no."""
+"""Uploads read no faster than the network accepts, and an early refusal is reported."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from selsa_client import AsyncClient, Client, InputError, RejectedError
+from selsa_client import AsyncClient, Client, InputError, RejectedError, ServerUnreachableError
 from selsa_client.http.upload import CHUNK, UploadSource
 
 
@@ -50,7 +50,7 @@ def test_never_more_than_one_chunk_is_read_ahead_asynchronously():
     assert asyncio.run(take()) == 10 * CHUNK + 1
 
 
-def test_progress_counts_bytes_that_have_left_up_to_the_whole(stub, clip):
+def test_progress_counts_sent_bytes_up_to_the_total(stub, clip):
     seen = []
     with Client(stub.address) as client:
         client.detect(clip, on_upload=lambda sent, total: seen.append((sent, total))).collect()
@@ -67,14 +67,14 @@ def test_progress_of_an_upload_of_unknown_length_has_no_total(stub):
     assert stub.requests[0][1]["transfer-encoding"] == "chunked"
 
 
-def test_an_empty_file_is_sent_as_such(stub, tmp_path):
+def test_an_empty_file_is_sent_with_length_0(stub, tmp_path):
     (tmp_path / "empty").touch()
     with Client(stub.address) as client:
         client.detect(tmp_path / "empty").collect()
     assert stub.requests[0][1]["content-length"] == "0"
 
 
-def test_a_file_that_grows_is_sent_as_long_as_it_was(tmp_path):
+def test_only_the_original_length_of_a_growing_file_is_sent(tmp_path):
     path = tmp_path / "growing"
     path.write_bytes(b"12345")
     with UploadSource(path).attempt() as upload:
@@ -116,7 +116,7 @@ def refuse_early(*, reset):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_no_while_the_upload_runs_is_heard(reset):
+def test_a_refusal_during_the_upload_is_reported(reset):
     with (
         Client(refuse_early(reset=reset)) as client,
         pytest.raises(RejectedError, match="At most 1 MB") as no,
@@ -126,10 +126,10 @@ def test_a_no_while_the_upload_runs_is_heard(reset):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_no_while_the_upload_runs_is_heard_asynchronously(reset):
+def test_asyncio_reports_a_refusal_during_the_upload_as_a_broken_connection(reset):
     async def send():
         async with AsyncClient(refuse_early(reset=reset)) as client:
             await client.detect(CountingFile(1 << 30)).collect()
 
-    with pytest.raises(RejectedError, match="At most 1 MB"):
+    with pytest.raises(ServerUnreachableError, match="it may have refused the upload"):
         asyncio.run(send())

@@ -1,4 +1,4 @@
-"""A video at an address is passed on as it arrives, within bounds, and its troubles are the input's."""
+"""A web video is passed on while it downloads, within bounds; its failures are input errors."""
 
 import asyncio
 
@@ -20,13 +20,13 @@ def read(source):
         return b"".join(upload), upload.length
 
 
-def test_its_bytes_and_length_are_those_of_the_server():
+def test_web_video_has_the_bytes_and_length_that_its_server_sends():
     assert read(web(lambda request: httpx.Response(200, content=VIDEO))) == (VIDEO, len(VIDEO))
     chunked = httpx.Response(200, content=iter([VIDEO[:7], VIDEO[7:]]))
     assert read(web(lambda request: chunked)) == (VIDEO, None)
 
 
-def test_a_length_of_compressed_bytes_is_not_that_of_the_video():
+def test_the_length_of_a_compressed_answer_is_ignored():
     import gzip
 
     body = gzip.compress(VIDEO)
@@ -34,7 +34,7 @@ def test_a_length_of_compressed_bytes_is_not_that_of_the_video():
     assert read(web(lambda request: answer)) == (VIDEO, None)
 
 
-def test_no_more_is_taken_than_was_asked_for():
+def test_a_download_is_read_no_faster_than_the_upload():
     asked = 0
 
     def endless():
@@ -61,14 +61,14 @@ def redirecting(times, to="https://web/next"):
     return answer
 
 
-def test_a_few_redirects_are_followed_and_no_more():
+def test_at_most_five_redirects_are_followed():
     assert read(web(redirecting(5)))[0] == b"v"
     with pytest.raises(InputError, match="more than 5 times"):
         read(web(redirecting(6)))
 
 
 @pytest.mark.parametrize("to", ["http://web/video.mp4", "file:///etc/passwd", "ftp://web/"])
-def test_no_redirect_leads_out_of_https(to):
+def test_a_redirect_from_https_to_another_scheme_is_refused(to):
     with pytest.raises(InputError, match="redirects from https to"):
         read(web(redirecting(1, to)))
 
@@ -81,7 +81,7 @@ def test_no_redirect_leads_out_of_https(to):
         (lambda request: httpx.Response(206, content=b"v"), "206"),
     ],
 )
-def test_an_answer_without_the_video_is_an_input_error_that_names_no_secret(answer, words):
+def test_an_error_answer_is_an_input_error_without_secrets(answer, words):
     with pytest.raises(InputError, match=words) as caught:
         read(web(answer))
     assert "https://web/video.mp4" in str(caught.value)
@@ -99,11 +99,11 @@ def test_a_connection_that_fails_or_breaks_is_an_input_error():
 
     with pytest.raises(InputError, match="refused"):
         read(web(refused))
-    with pytest.raises(InputError, match=r"Cannot read https://web/video\.mp4 on"):
+    with pytest.raises(InputError, match=r"Downloading https://web/video\.mp4 failed"):
         read(web(lambda request: httpx.Response(200, content=broken())))
 
 
-def test_it_is_sent_as_any_other_source(stub):
+def test_a_web_video_is_a_source_for_both_clients(stub):
     source = web(lambda request: httpx.Response(200, content=VIDEO))
     with Client(stub.address) as client:
         assert len(client.detect(source).collect().frames) == 3
@@ -116,11 +116,11 @@ def test_it_is_sent_as_any_other_source(stub):
     assert [size for _, _, size in stub.requests] == [len(VIDEO)] * 2
 
 
-def test_a_download_that_breaks_while_it_is_sent_is_not_the_servers_fault(stub):
+def test_a_broken_download_is_an_input_error_and_not_retried(stub):
     def broken():
         yield bytes(CHUNK)
         raise httpx.ReadError("reset")
 
     source = web(lambda request: httpx.Response(200, content=broken()))
-    with Client(stub.address, retries=3) as client, pytest.raises(InputError, match="on: reset"):
+    with Client(stub.address, retries=3) as client, pytest.raises(InputError, match="failed: reset"):
         client.detect(source).collect()

@@ -1,4 +1,4 @@
-"""A network camera: an rtsp server in a few lines, whose packets reach the engines while it goes on."""
+"""A network camera: packets of a small rtsp server reach the engines while it runs."""
 
 import re
 import socket
@@ -100,7 +100,7 @@ def server(folder):
         yield f"http://{address}"
 
 
-def test_frames_of_a_camera_are_detected_on_while_it_goes_on(tmp_path):
+def test_frames_of_a_camera_are_detected_while_it_runs(tmp_path):
     camera = Camera()
     with server(tmp_path) as address, Client(address) as client:
         feed = remuxed(camera.address, "camera", rtsp_options())
@@ -113,7 +113,7 @@ def test_frames_of_a_camera_are_detected_on_while_it_goes_on(tmp_path):
             rest = list(frames)
         seen = early + rest
     assert [frame.index for frame in seen] == list(range(COUNT))
-    # The camera says nothing of the first frame's time.
+    # The camera does not send the time of the first frame.
     steps = {round(after.time - before.time, 3) for before, after in pairwise(seen[1:])}
     assert steps == {0.04}
     assert camera.asked[-1].startswith("PLAY")

@@ -1,4 +1,4 @@
-"""Frames as arrays and as supervision's detections say what the records say."""
+"""Frames as arrays and as supervision's detections match the records."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def test_arrays_have_the_detections_in_their_order(samples):
     assert arrays.class_names.tolist() == ["žebra"] * 2
 
 
-def test_a_frame_without_detections_is_arrays_of_none(samples):
+def test_a_frame_without_detections_gives_empty_arrays(samples):
     arrays = frames_of(samples)[0].to_numpy()
     assert arrays.boxes.shape == (0, 4)
     assert [len(array) for array in arrays] == [0, 0, 0, 0]
@@ -50,14 +50,14 @@ def test_a_frame_is_still_the_record_of_the_wire(samples):
 
 
 @pytest.mark.parametrize(("method", "package"), [("to_numpy", "numpy"), ("to_supervision", "supervision")])
-def test_without_the_package_it_says_what_to_install(samples, monkeypatch, method, package):
+def test_without_the_package_the_error_has_the_install_command(samples, monkeypatch, method, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match="pip install") as caught:
         getattr(frames_of(samples)[0], method)()
     assert caught.value.package == package
 
 
-def test_neither_is_imported_before_it_is_asked_for():
+def test_numpy_and_supervision_are_imported_on_first_use():
     code = "import selsa_client, sys; selsa_client.Frame; print({'numpy', 'supervision'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

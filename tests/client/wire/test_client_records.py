@@ -1,4 +1,4 @@
-"""Records come out the same however the bytes arrive, and a sequence that is not whole never passes."""
+"""Records do not depend on how the bytes are split, and an incomplete sequence is always an error."""
 
 from itertools import pairwise
 from typing import Any
@@ -32,7 +32,7 @@ def test_bytes_in_any_pieces_give_the_same_records(samples, data):
 
 
 @given(st.lists(st.binary(max_size=30)), st.integers(1, 200))
-def test_lines_are_those_of_the_whole_and_never_longer_than_the_limit(pieces, limit):
+def test_lines_are_complete_and_never_longer_than_the_limit(pieces, limit):
     whole = b"".join(pieces)
     splitter = LineSplitter(limit)
     try:
@@ -77,13 +77,13 @@ def test_records_out_of_order_are_refused(samples, names):
         read(body)
 
 
-def test_a_summary_that_counts_other_frames_than_arrived_is_incomplete(samples):
+def test_a_summary_with_another_count_of_frames_is_incomplete(samples):
     with pytest.raises(IncompleteError):
         read(samples.ndjson(samples.video, samples.frames[0], samples.summary))
 
 
 @given(st.binary(min_size=1).filter(lambda line: line.strip() and b"\n" not in line))
-def test_a_line_that_is_no_record_is_named(line):
+def test_a_line_that_is_not_a_record_is_quoted(line):
     with pytest.raises(SelsaError):
         read(line + b"\n")
 
@@ -93,7 +93,7 @@ def test_fields_of_a_newer_server_are_ignored(samples):
     assert read(newer)[0] == read(samples.whole)[0]
 
 
-def test_an_endless_line_is_refused_before_it_is_held():
+def test_an_endless_line_is_refused_at_the_limit():
     reader = RecordReader(line_limit=1000)
     with pytest.raises(WireFormatError, match="longer than 1000 bytes"):
         for _ in range(200):

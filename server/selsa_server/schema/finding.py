@@ -1,4 +1,4 @@
-"""One thing that `selsa doctor` finds."""
+"""One line of the report of `selsa doctor`, for the server and for the client."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +9,10 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        status: `warn` for what is not needed, or not by everyone.
-        subject: what it is about.
-        text: what was found.
-        remedy: what to do; None if nothing is to be done.
+        status: `warn` for an optional part that is missing or does not work.
+        subject: the part that was checked.
+        text: the result.
+        remedy: what to do; None if nothing.
     """
 
     status: Literal["ok", "warn", "fail"]

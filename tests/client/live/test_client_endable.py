@@ -1,4 +1,4 @@
-"""Endless items end when somebody says so, whatever they are waiting for."""
+"""Endless items can be ended at any time."""
 
 import os
 import signal
@@ -7,14 +7,15 @@ import time
 
 import pytest
 
-from selsa_client.cli.graceful_end import Endable, first_interrupt
+from selsa_client.cli.detect_plan import first_interrupt
+from selsa_client.live.source import Endable
 
 
-def test_items_come_in_order_to_their_end():
+def test_items_arrive_in_order():
     assert list(Endable(range(100)).each()) == list(range(100))
 
 
-def test_an_error_of_the_items_comes_after_those_before_it():
+def test_an_error_of_the_items_is_raised_after_the_items_before_it():
     def items():
         yield 1
         raise OSError("unplugged")
@@ -25,7 +26,7 @@ def test_an_error_of_the_items_comes_after_those_before_it():
     assert seen == [1]
 
 
-def test_items_that_never_come_are_not_waited_for():
+def test_ending_does_not_wait_for_a_blocked_source():
     never = threading.Event()
 
     def items():
@@ -41,7 +42,7 @@ def test_items_that_never_come_are_not_waited_for():
     never.set()
 
 
-def test_what_is_left_early_is_closed():
+def test_leaving_early_closes_the_items():
     closed = threading.Event()
 
     def items():
