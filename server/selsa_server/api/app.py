@@ -101,11 +101,7 @@ def build_app(
     app.add_middleware(RequestContext, metrics=metrics)
     if settings.otlp_endpoint is not None:
         app.add_middleware(Tracing, provider=build_tracing(settings.otlp_endpoint))
-    spool = SpoolLimits(
-        max_bytes=settings.max_upload_bytes,
-        timeout=settings.upload_timeout,
-        video=pipeline.options.limits,
-    )
+    spool = SpoolLimits(max_bytes=settings.max_upload_bytes, timeout=settings.upload_timeout)
     limits = DetectLimits(spool=spool, seconds=settings.request_deadline, send_timeout=settings.send_timeout)
     app.include_router(detect_router(parts.models, lifecycle.drain, settings.spool_dir, limits))
     app.include_router(jobs_router(parts.models, parts.jobs, spool))

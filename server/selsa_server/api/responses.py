@@ -1,7 +1,8 @@
-"""The ways in which records leave: streamed as they are final, or one file at the end."""
+"""The forms of a response: records streamed as they become final, one JSON document, or a drawn video."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,21 @@ from starlette.types import Message, Receive, Scope, Send
 
 from selsa_server.api.disconnect import unless_disconnected
 from selsa_server.api.spool import temporary_file
-from selsa_server.errors import DetectError
-from selsa_server.schema.detect import NDJSON, ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
-from selsa_server.service.detection import Records, Result
+from selsa_server.decoders.protocol import Decoders, Drawing
+from selsa_server.errors import DetectError, RequestError
+from selsa_server.schema.detect import (
+    NDJSON,
+    DetectParams,
+    ErrorRecord,
+    FrameRecord,
+    SummaryRecord,
+    VideoRecord,
+)
+from selsa_server.service.detection import Records, Result, in_thread, is_cancelled
 from selsa_server.service.draining import Deadline
 
+JSON: Final = "application/json"
+MP4: Final = "video/mp4"
 CHUNK_BYTES: Final = 1 << 18
 
 
@@ -154,3 +165,102 @@ async def write_document(owned: AsyncExitStack, folder: Path, records: Records) 
             await anyio.to_thread.run_sync(file.write, bytes(pending))
             pending.clear()
     return path
+
+
+async def write_drawn_video(
+    owned: AsyncExitStack,
+    folder: Path,
+    records: Records,
+    source: Path,
+    params: DetectParams,
+    *,
+    decoders: Decoders,
+    threads: anyio.CapacityLimiter,
+    max_bytes: int,
+) -> Path:
+    """Draw all records on the video, into a file that `owned` deletes.
+
+    In a file, since an MP4 begins with the index of its frames and the status depends on the last record.
+
+    Args:
+        owned: deletes the file.
+        folder: where the file is made.
+        records: all are taken.
+        source: the video that they are of.
+        params: what was asked for.
+        decoders: who draws.
+        threads: those that may work; a frame at a time is drawn in one.
+        max_bytes: how large the file may become.
+
+    Raises:
+        VideoError: larger than that, or the pictures cannot be encoded.
+        DecoderError: who draws failed.
+        DetectError: as the records do.
+    """
+    path, _ = await owned.enter_async_context(temporary_file(folder))
+    drawing = decoders.draw(source, path, records.index, params, max_bytes=max_bytes, stopped=is_cancelled)
+    async with _open(drawing, threads):
+        async for record in records:
+            await in_thread(partial(drawing.write, record), threads)
+    return path
+
+
+@asynccontextmanager
+async def _open(drawing: Drawing, threads: anyio.CapacityLimiter) -> AsyncIterator[None]:
+    """The block of a drawn video, whose ends work in a thread too."""
+    await in_thread(drawing.__enter__, threads)
+    try:
+        yield
+    except BaseException as error:
+        kind, trace = type(error), error.__traceback__
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(drawing.__exit__, kind, error, trace, limiter=threads)
+        raise
+    await in_thread(partial(drawing.__exit__, None, None, None), threads)
+
+
+def choose_media_type(accept: str | None, offers: Sequence[str]) -> str:
+    """The offer that an `Accept` header rates highest; of equals the more explicitly named, then the first.
+
+    Raises:
+        RequestError: the header accepts none of them.
+    """
+    if accept is None or not accept.strip():
+        return offers[0]
+    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
+    best, best_rating = None, (0.0, -1)
+    for offer in offers:
+        rating = _rating(offer, ranges)
+        if rating[0] > 0 and rating > best_rating:
+            best, best_rating = offer, rating
+    if best is None:
+        raise RequestError(
+            "not_acceptable",
+            f"Accept is {accept[:200]!r}; this address gives {' or '.join(offers)}.",
+            parameter="Accept",
+            allowed=", ".join(offers),
+        )
+    return best
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                quality = min(1.0, max(0.0, float(value)))
+            except ValueError:
+                quality = 0.0
+    return name, quality
+
+
+def _rating(offer: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
+    """(quality, how explicitly: 2 by name, 1 by kind, 0 by */*) by the most explicit range."""
+    kind = offer.partition("/")[0] + "/*"
+    for explicit, name in ((2, offer), (1, kind), (0, "*/*")):
+        qualities = [quality for found, quality in ranges if found == name]
+        if qualities:
+            return max(qualities), explicit
+    return 0.0, -1

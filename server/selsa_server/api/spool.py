@@ -12,10 +12,8 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
-from selsa_server.api.header_watch import HeaderWatch
 from selsa_server.api.multipart import MultipartFile, boundary_of
 from selsa_server.errors import RequestError
-from selsa_server.video.container import VideoLimits
 
 WRITE_BYTES: Final = 1 << 20
 ACCEPTED: Final = "video/*, application/octet-stream, multipart/form-data with one part `file`"
@@ -26,14 +24,12 @@ class SpoolLimits:
     """Bounds of one upload.
 
     Attributes:
-        max_bytes: of the video; a multipart body may have 64 KiB more around it.
+        max_bytes: size of the video; a multipart body may have 64 KiB more around it.
         timeout: seconds without a byte.
-        video: what the head of the file must not claim to be over.
     """
 
     max_bytes: int
     timeout: float
-    video: VideoLimits
 
 
 class _Unwrap(Protocol):
@@ -94,18 +90,15 @@ async def spool_body(request: Request, folder: Path, limits: SpoolLimits) -> Asy
 
     Raises:
         RequestError: empty, malformed, too large or too slow.
-        VideoError: its head claims more than a limit allows; the rest was not waited for.
         ClientDisconnect: the client went away.
     """
     unwrap = _unwrapper(request)
     async with temporary_file(folder) as (path, file):
-        await _write(request, file, unwrap, limits, HeaderWatch(path, limits.video))
+        await _write(request, file, unwrap, limits)
         yield path
 
 
-async def _write(
-    request: Request, file: BinaryIO, unwrap: _Unwrap, limits: SpoolLimits, watch: HeaderWatch
-) -> None:
+async def _write(request: Request, file: BinaryIO, unwrap: _Unwrap, limits: SpoolLimits) -> None:
     pending, total = bytearray(), 0
     stream = aiter(request.stream())
     while True:
@@ -125,7 +118,6 @@ async def _write(
         pending += data
         if len(pending) >= WRITE_BYTES:
             await _flush(file, pending)
-            await watch.written(total)
     unwrap.finish()
     if total == 0:
         raise _empty()

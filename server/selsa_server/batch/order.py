@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from selsa_bundle.manifest import Manifest
-from selsa_bundle.runtimes.load import verify_bundle
-from selsa_server.batch.bundle import WorkerBundle
+from selsa_bundle.runtimes.load import LoadedBundle, verify_bundle
 from selsa_server.batch.inputs import BatchVideo
 from selsa_server.batch.output import BatchOutput, ResultFormat, open_output
 from selsa_server.batch.run import BatchPlan, run_batch
 from selsa_server.batch.worker import Outcome
-from selsa_server.cluster.cluster import Cluster, on_cluster, replica_engines
+from selsa_server.cluster.cluster import Cluster, on_cluster, replica_engines, with_replicas
+from selsa_server.cluster.replica import LoadEngines
 from selsa_server.engines.bundle_choice import choose_bundles
 from selsa_server.errors import ParameterError
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.schema.detect import DetectParams
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import SequencePlace, ServerSettings
 from selsa_server.video.container import VideoLimits
 
 OUR_FAULT: Final = frozenset({"engine_failed", "engine_memory", "internal_error"})
@@ -87,6 +87,25 @@ class BatchSummary:
                 for each in sorted(self.failures, key=lambda each: each.name)
             ],
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerBundle:
+    """Gives a worker its bundle.
+
+    Attributes:
+        load: loads it on the worker's node.
+        application: whose replicas are its frame engines.
+        place: where the sequence engine runs.
+    """
+
+    load: LoadEngines
+    application: str
+    place: SequencePlace
+
+    def __call__(self) -> LoadedBundle:
+        """The bundle. Raises `BundleError` or `ClusterError`."""
+        return with_replicas(self.load(), self.application, place=self.place, calls=1)
 
 
 def carry_out(order: BatchOrder, say: Callable[[str], None], progress: Callable[[str], None]) -> BatchSummary:

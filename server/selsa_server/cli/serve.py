@@ -218,7 +218,7 @@ def _run(
 
 
 def _listen(settings: ServerSettings) -> "socket.socket":
-    from selsa_server.api.listening import listen
+    from selsa_server.api.serving import listen
 
     try:
         return listen(settings.host, settings.port)

@@ -4,6 +4,7 @@ Nothing is believed: each provider loads the bundle's engines and runs its test 
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
@@ -13,8 +14,10 @@ import av
 from selsa_bundle.errors import BundleError
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.processor import processor_flags, processor_name
+from selsa_server.confined.check import unconfined
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.confined.rules import DecoderRules
 from selsa_server.doctor.bundle import bundle_findings
-from selsa_server.doctor.confinement import confinement_findings
 from selsa_server.doctor.finding import Finding
 from selsa_server.render.video import ENCODERS
 
@@ -25,6 +28,13 @@ NEEDED_DECODERS: Final = ("h264", "hevc", "vp9", "av1")
 OTHER_DECODERS: Final = ("vp8", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1")
 DRIVER: Final = Path("/proc/driver/nvidia/version")
 INSTRUCTIONS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
+REMEDIES: Final = {
+    "files": "use Linux 5.13 or newer with Landlock switched on (`landlock` in its lsm= list)",
+    "system calls": "let the container use seccomp and prctl, as Docker's default profile does",
+}
+OTHERWISE: Final = (
+    "run the server in a container without privileges; with confinement=required it will not start"
+)
 
 
 def findings(bundle: Path | None) -> Iterator[Finding]:
@@ -165,3 +175,22 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+# Confinement ------------------------------------------------------------------------------------------------
+
+
+def confinement_findings() -> Iterator[Finding]:
+    """Whether a decoder can do what it must not: one is begun and tries."""
+    with closing(ForkServer()) as fork_server:
+        missing = unconfined(fork_server, DecoderRules())
+    if not missing:
+        text = "decoders have processes of their own, without network, other files and privileges"
+        yield Finding(status="ok", subject="confinement", text=text)
+    for part, reason in missing.items():
+        yield Finding(
+            status="warn",
+            subject="confinement",
+            text=f"{part}: {reason}",
+            remedy=REMEDIES.get(part, OTHERWISE),
+        )

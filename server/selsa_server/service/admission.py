@@ -1,16 +1,20 @@
 """How many requests are let in, how many of them detect at once, and how much work may wait. All bounded."""
 
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 
 from selsa_server.errors import OverloadError
 from selsa_server.pipeline.progress import Progress
 from selsa_server.service.draining import Drain
-from selsa_server.service.throughput import Throughput
+
+# What a new measurement leaves of those before it.
+KEEP: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,46 @@ class Place:
         """Video-seconds that are still to be done."""
         total = self.progress.total
         return self.work * (self.progress.left / total) if total else self.work
+
+
+class Throughput:
+    """A moving average over finished videos. Times are seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self._work = 0.0
+        self._busy = 0.0
+        self._fresh = 0.0
+        self._running = 0
+        self._since = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Video-seconds per second; None before anything was measured."""
+        return self._work / self._busy if self._work > 0 and self._busy > 0 else None
+
+    def started(self, now: float) -> None:
+        """Work on a video begins."""
+        self._count_busy(now)
+        self._running += 1
+
+    def finished(self, now: float, work: float) -> None:
+        """Work on a video ends; `work` video-seconds of it were done."""
+        self._count_busy(now)
+        self._running -= 1
+        if work > 0:
+            self._work = KEEP * self._work + work
+            self._busy, self._fresh = KEEP * self._busy + self._fresh, 0.0
+
+    def seconds_for(self, work: float, unknown: int) -> int:
+        """Whole seconds, 1 to 3600, that `work` video-seconds take; `unknown` before anything is measured."""
+        if self.rate is None:
+            return unknown
+        return min(3600, max(1, math.ceil(work / self.rate)))
+
+    def _count_busy(self, now: float) -> None:
+        if self._running:
+            self._fresh += now - self._since
+        self._since = now
 
 
 class Admission:

@@ -16,7 +16,7 @@ from media import write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
-from selsa_server.api.listening import listen
+from selsa_server.api.serving import listen
 from selsa_server.settings import ServerSettings
 
 FRAMES = 200

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selsa_server.api.negotiation import choose_media_type
+from selsa_server.api.responses import choose_media_type
 from selsa_server.errors import RequestError
 
 JSON, LINES = "application/json", "application/x-ndjson"

@@ -20,8 +20,7 @@ from media import write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import Lifecycle, build_app
-from selsa_server.api.listening import listen
-from selsa_server.api.serving import DrainingServer
+from selsa_server.api.serving import DrainingServer, listen
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 

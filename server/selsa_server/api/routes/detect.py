@@ -9,11 +9,18 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from selsa_server.api.disconnect import unless_disconnected
-from selsa_server.api.drawn_answer import MP4, write_drawn_video
-from selsa_server.api.negotiation import choose_media_type
 from selsa_server.api.openapi import BINARY, NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
-from selsa_server.api.responses import FileResponse, RecordsResponse, server_timing, write_document
+from selsa_server.api.responses import (
+    JSON,
+    MP4,
+    FileResponse,
+    RecordsResponse,
+    choose_media_type,
+    server_timing,
+    write_document,
+    write_drawn_video,
+)
 from selsa_server.api.spool import SpoolLimits, check_body, spool_body
 from selsa_server.errors import TITLES, JobError, ModelError
 from selsa_server.schema.detect import NDJSON, DetectionDocument, DetectParams
@@ -21,7 +28,6 @@ from selsa_server.service.detection import DetectionService, Records, Result
 from selsa_server.service.draining import Deadline, Drain
 from selsa_server.service.models import Models
 
-JSON: Final = "application/json"
 # Codes that other addresses answer with.
 ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
 
