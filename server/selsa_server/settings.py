@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from selsa_bundle.precision_report import PrecisionName, ProviderName
+
 LogLevel = Literal["debug", "info", "warning", "error"]
-# As in `selsa_bundle.runtimes.choice`, which the command line does not wait for.
-ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 SequencePlace = Literal["ingress", "replica"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 ConfinementMode = Literal["required", "best-effort", "off"]
 
 

@@ -6,11 +6,15 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds spent per part. Parts that run in different threads overlap; each part is one thread's."""
+    """Seconds spent per part. Parts that run in different threads overlap; each part is one thread's.
 
-    def __init__(self, parts: Sequence[str]) -> None:
+    Args:
+        parts: shown even if no time is counted for them.
+    """
+
+    def __init__(self, parts: Sequence[str] = ()) -> None:
         self._seconds = dict.fromkeys(parts, 0.0)
-        self._begun = time.perf_counter()
+        self.begun = time.perf_counter()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -19,14 +23,14 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._seconds[part] += time.perf_counter() - begun
+            self.add(part, time.perf_counter() - begun)
 
     def add(self, part: str, seconds: float) -> None:
         """Count seconds that were measured elsewhere."""
-        self._seconds[part] += seconds
+        self._seconds[part] = self._seconds.get(part, 0.0) + seconds
 
     def take(self) -> dict[str, float]:
-        """Seconds per part since this was made, or asked for the last time."""
+        """Seconds per part since this was made, or since the last call."""
         taken = self._seconds
         self._seconds = dict.fromkeys(taken, 0.0)
         return taken
@@ -34,9 +38,9 @@ class Stopwatch:
     @property
     def elapsed(self) -> float:
         """Seconds since this was made."""
-        return round(time.perf_counter() - self._begun, 6)
+        return round(time.perf_counter() - self.begun, 6)
 
     @property
     def parts(self) -> dict[str, float]:
         """Seconds per part so far."""
-        return {part: round(seconds, 6) for part, seconds in self._seconds.items()}
+        return {part: round(max(0.0, seconds), 6) for part, seconds in self._seconds.copy().items()}

@@ -9,9 +9,9 @@ import anyio.to_thread
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from selsa_server.engines.batching import CallDroppedError
 from selsa_server.errors import DetectError, RequestError
 from selsa_server.pipeline.live_run import LiveRun
+from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.stream import StreamEnd, StreamFrame, StreamStart, stream_message
 from selsa_server.service.models import Models
@@ -72,9 +72,9 @@ class LiveSession:
         """
         start = await self._begin()
         with self._models.using(start.model) as model:
-            pipeline, _ = model.service.for_caller(self._stopped.is_set)
-            pipeline.check(start.params())
-            self.run = run = LiveRun(pipeline, start, self._source, self._stopped.is_set)
+            model.service.pipeline.check(start)
+            context = RunContext(stopped=self._stopped.is_set)
+            self.run = run = LiveRun(model.service.for_run(context), start, self._source, context)
             await self._converse(start, run)
 
     async def _converse(self, start: StreamStart, run: LiveRun) -> None:
@@ -130,7 +130,7 @@ class LiveSession:
         # Not abandoned on cancellation: whoever cancels has stopped the run, which then ends by itself.
         try:
             return await anyio.to_thread.run_sync(next, records, None, limiter=self._threads)
-        except CallDroppedError:  # stopped while a call waited for the engine
+        except StoppedError:  # while a call waited for the engine
             return None
 
     async def _read(self, start: StreamStart) -> None:

@@ -25,7 +25,7 @@ from selsa_server.schema.detect import (
     SummaryRecord,
     VideoRecord,
 )
-from selsa_server.service.detection import Records, Result, in_thread, is_cancelled
+from selsa_server.service.detection import Records, Result, in_thread
 from selsa_server.service.draining import Deadline
 
 JSON: Final = "application/json"
@@ -198,7 +198,7 @@ async def write_drawn_video(
         DetectError: as the records do.
     """
     path, _ = await owned.enter_async_context(temporary_file(folder))
-    drawing = decoders.draw(source, path, records.index, params, max_bytes=max_bytes, stopped=is_cancelled)
+    drawing = decoders.draw(source, path, records.index, params, records.run, max_bytes=max_bytes)
     async with _open(drawing, threads):
         async for record in records:
             await in_thread(partial(drawing.write, record), threads)

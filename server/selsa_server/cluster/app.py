@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from selsa_bundle.precision_report import PrecisionName, ProviderName
 from selsa_server.cluster.deployment import ReplicaOptions, application
 from selsa_server.cluster.replica import ReplicaEngines
 from selsa_server.engines.batching import BatchingOptions
-from selsa_server.settings import PrecisionName, ProviderName
 
 
 class EnginesArgs(BaseModel):

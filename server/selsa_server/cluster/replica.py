@@ -17,11 +17,11 @@ from selsa_bundle.contract import Dimensions
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import BundleError
+from selsa_bundle.precision_report import PrecisionName, ProviderName
 from selsa_bundle.runtimes.choice import EngineOptions
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines
 from selsa_server.engines.batching import BatchingEngines, BatchingOptions
 from selsa_server.engines.readiness import run_one_frame
-from selsa_server.settings import PrecisionName, ProviderName
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from selsa_server.errors import JobError
-from selsa_server.pipeline.progress import Resume
+from selsa_server.pipeline.sequence_run import Resume
 from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 
 JobRecord = VideoRecord | FrameRecord | SummaryRecord | ErrorRecord

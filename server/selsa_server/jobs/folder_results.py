@@ -8,7 +8,7 @@ from typing import BinaryIO, Final, Self
 from pydantic import ValidationError
 
 from selsa_server.jobs.files import JobRecord
-from selsa_server.pipeline.progress import Resume
+from selsa_server.pipeline.sequence_run import Resume
 from selsa_server.schema.detect import FrameRecord, parse_record
 
 BLOCK_BYTES: Final = 1 << 16

@@ -25,7 +25,7 @@ from selsa_server.jobs.intake import JobIntake, JobsOptions
 from selsa_server.jobs.runner import JobRunner
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
-from selsa_server.pipeline.progress import Progress
+from selsa_server.run_context import RunContext
 from selsa_server.service.models import Model, Models
 from selsa_server.telemetry.metrics import Metrics
 
@@ -40,7 +40,6 @@ T = TypeVar("T")
 class _Running:
     run: int
     cancelled: threading.Event
-    progress: Progress
 
 
 class Jobs:
@@ -145,7 +144,7 @@ class Jobs:
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _run(self, row: JobRow) -> None:
-        running = self._running[row.id] = _Running(row.run, threading.Event(), Progress())
+        running = self._running[row.id] = _Running(row.run, threading.Event())
         try:
             now = await _in_thread(self._store.get, row.id)
             if (
@@ -157,8 +156,7 @@ class Jobs:
                     self._runner.run,
                     row,
                     None if model is None else model.service,
-                    lambda: self.stopping or running.cancelled.is_set(),
-                    running.progress,
+                    RunContext(stopped=lambda: self.stopping or running.cancelled.is_set()),
                     limiter=self._threads,
                 )
         except Exception as error:  # noqa: BLE001 - the next job must have its turn

@@ -7,12 +7,11 @@ from typing import Final
 
 import structlog
 
-from selsa_server.engines.batching import CallDroppedError
 from selsa_server.errors import DetectError, EngineFailureError, JobError
 from selsa_server.jobs.files import JobFiles, JobRecord, Results, RunLostError
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
-from selsa_server.pipeline.progress import Progress
+from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.schema.detect import DetectParams, ErrorRecord, SummaryRecord, VideoRecord
 from selsa_server.service.detection import DetectionService
 from selsa_server.telemetry.metrics import Metrics
@@ -28,8 +27,7 @@ class _Run:
     row: JobRow
     service: DetectionService | None
     results: Results
-    stopped: Callable[[], bool]
-    progress: Progress
+    context: RunContext
     video_bytes: int = 0
 
 
@@ -55,21 +53,18 @@ class JobRunner:
     changed: Callable[[], None]
     metrics: Metrics
 
-    def run(
-        self, row: JobRow, service: DetectionService | None, stopped: Callable[[], bool], progress: Progress
-    ) -> None:
-        """Work on a job until it ends or `stopped`, asked before every engine call and while one waits.
+    def run(self, row: JobRow, service: DetectionService | None, context: RunContext) -> None:
+        """Work on a job until it ends or is stopped.
 
         Args:
             row: the job.
-            service: of the model it is for; None when there is no such model any more.
-            stopped: whether the job was cancelled, or the server ends.
-            progress: kept up to date.
+            service: detects with the job's model; None if that model is no longer served.
+            context: stopped when the job is cancelled or the server ends; its progress is kept up to date.
         """
         emitted = corrupt = 0
         try:
             with self.files.results(row.id, row.run) as results:
-                self._go_on(_Run(row, service, results, stopped, progress))
+                self._go_on(_Run(row, service, results, context))
                 emitted, last = results.added, results.last
                 corrupt = last.corrupt if isinstance(last, SummaryRecord) else 0
         finally:
@@ -80,8 +75,8 @@ class JobRunner:
                 self.files.drop(row.id)
             elif ours and now is not None and now.has_ended:
                 self.files.drop_video(row.id)
-            # What a server that ends leaves undone is not saved: the next one does it.
-            saved = progress.left if cancelled else 0
+            # Frames left by a server that ends are not saved: the next server works on them.
+            saved = context.progress.left if cancelled else 0
             self.metrics.frames("job", emitted=emitted, corrupt=corrupt, saved=saved)
             self.changed()
 
@@ -111,7 +106,7 @@ class JobRunner:
             raise
         except DetectError as error:
             # Engines that end with the server say nothing about the video.
-            if isinstance(error, EngineFailureError) and run.stopped():
+            if isinstance(error, EngineFailureError) and run.context.stopped():
                 return
             results.append([error.record(results.frames)])
         except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
@@ -127,7 +122,7 @@ class JobRunner:
             raise JobError(
                 "model_gone", f"The model {row.model} is not served any more; send the video again."
             )
-        pipeline, _ = run.service.for_caller(run.stopped)
+        pipeline = run.service.for_run(run.context)
         if row.bundle != pipeline.bundle.digest:
             results.clear()
             self.store.start_over(row.id, pipeline.bundle.digest, run=row.run)
@@ -139,9 +134,8 @@ class JobRunner:
                 pipeline.run(
                     video,
                     DetectParams.model_validate_json(row.params),
-                    stopped=run.stopped,
-                    progress=run.progress,
-                    resume=results.resume,
+                    run.context,
+                    results.resume,
                 ),
                 begun=results.last is not None,
             )
@@ -159,14 +153,14 @@ class JobRunner:
                 if now - flushed >= self.files.patience(now - start):
                     self._flush(run, pending)
                     flushed = time.monotonic()
-        except CallDroppedError:
+        except StoppedError:
             # Stopped while a call waited for the engine: the records end here, as at any other stop.
             return
         finally:
             self._flush(run, pending)
 
     def _flush(self, run: "_Run", pending: list[JobRecord]) -> None:
-        row, progress = run.row, run.progress
+        row, progress = run.row, run.context.progress
         run.results.append(pending)
         pending.clear()
         # Online mode sees all frames again to fill its bank; to the client that is no step back.

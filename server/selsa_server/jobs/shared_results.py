@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from selsa_server.jobs.files import JobRecord, RunLostError
 from selsa_server.jobs.table import JOB, PART
-from selsa_server.pipeline.progress import Resume
+from selsa_server.pipeline.sequence_run import Resume
 from selsa_server.schema.detect import FrameRecord, parse_record
 
 _COLUMNS: Final = (PART.c.first, PART.c.records, PART.c.frames, PART.c.bytes, PART.c.name)

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from selsa_server.errors import OverloadError
-from selsa_server.pipeline.progress import Progress
+from selsa_server.run_context import Progress
 from selsa_server.service.draining import Drain
 
 # What a new measurement leaves of those before it.

@@ -13,6 +13,7 @@ from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.errors import DetectError, EngineFailureError, ParameterError, VideoError
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 
 FRAMES = 40
@@ -134,7 +135,7 @@ def test_a_failing_engine_is_our_error_and_says_nothing_of_the_inside(video: Pat
 def test_it_stops_before_the_next_engine_call(video: Path) -> None:
     engines = FakeEngines()
     pipeline = DetectionPipeline(fake_bundle(engines), PipelineOptions(batch=2))
-    records = pipeline.run(video, DetectParams(), stopped=lambda: engines.frames_run >= 10)
+    records = pipeline.run(video, DetectParams(), RunContext(stopped=lambda: engines.frames_run >= 10))
     assert not any(isinstance(record, SummaryRecord) for record in records)
     assert engines.frames_run <= 12
 
