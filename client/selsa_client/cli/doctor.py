@@ -4,46 +4,16 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final
 
 from selsa_client.cli.extras import MissingExtraError, needs_extra
+from selsa_server.schema.doctor import Finding
 
 GROUP: Final = "selsa.doctor"
 _TIMEOUT: Final = 5.0
 _START: Final = "start one with `selsa serve`, or give its address with --server"
-
-
-class Found(Protocol):
-    """One line of the report, whoever found it."""
-
-    @property
-    def status(self) -> Literal["ok", "warn", "fail"]:
-        """`warn` for what is not needed, or not by everyone."""
-
-    @property
-    def subject(self) -> str:
-        """What it is about."""
-
-    @property
-    def text(self) -> str:
-        """What was found."""
-
-    @property
-    def remedy(self) -> str | None:
-        """What to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """See `Found`."""
-
-    status: Literal["ok", "warn", "fail"]
-    subject: str
-    text: str
-    remedy: str | None = None
 
 
 def installed() -> Iterator[Finding]:
@@ -67,12 +37,12 @@ def installed() -> Iterator[Finding]:
             )
 
 
-def of_extras(bundle: Path | None) -> Iterator[Found]:
+def of_extras(bundle: Path | None) -> Iterator[Finding]:
     """What the packages with an entry point in `selsa.doctor` find."""
     for point in entry_points(group=GROUP):
         try:
             with needs_extra("doctor", point.module):
-                findings: Callable[[Path | None], Iterator[Found]] = point.load()
+                findings: Callable[[Path | None], Iterator[Finding]] = point.load()
                 yield from findings(bundle)
         except MissingExtraError:
             yield Finding(

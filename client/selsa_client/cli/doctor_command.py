@@ -8,9 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from selsa_client.cli.doctor import Found, installed, of_extras, of_server
+from selsa_client.cli.doctor import installed, of_extras, of_server
 from selsa_client.cli.exit_codes import USAGE
 from selsa_client.http.protocol import check_api_key, check_server
+from selsa_server.schema.doctor import Finding
 
 BAD: Final = 1
 _COLOURS: Final = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
@@ -51,14 +52,14 @@ def doctor(
     raise typer.Exit(BAD if failed else 0)
 
 
-def _findings(bundle: Path | None, server: str | None, key: str | None) -> Iterator[Found]:
+def _findings(bundle: Path | None, server: str | None, key: str | None) -> Iterator[Finding]:
     yield from installed()
     yield from of_extras(bundle)
     if server is not None:
         yield from of_server(server, key)
 
 
-def _show(found: Found, *, as_json: bool) -> None:
+def _show(found: Finding, *, as_json: bool) -> None:
     if as_json:
         fields = ("status", "subject", "text", "remedy")
         typer.echo(json.dumps({name: getattr(found, name) for name in fields}, ensure_ascii=False))

@@ -9,13 +9,14 @@ from contextlib import closing
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol
 
 from selsa_client.cli.extras import MissingExtraError, needs_extra
 from selsa_client.live.protocol import TimedImage
 from selsa_client.wire.errors import DetectionFailedError, IncompleteError, InputError
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams, ErrorRecord, SummaryRecord
+from selsa_server.schema.problems import CodedError, error_record
 from selsa_server.schema.stream import StreamStart
 
 GROUP: Final = "selsa.local"
@@ -25,7 +26,7 @@ _COMMAND: Final = "detect --local"
 class LocalRunner(Protocol):
     """What the entry point gives: the records of a video, in the order of the wire format.
 
-    An expected failure raises a `DescribedFailure`, or a `BundleError` when the bundle cannot be used.
+    An expected failure raises a `CodedError`, or a `BundleError` when the bundle cannot be used.
     """
 
     def __call__(
@@ -38,16 +39,6 @@ class LocalRunner(Protocol):
         engines: Mapping[str, str],
     ) -> Iterator[StreamRecord]:
         """Detect on `video` with the engines of `bundle`; None: the default, which `say` is told."""
-
-
-@runtime_checkable
-class DescribedFailure(Protocol):
-    """An exception with what an `error` record says."""
-
-    code: str
-    status: int
-    title: str
-    detail: str
 
 
 def detect_locally(
@@ -130,10 +121,8 @@ def _closable(records: Iterator[StreamRecord]) -> Generator[StreamRecord, None, 
 
 
 def _described(error: Exception, emitted: int) -> ErrorRecord | None:
-    if isinstance(error, DescribedFailure):
-        return ErrorRecord(
-            code=error.code, status=error.status, title=error.title, detail=error.detail, emitted=emitted
-        )
+    if isinstance(error, CodedError):
+        return error_record(error, emitted)
     if any(kind.__name__ == "BundleError" for kind in type(error).__mro__):
         title = "The bundle cannot be used"
         return ErrorRecord(

@@ -10,8 +10,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from selsa_server.api.problems import problem_response
-from selsa_server.errors import UnauthorizedError
+from selsa_server.api.problems import UnauthorizedError, problem_response
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 POLICY_VIOLATION: Final = 1008

@@ -8,18 +8,24 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from selsa_server.errors import (
-    TITLES,
-    DetectError,
-    OverloadError,
-    ParameterError,
-    RequestError,
-    UnauthorizedError,
-)
+from selsa_server.errors import DetectError, OverloadError, ParameterError, RequestError
 from selsa_server.schema.detect import PROBLEM_JSON, DetectParams, Problem
+from selsa_server.schema.problems import TITLES, problem_of
 
 CLIENT_CLOSED_REQUEST: Final = 499
 MAX_SHOWN: Final = 100
+
+
+class UnauthorizedError(DetectError):
+    """No API key, or a wrong one; which of them is not said."""
+
+    codes = frozenset({"unauthorized"})
+
+    def __init__(self) -> None:
+        super().__init__(
+            "unauthorized",
+            "This server wants an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+        )
 
 
 def problem_response(error: DetectError, request_id: str | None = None) -> Response:
@@ -29,9 +35,10 @@ def problem_response(error: DetectError, request_id: str | None = None) -> Respo
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="selsa"'
+    problem = problem_of(error, request_id)
     return Response(
-        error.problem(request_id).model_dump_json(exclude_none=True),
-        status_code=error.status,
+        problem.model_dump_json(exclude_none=True),
+        status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers=headers,
     )

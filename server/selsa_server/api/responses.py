@@ -25,6 +25,7 @@ from selsa_server.schema.detect import (
     SummaryRecord,
     VideoRecord,
 )
+from selsa_server.schema.problems import error_record
 from selsa_server.service.detection import Records, Result, in_thread
 from selsa_server.service.draining import Deadline
 
@@ -118,11 +119,11 @@ class RecordsResponse(_OwningResponse):
         if isinstance(error, DetectError):
             self.state["code"] = error.code
             structlog.get_logger().info("failed", code=error.code, detail=error.detail)
-            return error.record(self._emitted)
+            return error_record(error, self._emitted)
         self.state["code"] = "internal_error"
         structlog.get_logger().error("failed", exc_info=error)
         hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
-        return hidden.record(self._emitted)
+        return error_record(hidden, self._emitted)
 
 
 def _line(record: Result | ErrorRecord) -> bytes:

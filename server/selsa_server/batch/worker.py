@@ -29,7 +29,7 @@ class Outcome:
         address: of the video.
         state: `done` now, `there` since an earlier run, or `failed`.
         frames: that have a record.
-        code: of the failure, one of `errors.TITLES`.
+        code: of the failure, a key of `schema.problems.TITLES`.
         detail: why it failed.
     """
 

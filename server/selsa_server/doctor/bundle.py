@@ -12,9 +12,9 @@ from selsa_bundle.runtimes.choice import GRAPHS, EngineOptions, choose
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.load import load_engines, verify_bundle
 from selsa_bundle.tolerance import Precision
-from selsa_server.doctor.finding import Finding
 from selsa_server.engines.bundle_choice import choose_bundle
 from selsa_server.engines.readiness import run_one_frame
+from selsa_server.schema.doctor import Finding
 
 GPU_KINDS: Final[tuple[ProviderKind, ...]] = ("cuda", "tensorrt")
 

@@ -18,8 +18,8 @@ from selsa_server.confined.check import unconfined
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.doctor.bundle import bundle_findings
-from selsa_server.doctor.finding import Finding
 from selsa_server.render.video import ENCODERS
+from selsa_server.schema.doctor import Finding
 
 GPU_INSTALL: Final = "pip install 'selsa[server-gpu]'"
 REINSTALL_AV: Final = "pip install --force-reinstall av (its wheels have FFmpeg with them)"

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
-from selsa_server.errors import JobError
+from selsa_server.errors import DetectError
 from selsa_server.pipeline.sequence_run import Resume
 from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 
@@ -15,6 +15,21 @@ JobRecord = VideoRecord | FrameRecord | SummaryRecord | ErrorRecord
 
 # 144 bits from the system's generator.
 ID_PATTERN: Final = r"^[A-Za-z0-9_-]{24}$"
+
+
+class JobError(DetectError):
+    """There is no such job, an idempotency key was reused, or there is no room."""
+
+    codes = frozenset(
+        {
+            "job_not_found",
+            "job_cancelled",
+            "idempotency_key_reused",
+            "jobs_full",
+            "jobs_unavailable",
+            "model_gone",
+        }
+    )
 
 
 class JobsPlaceError(Exception):

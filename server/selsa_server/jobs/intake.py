@@ -8,8 +8,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from selsa_server.errors import JobError, OverloadError
-from selsa_server.jobs.files import JobFiles, new_job_id
+from selsa_server.errors import OverloadError
+from selsa_server.jobs.files import JobError, JobFiles, new_job_id
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
 from selsa_server.schema.detect import DetectParams

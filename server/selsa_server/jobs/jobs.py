@@ -19,13 +19,14 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from selsa_server.errors import DetectError, JobError
-from selsa_server.jobs.files import JobFiles
+from selsa_server.errors import DetectError
+from selsa_server.jobs.files import JobError, JobFiles
 from selsa_server.jobs.intake import JobIntake, JobsOptions
 from selsa_server.jobs.runner import JobRunner
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
 from selsa_server.run_context import RunContext
+from selsa_server.schema.problems import problem_of
 from selsa_server.service.models import Model, Models
 from selsa_server.telemetry.metrics import Metrics
 
@@ -161,10 +162,8 @@ class Jobs:
                 )
         except Exception as error:  # noqa: BLE001 - the next job must have its turn
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
-            problem = DetectError(
-                "internal_error", "The server failed on this job; its log says why."
-            ).problem()
-            text = problem.model_dump_json()
+            failure = DetectError("internal_error", "The server failed on this job; its log says why.")
+            text = problem_of(failure).model_dump_json()
             await _in_thread(partial(self._store.end, row.id, "failed", size=0, run=row.run, problem=text))
         finally:
             del self._running[row.id]

@@ -7,12 +7,13 @@ from typing import Final
 
 import structlog
 
-from selsa_server.errors import DetectError, EngineFailureError, JobError
-from selsa_server.jobs.files import JobFiles, JobRecord, Results, RunLostError
+from selsa_server.errors import DetectError, EngineFailureError
+from selsa_server.jobs.files import JobError, JobFiles, JobRecord, Results, RunLostError
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
 from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.schema.detect import DetectParams, ErrorRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.problems import error_record
 from selsa_server.service.detection import DetectionService
 from selsa_server.telemetry.metrics import Metrics
 
@@ -90,10 +91,9 @@ class JobRunner:
         if isinstance(results.last, SummaryRecord):
             self.store.end(row.id, "done", size=results.bytes, run=row.run)
         elif isinstance(results.last, ErrorRecord):
-            problem = DetectError(results.last.code, results.last.detail).problem()
             # The same content may be sent again; only a key that the client chose stays taken.
             keep = (row.reuse_key or "").startswith("key:")
-            text = problem.model_dump_json()
+            text = results.last.problem().model_dump_json()
             self.store.end(row.id, "failed", size=results.bytes, run=row.run, problem=text, keep_key=keep)
 
     def _work_on(self, run: "_Run") -> None:
@@ -108,11 +108,11 @@ class JobRunner:
             # Engines that end with the server say nothing about the video.
             if isinstance(error, EngineFailureError) and run.context.stopped():
                 return
-            results.append([error.record(results.frames)])
+            results.append([error_record(error, results.frames)])
         except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
-            results.append([hidden.record(results.frames)])
+            results.append([error_record(hidden, results.frames)])
 
     def _detect(self, run: "_Run") -> None:
         row, results = run.row, run.results

@@ -8,8 +8,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from selsa_server.errors import JobError
-from selsa_server.jobs.files import JobsPlaceError
+from selsa_server.jobs.files import JobError, JobsPlaceError
 from selsa_server.jobs.intake import JobsOptions
 from selsa_server.jobs.jobs import Jobs
 from selsa_server.jobs.place import JobsPlace, open_place

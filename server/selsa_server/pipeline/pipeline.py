@@ -120,8 +120,9 @@ class DetectionPipeline:
         Args:
             path: the file.
             params: what is asked for.
-            run: cancellation, timings and progress. Once it is stopped, the records end without a summary. A
-                generator cannot be closed while it works, and the reference frames run before the first record.
+            run: cancellation, timings and progress. Once it is stopped, the records end without a summary.
+                Closing the generator is not enough: it cannot be closed while it works, and the reference
+                frames run before the first record.
             resume: where an earlier run ended. Its frame records are left out; in `sequence` mode they are
                 not computed again.
 

@@ -164,6 +164,11 @@ class ErrorRecord(_Wire):
     detail: str
     emitted: int = Field(description="frame records before this one")
 
+    def problem(self) -> Problem:
+        """The same error as a problem."""
+        fields = self.model_dump(include={"code", "status", "title", "detail"})
+        return Problem(type=f"urn:selsa:problem:{self.code}", **fields)
+
 
 Record = Annotated[VideoRecord | FrameRecord | SummaryRecord | ErrorRecord, Field(discriminator="type")]
 

@@ -19,7 +19,6 @@ from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.service.admission import Admission, Place
 from selsa_server.telemetry.metrics import Metrics
-from selsa_server.telemetry.request_timings import note_timings
 from selsa_server.video.index import VideoIndex
 
 T = TypeVar("T")
@@ -132,7 +131,6 @@ class DetectionService:
                 finally:
                     await records.aclose()
                     self._count(records, place)
-                    note_timings(run.clock.begun, records.timings)
 
     @asynccontextmanager
     async def _opened(

@@ -15,13 +15,14 @@ from anyio.abc import TaskGroup
 
 from selsa_bundle.errors import BundleError, EngineError
 from selsa_bundle.runtimes.load import verify_bundle
-from selsa_server.errors import DetectError, EngineFailureError, ModelError
+from selsa_server.errors import DetectError, EngineFailureError
 from selsa_server.schema.detect import Problem
 from selsa_server.schema.models import ModelState, ModelStatus
+from selsa_server.schema.problems import problem_of
 from selsa_server.service.bundle_folder import BundleFolder
 from selsa_server.service.detection import DetectionService
 from selsa_server.service.draining import Drain
-from selsa_server.service.models import Model, Models
+from selsa_server.service.models import Model, ModelError, Models
 
 
 @dataclass(slots=True, eq=False)
@@ -170,7 +171,7 @@ class ModelLoading:
             service = await anyio.to_thread.run_sync(self._build, name, folder, limiter=self._threads)
         except Exception as error:
             log.error("model not loaded", exc_info=error)
-            attempt.failure = _failure(error, folder, path).problem()
+            attempt.failure = problem_of(_failure(error, folder, path))
             return
         # No checkpoint between the build and here: what was built is always offered, and so always closed.
         self._forget(name)

@@ -8,8 +8,23 @@ import anyio
 import anyio.to_thread
 
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_server.errors import ParameterError
+from selsa_server.errors import DetectError, ParameterError
 from selsa_server.service.detection import DetectionService
+
+
+class ModelError(DetectError):
+    """There is no such model, it may not be changed, or a bundle cannot be loaded."""
+
+    codes = frozenset(
+        {
+            "models_fixed",
+            "model_not_found",
+            "model_is_default",
+            "model_loading",
+            "models_full",
+            "invalid_bundle",
+        }
+    )
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

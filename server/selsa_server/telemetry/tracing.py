@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import NDJSON
 from selsa_server.telemetry.metrics import METHODS
-from selsa_server.telemetry.request_timings import RequestTimings, collect_timings
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -86,11 +86,10 @@ class Tracing:
                 request.answered(message)
             await send(message)
 
-        with collect_timings() as timings:
-            try:
-                await self._app(scope, receive, send_and_see)
-            finally:
-                request.ended(timings)
+        try:
+            await self._app(scope, receive, send_and_see)
+        finally:
+            request.ended()
 
 
 class _TracedRequest:
@@ -122,14 +121,15 @@ class _TracedRequest:
             # A stream of records begins with its first ones.
             self._part("first_record", self._begun, time.perf_counter())
 
-    def ended(self, timings: RequestTimings) -> None:
-        """The response is over, or given up."""
+    def ended(self) -> None:
+        """The response is complete, or was abandoned."""
         from opentelemetry.trace import StatusCode
 
-        for part, seconds in timings.parts.items():
-            begun = timings.begun or self._begun
-            self._part(part, begun, begun + seconds, total=True)
         state, span = self._scope.get("state", {}), self._span
+        run = state.get("run")
+        if isinstance(run, RunContext):
+            for part, seconds in run.clock.parts.items():
+                self._part(part, run.clock.begun, run.clock.begun + seconds, total=True)
         route = getattr(self._scope.get("route"), "path", "unmatched")
         span.update_name(f"{self._method} {route}")
         attributes: dict[str, Any] = {

@@ -11,7 +11,6 @@ from media import audio_only, damage_packet, png, write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
-from selsa_server.errors import TITLES
 from selsa_server.schema.detect import (
     DetectionDocument,
     FrameRecord,
@@ -19,6 +18,7 @@ from selsa_server.schema.detect import (
     VideoRecord,
     parse_record,
 )
+from selsa_server.schema.problems import TITLES
 from selsa_server.settings import ServerSettings
 
 NDJSON = {"Accept": "application/x-ndjson"}

@@ -9,7 +9,9 @@ from fastapi.testclient import TestClient
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
-from selsa_server.errors import TITLES, JobError, ModelError
+from selsa_server.jobs.files import JobError
+from selsa_server.schema.problems import TITLES
+from selsa_server.service.models import ModelError
 from selsa_server.settings import ServerSettings
 
 

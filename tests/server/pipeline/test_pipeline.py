@@ -153,7 +153,6 @@ def test_a_damaged_frame_is_counted_where_that_is_tolerated_and_an_error_where_n
 def test_every_error_has_a_status_and_a_sentence(video: Path) -> None:
     with pytest.raises(DetectError) as raised:
         run(FakeEngines(), video, DetectParams(classes=("unicorn",)))
-    problem = raised.value.problem()
-    assert (problem.status, problem.parameter) == (422, "classes")
-    assert problem.allowed == "dog, fox"
-    assert problem.detail.endswith(".")
+    assert (raised.value.code, raised.value.parameter) == ("invalid_parameter", "classes")
+    assert raised.value.allowed == "dog, fox"
+    assert raised.value.detail.endswith(".")

@@ -22,11 +22,12 @@ from selsa_server.api.responses import (
     write_drawn_video,
 )
 from selsa_server.api.spool import SpoolLimits, check_body, spool_body
-from selsa_server.errors import TITLES, JobError, ModelError
+from selsa_server.jobs.files import JobError
 from selsa_server.schema.detect import NDJSON, DetectionDocument, DetectParams
+from selsa_server.schema.problems import TITLES
 from selsa_server.service.detection import DetectionService, Records, Result
 from selsa_server.service.draining import Deadline, Drain
-from selsa_server.service.models import Models
+from selsa_server.service.models import ModelError, Models
 
 # Codes that other addresses answer with.
 ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
@@ -81,6 +82,7 @@ def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectL
 
             async def begin() -> Response:
                 records = await stack.enter_async_context(service.detecting(path, params, place))
+                request.state.run = records.run
                 if media_type == NDJSON:
                     return await answer.stream(records)
                 if media_type == MP4:

@@ -7,14 +7,12 @@ import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
 from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
 from selsa_server.api.spool import SpoolLimits, check_body, spool_body
-from selsa_server.errors import JobError
-from selsa_server.jobs.files import ID_PATTERN
+from selsa_server.jobs.files import ID_PATTERN, JobError
 from selsa_server.jobs.service import JobsService
-from selsa_server.jobs.streams import follow_results, state_events, written_results
-from selsa_server.jobs.view import job_view
 from selsa_server.schema.detect import NDJSON, DetectParams
 from selsa_server.schema.jobs import Job
 from selsa_server.service.models import Models

@@ -10,6 +10,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from selsa_server.api.live_session import LiveSession, StreamLimits
 from selsa_server.errors import DetectError, OverloadError
+from selsa_server.schema.problems import error_record, status_of
 from selsa_server.service.models import Models
 from selsa_server.settings import ServerSettings
 from selsa_server.telemetry.metrics import Metrics
@@ -89,8 +90,8 @@ class Streams:
     @staticmethod
     async def _refuse(socket: WebSocket, session: LiveSession, error: DetectError) -> None:
         structlog.get_logger().info("stream failed", code=error.code, detail=error.detail)
-        await session.send(error.record(session.emitted))
-        await socket.close(ERROR_CLOSE_CODES + error.status, error.code)
+        await session.send(error_record(error, session.emitted))
+        await socket.close(ERROR_CLOSE_CODES + status_of(error.code), error.code)
 
 
 def stream_router(streams: Streams) -> APIRouter:
