@@ -103,7 +103,7 @@ async def state_events(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[byt
                 yield b": still there\n\n"
                 continue
             kind = "end" if row.has_ended else "progress"
-            data = job_view(row, jobs.options.ttl, time.time()).model_dump_json()
+            data = job_view(row, jobs.settings.jobs_ttl, time.time()).model_dump_json()
             yield f"id: {row.version}\nevent: {kind}\ndata: {data}\n\n".encode()
 
 

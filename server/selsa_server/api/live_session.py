@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Generator
-from dataclasses import dataclass
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -15,26 +15,12 @@ from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.stream import StreamEnd, StreamFrame, StreamStart, stream_message
 from selsa_server.service.models import Models
+from selsa_server.settings import StreamSettings
 from selsa_server.video.live.input import LiveInput, LiveMessage
 
 Result = VideoRecord | FrameRecord | SummaryRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamLimits:
-    """Bounds of live streams.
-
-    Attributes:
-        streams: at once.
-        message_bytes: of one message.
-        buffer_bytes: that wait to be decoded; after that the server stops reading.
-        timeout: seconds that a client may be silent while the server waits for it, or take no record.
-    """
-
-    streams: int = 4
-    message_bytes: int = 4 << 20
-    buffer_bytes: int = 1 << 20
-    timeout: float = 30
+# Bytes that wait to be decoded; after that the server stops reading.
+BUFFER_BYTES: Final = 1 << 20
 
 
 class LiveSession:
@@ -49,14 +35,15 @@ class LiveSession:
         self,
         socket: WebSocket,
         models: Models,
-        limits: StreamLimits,
+        limits: StreamSettings,
         threads: anyio.CapacityLimiter,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         self._socket = socket
         self._models = models
         self._limits = limits
         self._threads = threads
-        self._source = LiveInput(limits.buffer_bytes)
+        self._source = LiveInput(buffer_bytes)
         self._stopped = threading.Event()
         self._time: float | None = None
         self._gone: WebSocketDisconnect | None = None
@@ -101,7 +88,7 @@ class LiveSession:
             WebSocketDisconnect: it is gone, or takes nothing.
         """
         try:
-            with anyio.fail_after(self._limits.timeout):
+            with anyio.fail_after(self._limits.stream_timeout):
                 await self._socket.send_text(record.model_dump_json())
         except TimeoutError as error:
             raise WebSocketDisconnect(1008, "the client takes no records") from error
@@ -173,19 +160,20 @@ class LiveSession:
 
     async def _receive(self) -> str | bytes:
         try:
-            with anyio.fail_after(self._limits.timeout):
+            with anyio.fail_after(self._limits.stream_timeout):
                 message = await self._socket.receive()
         except TimeoutError as error:
             raise RequestError(
-                "request_timeout", f"No message came for {self._limits.timeout:g} s; begin the stream anew."
+                "request_timeout",
+                f"No message came for {self._limits.stream_timeout:g} s; begin the stream anew.",
             ) from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code") or 1000, message.get("reason"))
         found: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
-        if len(found) > self._limits.message_bytes:
+        if len(found) > self._limits.max_message_bytes:
             raise RequestError(
                 "body_too_large",
-                f"A message has {len(found)} bytes, {self._limits.message_bytes} are allowed in one.",
+                f"A message has {len(found)} bytes, {self._limits.max_message_bytes} are allowed in one.",
             )
         return found
 

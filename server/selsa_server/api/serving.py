@@ -10,7 +10,6 @@ from starlette.types import ASGIApp
 
 from selsa_server.api.app import Lifecycle, build_app
 from selsa_server.confined.fork_server import ForkServer
-from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.service.build import LoadBundle
 from selsa_server.service.draining import Drain
@@ -83,7 +82,7 @@ def serve_until_drained(
     on_ready: Callable[[], None],
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
     fork_server: ForkServer | None = None,
-    load: LoadBundle = load_bundle,
+    load: LoadBundle | None = None,
 ) -> None:
     """Serve a pipeline, and others by name, on a socket until a signal ends it; `load` is as in `build_app`.
 

@@ -17,10 +17,9 @@ from selsa_server.cluster.cluster import Cluster, on_cluster, replica_engines, w
 from selsa_server.cluster.replica import LoadEngines
 from selsa_server.engines.bundle_choice import choose_bundles
 from selsa_server.errors import ParameterError
-from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.pipeline.sequence_run import pipeline_options
 from selsa_server.schema.detect import DetectParams
 from selsa_server.settings import SequencePlace, ServerSettings
-from selsa_server.video.container import VideoLimits
 
 OUR_FAULT: Final = frozenset({"engine_failed", "engine_memory", "internal_error"})
 SHOWN_FAILURES: Final = 20
@@ -178,12 +177,9 @@ def _plan(order: BatchOrder, cluster: Cluster, folder: Path, digest: str, output
         application=cluster.deploy(digest, replica_engines(folder, digest, settings)),
         place=settings.sequence_engine,
     )
-    limits = VideoLimits(
-        max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
-    )
     return BatchPlan(
         open_bundle=bundle,
-        options=PipelineOptions(limits=limits, batch=settings.batch, prefetch=settings.prefetch),
+        options=pipeline_options(settings),
         params=order.params,
         output=output,
         workers=order.workers,

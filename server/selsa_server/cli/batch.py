@@ -9,37 +9,18 @@ from pydantic import ValidationError
 
 from selsa_server.cli.options import option_of
 from selsa_server.schema.detect import DetectParams
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import BundleSettings, ClusterSettings, ServerSettings, VideoSettings
 
 USAGE, BAD_INPUT, FAILED = 2, 3, 4
 # Enough that engines have work while some videos are opened and others written.
 WORKERS_A_REPLICA: Final = 3
-# What of a server concerns a batch too.
-SETTINGS: Final = (
-    "bundle",
-    "provider",
-    "precision",
-    "allow_cpu",
-    "engine_cache",
-    "threads",
-    "batch",
-    "max_batch",
-    "max_batch_wait",
-    "engine_calls",
-    "prefetch",
-    "address",
-    "application",
-    "replicas",
-    "max_replicas",
-    "replica_cpus",
-    "replica_gpus",
-    "replica_start_timeout",
-    "sequence_engine",
-    "object_store",
-    "max_duration",
-    "max_frames",
-    "max_pixels",
-)
+# The settings of a server that a batch has too.
+SETTINGS: Final = [
+    name
+    for group in (BundleSettings, ClusterSettings, VideoSettings)
+    for name in group.model_fields
+    if name != "cluster"
+]
 PARAMS: Final = [name for name in DetectParams.model_fields if name != "model"]
 
 _Function = TypeVar("_Function", bound=Callable[..., None])

@@ -17,7 +17,13 @@ from selsa_server.cluster.connection import ClusterConnection, ClusterError, ans
 from selsa_server.cluster.replica import LoadEngines, ReplicaEngines
 from selsa_server.engines.batching import BatchingOptions
 from selsa_server.engines.bundle_loading import load_bundle
-from selsa_server.settings import SequencePlace, ServerSettings
+from selsa_server.settings import (
+    ClusterSettings,
+    EngineSettings,
+    ReplicaSettings,
+    SequencePlace,
+    ServerSettings,
+)
 
 if TYPE_CHECKING:
     from selsa_server.cluster.deployment import ReplicaOptions
@@ -86,20 +92,20 @@ class Cluster:
         say: told what it waits for.
     """
 
-    settings: ServerSettings
+    settings: ClusterSettings
     connection: ClusterConnection
     watch: HeadWatch
     say: Callable[[str], None]
 
-    def load(self, folder: Path, settings: ServerSettings) -> LoadedBundle:
+    def load(self, folder: Path) -> LoadedBundle:
         """The bundle in a folder, its frame engine on the cluster.
 
         Raises:
             BundleError: it cannot be used here or on the cluster.
         """
-        local = load_bundle(folder, _ingress_settings(settings))
+        local = load_bundle(folder, _ingress_settings(self.settings))
         try:
-            return self.around(local, replica_engines(folder, local.digest, settings))
+            return self.around(local, replica_engines(folder, local.digest, self.settings))
         except ClusterError as error:
             local.engines.close()
             raise EngineError(str(error)) from error
@@ -188,7 +194,7 @@ def with_replicas(
 
 
 @contextmanager
-def on_cluster(settings: ServerSettings, say: Callable[[str], None] = lambda _: None) -> Iterator[Cluster]:
+def on_cluster(settings: ClusterSettings, say: Callable[[str], None] = lambda _: None) -> Iterator[Cluster]:
     """Be on the cluster that the settings name, as long as the block lasts; `say` is told what it waits for.
 
     When its head is gone, this process gets SIGTERM, so that it drains: streams end with an `error` record,
@@ -206,7 +212,7 @@ def on_cluster(settings: ServerSettings, say: Callable[[str], None] = lambda _: 
             watch.stop()
 
 
-def replica_engines(folder: Path | None, digest: str | None, settings: ServerSettings) -> ReplicaEngines:
+def replica_engines(folder: Path | None, digest: str | None, settings: ReplicaSettings) -> ReplicaEngines:
     """How replicas get the engines of the bundle in a folder; None is the packaged one, wherever it is."""
     packaged = folder is None or Path(folder) == default_bundle()
     return ReplicaEngines(
@@ -231,12 +237,12 @@ def serving_settings(settings: ServerSettings) -> ServerSettings:
     return settings.model_copy(update={"engine_calls": callers, "max_batch": 1})
 
 
-def _ingress_settings(settings: ServerSettings) -> ServerSettings:
+def _ingress_settings(settings: EngineSettings) -> EngineSettings:
     """How the sequence engine runs here: on what there is; provider and precision are the replicas'."""
     return settings.model_copy(update={"provider": "auto", "allow_cpu": True})
 
 
-def replica_options(settings: ServerSettings) -> "ReplicaOptions":
+def replica_options(settings: ReplicaSettings) -> "ReplicaOptions":
     """How many replicas, of what size."""
     from selsa_server.cluster.deployment import ReplicaOptions
 

@@ -12,8 +12,7 @@ from selsa_server.confined.orders import DecodeFile, IndexFile, Next
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.confined.video_answers import IndexAnswer
 from selsa_server.decoders.protocol import FrameSource
-from selsa_server.run_context import RunContext
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import RunContext, Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex

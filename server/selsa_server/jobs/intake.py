@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import anyio.to_thread
 
@@ -14,28 +14,10 @@ from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
 from selsa_server.schema.detect import DetectParams
 from selsa_server.service.models import Model
+from selsa_server.settings import JobSettings
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsOptions:
-    """Bounds of the jobs.
-
-    Attributes:
-        concurrent: jobs that are worked on at once.
-        max_queued: jobs that wait, uploads included.
-        max_bytes: of all videos and results.
-        ttl: seconds from a job's end until it is deleted.
-        retry_after: seconds a client is asked to wait when the queue is full.
-        lease: seconds after which other servers take over the jobs of one that says nothing; None: there
-            are no others.
-    """
-
-    concurrent: int = 1
-    max_queued: int = 100
-    max_bytes: int = 20 << 30
-    ttl: float = 24 * 3600
-    retry_after: int = 60
-    lease: float | None = None
+# Seconds a client is asked to wait when the queue is full.
+RETRY_AFTER: Final = 60
 
 
 class JobIntake:
@@ -44,7 +26,7 @@ class JobIntake:
     Args:
         files: where videos and results are.
         store: the jobs' state.
-        options: the jobs' bounds.
+        settings: the jobs' bounds.
         added: called when there may be a new job.
     """
 
@@ -52,12 +34,12 @@ class JobIntake:
         self,
         files: JobFiles,
         store: JobStore,
-        options: JobsOptions,
+        settings: JobSettings,
         added: Callable[[], None],
     ) -> None:
         self._files = files
         self._store = store
-        self._options = options
+        self._settings = settings
         self._added = added
         self._uploads = 0
         self._reserved = 0
@@ -70,13 +52,13 @@ class JobIntake:
             JobError: there is not so much room.
             OverloadError: too many jobs wait.
         """
-        if self._uploads >= self._options.max_queued:
+        if self._uploads >= self._settings.jobs_max_queued:
             raise self._queue_full()
-        if used + self._reserved + size > self._options.max_bytes:
+        if used + self._reserved + size > self._settings.jobs_max_bytes:
             raise JobError(
                 "jobs_full",
-                f"The files of all jobs may have {self._options.max_bytes} bytes; delete jobs that you have "
-                "read, or send a smaller video.",
+                f"The files of all jobs may have {self._settings.jobs_max_bytes} bytes; delete "
+                "jobs whose results you have read, or send a smaller video.",
             )
         self._uploads += 1
         self._reserved += size
@@ -92,7 +74,10 @@ class JobIntake:
         Raises:
             OverloadError: too many jobs wait.
         """
-        if await anyio.to_thread.run_sync(self._store.queued) + self._uploads >= self._options.max_queued:
+        if (
+            await anyio.to_thread.run_sync(self._store.queued) + self._uploads
+            >= self._settings.jobs_max_queued
+        ):
             raise self._queue_full()
         return await anyio.to_thread.run_sync(self._store.size)
 
@@ -149,9 +134,9 @@ class JobIntake:
         return found, False
 
     def _queue_full(self) -> OverloadError:
-        wait = self._options.retry_after
+        wait = RETRY_AFTER
         return OverloadError(
-            f"{self._options.max_queued} jobs wait already; send the video again in {wait} s.", wait
+            f"{self._settings.jobs_max_queued} jobs wait already; send the video again in {wait} s.", wait
         )
 
 

@@ -21,13 +21,14 @@ from anyio.abc import TaskGroup
 
 from selsa_server.errors import DetectError
 from selsa_server.jobs.files import JobError, JobFiles
-from selsa_server.jobs.intake import JobIntake, JobsOptions
+from selsa_server.jobs.intake import JobIntake
 from selsa_server.jobs.runner import JobRunner
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
 from selsa_server.run_context import RunContext
 from selsa_server.schema.problems import problem_of
 from selsa_server.service.models import Model, Models
+from selsa_server.settings import JobSettings
 from selsa_server.telemetry.metrics import Metrics
 
 RETRY_SECONDS: Final = 1.0
@@ -52,32 +53,32 @@ class Jobs:
     """
 
     def __init__(
-        self, models: Models, files: JobFiles, store: JobStore, options: JobsOptions, metrics: Metrics
+        self, models: Models, files: JobFiles, store: JobStore, settings: JobSettings, metrics: Metrics
     ) -> None:
         self._models = models
         self.files = files
         self._store = store
-        self.options = options
-        self.intake = JobIntake(files, store, options, self._notify)
+        self.settings = settings
+        self.intake = JobIntake(files, store, settings, self._notify)
         self._runner = JobRunner(
             store=store,
             files=files,
-            max_bytes=options.max_bytes,
+            max_bytes=settings.jobs_max_bytes,
             changed=lambda: anyio.from_thread.run_sync(self._notify),
             metrics=metrics,
         )
-        self._threads = anyio.CapacityLimiter(options.concurrent)
+        self._threads = anyio.CapacityLimiter(settings.jobs_concurrent)
         self._change = anyio.Event()
         self._running: dict[str, _Running] = {}
         self.stopping = False
 
     def start(self, group: TaskGroup) -> None:
         """Begin to work, and to delete what is over its time, in tasks of `group`."""
-        for _ in range(self.options.concurrent):
+        for _ in range(self.settings.jobs_concurrent):
             group.start_soon(self._work)
         group.start_soon(self._expire)
-        if self.options.lease is not None:
-            group.start_soon(self._renew, self.options.lease)
+        if self.settings.shared:
+            group.start_soon(self._renew, self.settings.jobs_lease)
 
     def stop(self) -> None:
         """Work ends within one batch; it goes on in the next process."""
@@ -171,7 +172,7 @@ class Jobs:
 
     async def _changed(self, change: anyio.Event, patience: float) -> bool:
         """Wait for a change here, or so long that another server may have made one; whether one came."""
-        if self.options.lease is not None:
+        if self.settings.shared:
             patience = min(patience, LOOK_SECONDS)
         with anyio.move_on_after(max(0.0, patience)):
             await change.wait()
@@ -179,7 +180,7 @@ class Jobs:
 
     def _claimable(self) -> list[str] | None:
         """Models whose jobs are for us: what this server does not have, another one may."""
-        return None if self.options.lease is None else list(self._models.ready)
+        return list(self._models.ready) if self.settings.shared else None
 
     async def _renew(self, lease: float) -> None:
         """Say that the jobs at work are still ours, and stop those that are not any more."""
@@ -204,10 +205,10 @@ class Jobs:
     async def _expire(self) -> None:
         while not self.stopping:
             with _surviving("ended jobs could not be deleted"):
-                for row in await _in_thread(self._store.ended_for, self.options.ttl):
+                for row in await _in_thread(self._store.ended_for, self.settings.jobs_ttl):
                     await _in_thread(self._store.delete, row.id)
                     await _in_thread(self.files.drop, row.id)
-            await anyio.sleep(min(60.0, self.options.ttl / 2))
+            await anyio.sleep(min(60.0, self.settings.jobs_ttl / 2))
 
     def _notify(self) -> None:
         self._change.set()

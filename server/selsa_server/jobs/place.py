@@ -12,7 +12,7 @@ from selsa_server.jobs.folder import JobsFolder
 from selsa_server.jobs.shared import open_shared_files
 from selsa_server.jobs.shared_results import PartTable
 from selsa_server.jobs.store import JobStore
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import JobSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class JobsPlace:
         self.files.close()
 
 
-def open_place(settings: ServerSettings) -> JobsPlace:
+def open_place(settings: JobSettings) -> JobsPlace:
     """The place that the settings name.
 
     Raises:

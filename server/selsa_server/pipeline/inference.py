@@ -8,7 +8,7 @@ from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBa
 from selsa_bundle.errors import DeviceMemoryError, EngineError
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.errors import EngineFailureError
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 
 
 class Inference:

@@ -17,6 +17,7 @@ from selsa_server.pipeline.prefetch import Prefetch
 from selsa_server.pipeline.video_record import video_record
 from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.settings import VideoSettings
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex
@@ -54,6 +55,14 @@ class Resume:
 
     emitted: int
     last: int
+
+
+def pipeline_options(settings: VideoSettings) -> PipelineOptions:
+    """The options of the settings, without a model's name."""
+    limits = VideoLimits(
+        max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
+    )
+    return PipelineOptions(limits=limits, batch=settings.batch, prefetch=settings.prefetch)
 
 
 class PipelineRun:

@@ -17,9 +17,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from selsa_bundle.runtimes.fake import FakeEngines
-from selsa_server.api.live_session import LiveSession, StreamLimits
+from selsa_server.api.live_session import LiveSession
 from selsa_server.service.draining import Drain
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import ServerSettings, StreamSettings
 from selsa_server.video.live.input import LiveFile, LiveInput, LiveMessage
 
 START = '{"type":"start","container":"jpeg"%s}'
@@ -53,17 +53,20 @@ class StuckClient:
             await anyio.sleep_forever()
 
 
+BUFFER = 20_000
+
+
 @pytest.mark.parametrize("drop", ["never", "oldest"])
 def test_what_waits_for_a_client_that_takes_no_records_is_bounded(drop: str) -> None:
     engines, client = FakeEngines(), StuckClient(5, drop)
     models = fake_models(engines, batch=2)
     options = models.default.service.pipeline.options
-    limits = StreamLimits(timeout=0.8, buffer_bytes=20_000)
+    limits = StreamSettings(stream_timeout=0.8)
 
     async def main() -> None:
         socket = WebSocket({"type": "websocket"}, client.receive, client.send)
         socket.client_state = socket.application_state = socket.client_state.CONNECTED
-        session = LiveSession(socket, models, limits, anyio.CapacityLimiter(2))
+        session = LiveSession(socket, models, limits, anyio.CapacityLimiter(2), buffer_bytes=BUFFER)
         with pytest.raises(WebSocketDisconnect):
             await session.serve()
         assert session.run is not None
@@ -73,7 +76,7 @@ def test_what_waits_for_a_client_that_takes_no_records_is_bounded(drop: str) -> 
     anyio.run(main)
     models.close()
     assert engines.frames_run <= 5 + options.batch
-    waiting = limits.buffer_bytes // len(jpeg(1)) + 3 + options.prefetch
+    waiting = BUFFER // len(jpeg(1)) + 3 + options.prefetch
     assert drop == "oldest" or client.sent <= engines.frames_run + waiting
 
 

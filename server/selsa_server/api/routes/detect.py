@@ -2,7 +2,6 @@
 
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,34 +20,20 @@ from selsa_server.api.responses import (
     write_document,
     write_drawn_video,
 )
-from selsa_server.api.spool import SpoolLimits, check_body, spool_body
+from selsa_server.api.spool import check_body, spool_body
 from selsa_server.jobs.files import JobError
 from selsa_server.schema.detect import NDJSON, DetectionDocument, DetectParams
 from selsa_server.schema.problems import TITLES
 from selsa_server.service.detection import DetectionService, Records, Result
 from selsa_server.service.draining import Deadline, Drain
 from selsa_server.service.models import ModelError, Models
+from selsa_server.settings import RequestSettings
 
 # Codes that other addresses answer with.
 ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectLimits:
-    """Bounds of one request.
-
-    Attributes:
-        spool: of its upload.
-        seconds: from its first byte to its last record; None: no bound.
-        send_timeout: seconds that its client may take nothing.
-    """
-
-    spool: SpoolLimits
-    seconds: float | None
-    send_timeout: float
-
-
-def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectLimits) -> APIRouter:
+def detect_router(models: Models, drain: Drain, limits: RequestSettings) -> APIRouter:
     """The routes of detection."""
     router = APIRouter(tags=["detection"])
 
@@ -70,13 +55,13 @@ def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectL
     async def detect(request: Request, params: Annotated[DetectParams, Query()]) -> Response:
         """Send the video's bytes; get its detections as JSON, as NDJSON records when final, or drawn."""
         media_type = choose_media_type(request.headers.get("accept"), (JSON, NDJSON, MP4))
-        check_body(request, limits.spool)
-        deadline = Deadline(limits.seconds, drain)
+        check_body(request, limits)
+        deadline = Deadline(limits.request_deadline, drain)
         async with AsyncExitStack() as stack:
             service = stack.enter_context(models.using(params.model)).service
             service.pipeline.check(params)
             place = stack.enter_context(service.admission.place())
-            spooling = spool_body(request, spool_dir, limits.spool)
+            spooling = spool_body(request, limits.spool_dir, limits)
             path = await deadline.within(lambda: stack.enter_async_context(spooling))
             answer = _Answer(stack, service, deadline, limits)
 
@@ -86,8 +71,8 @@ def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectL
                 if media_type == NDJSON:
                     return await answer.stream(records)
                 if media_type == MP4:
-                    return await answer.video(records, spool_dir, request, path, params)
-                return await answer.document(records, spool_dir, request)
+                    return await answer.video(records, limits.spool_dir, request, path, params)
+                return await answer.document(records, limits.spool_dir, request)
 
             return await unless_disconnected(request.receive, lambda: deadline.within(begin))
 
@@ -98,7 +83,7 @@ class _Answer:
     """From the records of a video to the response that owns them."""
 
     def __init__(
-        self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, limits: DetectLimits
+        self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, limits: RequestSettings
     ) -> None:
         self._stack = stack
         self._service = service
@@ -141,7 +126,7 @@ class _Answer:
             params,
             decoders=self._service.pipeline.decoders,
             threads=self._service.admission.threads,
-            max_bytes=self._limits.spool.max_bytes,
+            max_bytes=self._limits.max_upload_bytes,
         )
         return self._file(path, MP4, records, request)
 

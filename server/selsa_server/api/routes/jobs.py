@@ -10,12 +10,13 @@ from starlette.responses import StreamingResponse
 from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
 from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
-from selsa_server.api.spool import SpoolLimits, check_body, spool_body
+from selsa_server.api.spool import check_body, spool_body
 from selsa_server.jobs.files import ID_PATTERN, JobError
 from selsa_server.jobs.service import JobsService
 from selsa_server.schema.detect import NDJSON, DetectParams
 from selsa_server.schema.jobs import Job
 from selsa_server.service.models import Models
+from selsa_server.settings import UploadSettings
 
 EVENT_STREAM: Final = "text/event-stream"
 # Of each event: so OpenAPI 3.1 is read for a stream of them.
@@ -56,7 +57,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def jobs_router(models: Models, service: JobsService, limits: SpoolLimits) -> APIRouter:
+def jobs_router(models: Models, service: JobsService, limits: UploadSettings) -> APIRouter:
     """The routes of jobs."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     _add_submit(router, models, service, limits)
@@ -65,7 +66,7 @@ def jobs_router(models: Models, service: JobsService, limits: SpoolLimits) -> AP
     return router
 
 
-def _add_submit(router: APIRouter, models: Models, service: JobsService, limits: SpoolLimits) -> None:
+def _add_submit(router: APIRouter, models: Models, service: JobsService, limits: UploadSettings) -> None:
     @router.post(
         "",
         summary="Detect objects in a video, later",
@@ -91,13 +92,13 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         with models.using(params.model) as model:
             model.service.pipeline.check(params)
             declared = request.headers.get("content-length", "")
-            size = int(declared) if declared.isdecimal() else limits.max_bytes
+            size = int(declared) if declared.isdecimal() else limits.max_upload_bytes
             with jobs.intake.room(size, await jobs.intake.used()):
                 async with spool_body(request, jobs.files.uploads, limits) as upload:
                     row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
         response.status_code = 202 if new else 200
         response.headers["Location"] = f"/v1/jobs/{row.id}"
-        return job_view(row, jobs.options.ttl, time.time())
+        return job_view(row, jobs.settings.jobs_ttl, time.time())
 
 
 def _add_state(router: APIRouter, service: JobsService) -> None:
@@ -105,7 +106,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
     async def state(job_id: JobId) -> Job:
         """State, progress in frames, and when it should be done."""
         jobs = service.jobs
-        return job_view(await jobs.get(job_id), jobs.options.ttl, time.time())
+        return job_view(await jobs.get(job_id), jobs.settings.jobs_ttl, time.time())
 
     @router.delete(
         "/{job_id}",

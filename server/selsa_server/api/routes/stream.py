@@ -8,11 +8,11 @@ import structlog
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from selsa_server.api.live_session import LiveSession, StreamLimits
+from selsa_server.api.live_session import LiveSession
 from selsa_server.errors import DetectError, OverloadError
 from selsa_server.schema.problems import error_record, status_of
 from selsa_server.service.models import Models
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import StreamSettings
 from selsa_server.telemetry.metrics import Metrics
 
 # Codes from 4000 on are an application's (RFC 6455 section 7.4.2): 4000 + the HTTP status of the error.
@@ -24,13 +24,13 @@ PROTOCOL: Final = "selsa"
 class Streams:
     """The live streams of a server."""
 
-    def __init__(self, models: Models, limits: StreamLimits, retry_after: int, metrics: Metrics) -> None:
+    def __init__(self, models: Models, limits: StreamSettings, retry_after: int, metrics: Metrics) -> None:
         self._models = models
         self._metrics = metrics
         self._limits = limits
         self._retry_after = retry_after
         # For each stream one thread that computes and one that waits for room.
-        self._threads = anyio.CapacityLimiter(2 * limits.streams)
+        self._threads = anyio.CapacityLimiter(2 * limits.max_streams)
         self._sessions: set[LiveSession] = set()
         self._ending: DetectError | None = None
 
@@ -68,7 +68,7 @@ class Streams:
     async def _serve(self, session: LiveSession) -> None:
         if self._ending is not None:
             raise self._ending
-        if self.open >= self._limits.streams:
+        if self.open >= self._limits.max_streams:
             raise OverloadError(
                 f"The server works on {self.open} streams already; come again in {self._retry_after} s.",
                 self._retry_after,
@@ -103,13 +103,3 @@ def stream_router(streams: Streams) -> APIRouter:
         await streams.serve(socket)
 
     return router
-
-
-def build_streams(models: Models, settings: ServerSettings, metrics: Metrics) -> Streams:
-    """The live streams that the settings ask for."""
-    limits = StreamLimits(
-        streams=settings.max_streams,
-        message_bytes=settings.max_message_bytes,
-        timeout=settings.stream_timeout,
-    )
-    return Streams(models, limits, settings.retry_after, metrics)

@@ -18,7 +18,7 @@ from selsa_bundle.tensorrt.profiles import frame_profiles, sequence_profiles, te
 from selsa_bundle.tensorrt.runtime import Plan, TensorRtEngines
 from selsa_server.errors import EngineFailureError
 from selsa_server.pipeline.inference import Inference
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 
 HEIGHT, WIDTH = 96, 128
 
