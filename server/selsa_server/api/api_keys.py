@@ -1,4 +1,4 @@
-"""API keys: who may ask anything of the server, when a file of keys was given."""
+"""API keys: with a file of keys, every request but the open ones needs one."""
 
 import base64
 import hmac
@@ -23,7 +23,7 @@ def read_api_keys(path: Path) -> tuple[bytes, ...]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it holds no key, which would lock everybody out or nobody.
+        ValueError: it holds no key.
     """
     lines = (line.strip() for line in path.read_bytes().splitlines())
     keys = tuple(line for line in lines if line and not line.startswith(b"#"))

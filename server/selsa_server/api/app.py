@@ -1,4 +1,4 @@
-"""The composition root of the HTTP side: from a pipeline and settings to an application."""
+"""The composition root of the HTTP application: from a pipeline and settings to all parts."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -42,12 +42,12 @@ from selsa_server.telemetry.tracing import Tracing, build_tracing
 
 @dataclass(frozen=True, kw_only=True)
 class Lifecycle:
-    """What the process around an application does at its turning points.
+    """Callbacks and signals between an application and its process.
 
     Attributes:
-        drain: begun by whoever wants the application to end.
-        on_ready: called once when the engines have run their first frame.
-        on_drained: called once when a drain that was begun is over.
+        drain: the process begins it to end the application.
+        on_ready: called once, after the first frame of the engines.
+        on_drained: called once, after the drain.
     """
 
     drain: Drain
@@ -67,13 +67,12 @@ def build_app(
     """The application that serves `pipeline`, and `others` by name.
 
     Args:
-        pipeline: what detects; its engines are shared by all requests, jobs and streams, then closed.
+        pipeline: all requests, jobs and streams share its engines; the application closes them.
         settings: bounds of uploads and of concurrency, and the spool folder.
-        lifecycle: what is called when, and how it is told to end.
-        others: more models, which requests, jobs and streams can name.
+        lifecycle: how it tells its process that it is ready, and is told to end.
+        others: more models, by name.
         load: loads a bundle while the server runs; None: by the settings, into this process.
-        fork_server: where decoders come from, if the settings want them apart; None: one that ends with the
-            application.
+        fork_server: starts decoder processes; None: one that ends with the application.
 
     Raises:
         OSError: the file of API keys cannot be read.
@@ -123,7 +122,7 @@ def _admission(settings: AdmissionSettings, drain: Drain, metrics: Metrics) -> A
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What begins and ends with the application."""
+    """The parts that start and stop with the application."""
 
     models: Models
     loading: ModelLoading
@@ -188,7 +187,7 @@ async def _warm_up(models: Models, readiness: Readiness, on_ready: Callable[[], 
             await anyio.to_thread.run_sync(run_one_frame, model.bundle)
     except EngineError as error:
         structlog.get_logger().error("the engines failed on their first frame", error=str(error))
-        # What a gate says names tensors and numbers, nothing of the machine.
+        # A GateError names tensors and numbers, and nothing about the machine.
         readiness.reason = (
             str(error)
             if isinstance(error, GateError)

@@ -16,7 +16,7 @@ from selsa_server.schema.detect import Problem
 from selsa_server.schema.jobs import Job, JobProgress
 from selsa_server.schema.problems import error_record
 
-# Proxies close a connection on which nothing comes for a minute.
+# Proxies close connections that are silent for a minute.
 KEEP_ALIVE_SECONDS: Final = 15.0
 
 
@@ -67,7 +67,7 @@ async def written_results(reader: ResultsSource) -> AsyncIterator[bytes]:
 async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> AsyncIterator[bytes]:
     """The records as NDJSON until the job has ended; a cancelled job's last one is an error.
 
-    When the server ends first, so is the last record; the job goes on, and the records before are valid.
+    If the server ends first, the last record is an error too; the job continues, earlier records are valid.
     Closes the reader.
     """
     done = 0
@@ -94,10 +94,10 @@ async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> Asyn
 async def state_events(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[bytes]:
     """Server-sent events: `progress` with every change, `end` with the last one; the data is the job.
 
-    Every event has the whole state, so that a client which comes back needs none of those it missed.
+    Every event has the whole state, so a client that reconnects needs none of the missed events.
     """
     yield b"retry: 1000\n\n"
-    with suppress(JobError):  # deleted meanwhile: the next question about it says so
+    with suppress(JobError):  # deleted meanwhile: the client's next request gets 404
         async for row in jobs.changes(job_id, after, KEEP_ALIVE_SECONDS):
             if row is None:
                 yield b": still there\n\n"

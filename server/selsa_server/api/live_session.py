@@ -28,7 +28,7 @@ class LiveSession:
 
     Attributes:
         emitted: frame records that were sent.
-        run: the work, once the client said what it wants.
+        run: the detection, after the start message.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LiveSession:
         self.run: LiveRun | None = None
 
     async def serve(self) -> None:
-        """Everything between the first message and the last record.
+        """Run the stream from the first message to the last record.
 
         Raises:
             DetectError: to be the last record.
@@ -85,13 +85,13 @@ class LiveSession:
         """Send a record; waits while the client is slow.
 
         Raises:
-            WebSocketDisconnect: it is gone, or takes nothing.
+            WebSocketDisconnect: it has gone, or reads nothing.
         """
         try:
             with anyio.fail_after(self._limits.stream_timeout):
                 await self._socket.send_text(record.model_dump_json())
         except TimeoutError as error:
-            raise WebSocketDisconnect(1008, "the client takes no records") from error
+            raise WebSocketDisconnect(1008, "the client reads no records") from error
 
     async def _begin(self) -> StreamStart:
         message = await self._receive()
@@ -114,14 +114,14 @@ class LiveSession:
             raise self._gone
 
     async def _next(self, records: Generator[Result, None, None]) -> Result | None:
-        # Not abandoned on cancellation: whoever cancels has stopped the run, which then ends by itself.
+        # Not abandoned on cancellation: the run was stopped, and its generator ends by itself.
         try:
             return await anyio.to_thread.run_sync(next, records, None, limiter=self._threads)
         except StoppedError:  # while a call waited for the engine
             return None
 
     async def _read(self, start: StreamStart) -> None:
-        """Until the client has sent its last message; then only to see it leave."""
+        """Read messages until the last one, then wait for the disconnection."""
         try:
             while not self._stopped.is_set():
                 message = await self._receive()
@@ -153,7 +153,7 @@ class LiveSession:
     async def _put(self, data: bytes) -> None:
         message, self._time = LiveMessage(data, self._time), None
         if self._source.full:
-            # Meanwhile nothing is read from the socket, so that the client has to wait.
+            # Nothing is read from the socket meanwhile, so the client has to wait.
             await anyio.to_thread.run_sync(self._source.put, message, limiter=self._threads)
         else:
             self._source.put(message)
@@ -165,7 +165,7 @@ class LiveSession:
         except TimeoutError as error:
             raise RequestError(
                 "request_timeout",
-                f"No message came for {self._limits.stream_timeout:g} s; begin the stream anew.",
+                f"No message came for {self._limits.stream_timeout:g} s; start the stream again.",
             ) from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code") or 1000, message.get("reason"))

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): one shape for all of them, the framework's own too."""
+"""Errors as `application/problem+json` (RFC 9457), those of the framework too."""
 
 from typing import Any, Final
 
@@ -17,14 +17,14 @@ MAX_SHOWN: Final = 100
 
 
 class UnauthorizedError(DetectError):
-    """No API key, or a wrong one; which of them is not said."""
+    """No API key, or a wrong one; the message does not say which."""
 
     codes = frozenset({"unauthorized"})
 
     def __init__(self) -> None:
         super().__init__(
             "unauthorized",
-            "This server wants an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+            "This server needs an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
         )
 
 
@@ -88,7 +88,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, method = request.url.path[:MAX_SHOWN], request.method
     if error.status_code == 404:
-        found = RequestError("not_found", f"There is nothing at {path}; /docs lists what there is.")
+        found = RequestError("not_found", f"There is nothing at {path}; /docs lists all addresses.")
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         found = RequestError(
@@ -102,13 +102,13 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    """Nobody reads this; the status is for the log."""
+    """The client is gone; the status is for the log."""
     del request, error
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _parameter_error(error: dict[str, Any]) -> ParameterError:
-    """pydantic's first complaint in our words: parameter, value, what is allowed."""
+    """pydantic's first error as ours: the parameter, its value and the allowed values."""
     where = [str(part) for part in error["loc"][1:]]  # the first is query, path or header
     name = where[0] if where else "start, end"
     if error["type"] == "extra_forbidden":
@@ -125,7 +125,7 @@ def _parameter_error(error: dict[str, Any]) -> ParameterError:
 
 
 def _allowed(name: str) -> str:
-    """What a parameter of `/detect` may be, in words, from its schema."""
+    """The allowed values of a parameter of `/detect`, in words, from its schema."""
     schema = DetectParams.model_json_schema()["properties"].get(name, {})
     if "anyOf" in schema:
         schema = schema["anyOf"][0]

@@ -40,9 +40,9 @@ def server_timing(seconds: Mapping[str, float]) -> str:
 
 
 class _OwningResponse(Response):
-    """A response that owns what it was made of, and lets go of it when it was sent or its client is gone.
+    """A response that owns its resources, and frees them when it was sent or the client has gone.
 
-    A client that takes nothing for `send_timeout` seconds counts as gone.
+    A client that reads nothing for `send_timeout` seconds counts as gone.
     """
 
     def __init__(self, owned: AsyncExitStack, media_type: str, send_timeout: float) -> None:
@@ -81,9 +81,9 @@ class _OwningResponse(Response):
 
 
 class RecordsResponse(_OwningResponse):
-    """NDJSON: `head`, which is there already, then each record when it is final.
+    """NDJSON: the records of `head`, then each record as soon as it is final.
 
-    An error becomes the last record, since the status is sent.
+    An error becomes the last record, because the status was sent already.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class RecordsResponse(_OwningResponse):
             while (record := await self._deadline.within(self._next)) is not None:
                 self._emitted += isinstance(record, FrameRecord)
                 yield _line(record)
-        except Exception as error:  # noqa: BLE001 - a stream that began must end with a record
+        except Exception as error:  # noqa: BLE001 - a stream must end with a record
             yield _line(self._last_words(error))
         self.state["frames"] = self._emitted
 
@@ -131,7 +131,7 @@ def _line(record: Result | ErrorRecord) -> bytes:
 
 
 class FileResponse(_OwningResponse):
-    """A file that is whole: what `write_document` or `write_drawn_video` wrote."""
+    """A complete file, from `write_document` or `write_drawn_video`."""
 
     def __init__(self, owned: AsyncExitStack, path: Path, media_type: str, *, send_timeout: float) -> None:
         super().__init__(owned, media_type, send_timeout)
@@ -181,21 +181,21 @@ async def write_drawn_video(
 ) -> Path:
     """Draw all records on the video, into a file that `owned` deletes.
 
-    In a file, since an MP4 begins with the index of its frames and the status depends on the last record.
+    A file, because an MP4 starts with the index of its frames and the status depends on the last record.
 
     Args:
         owned: deletes the file.
         folder: where the file is made.
         records: all are taken.
-        source: the video that they are of.
-        params: what was asked for.
-        decoders: who draws.
-        threads: those that may work; a frame at a time is drawn in one.
-        max_bytes: how large the file may become.
+        source: the video.
+        params: of the request.
+        decoders: draw the video.
+        threads: draw one frame at a time.
+        max_bytes: largest size of the file.
 
     Raises:
         VideoError: larger than that, or the pictures cannot be encoded.
-        DecoderError: who draws failed.
+        DecoderError: the drawing process failed.
         DetectError: as the records do.
     """
     path, _ = await owned.enter_async_context(temporary_file(folder))
@@ -208,7 +208,7 @@ async def write_drawn_video(
 
 @asynccontextmanager
 async def _open(drawing: Drawing, threads: anyio.CapacityLimiter) -> AsyncIterator[None]:
-    """The block of a drawn video, whose ends work in a thread too."""
+    """The context of a drawn video; entering and leaving it run in a thread too."""
     await in_thread(drawing.__enter__, threads)
     try:
         yield
@@ -221,7 +221,7 @@ async def _open(drawing: Drawing, threads: anyio.CapacityLimiter) -> AsyncIterat
 
 
 def choose_media_type(accept: str | None, offers: Sequence[str]) -> str:
-    """The offer that an `Accept` header rates highest; of equals the more explicitly named, then the first.
+    """The offer with the highest quality in an `Accept` header; then the more specific one, then the first.
 
     Raises:
         RequestError: the header accepts none of them.

@@ -1,4 +1,4 @@
-"""The request body -> a file on disk, in bounded memory. The file is gone when the request is."""
+"""Writes the request body to a temporary file, in bounded memory; the file is deleted with the request."""
 
 import os
 import tempfile
@@ -36,10 +36,10 @@ class _Raw:
 
 
 def check_body(request: Request, limits: UploadSettings) -> None:
-    """Refuse by the headers alone, before a byte of the body is read.
+    """Refuse a request by its headers, before its body is read.
 
     Raises:
-        RequestError: a content type that is none of a video, an encoded body, or too large by Content-Length.
+        RequestError: not a content type of videos, an encoded body, or too large by Content-Length.
     """
     _unwrapper(request)
     encoding = request.headers.get("content-encoding", "identity")
@@ -73,7 +73,7 @@ async def temporary_file(folder: Path) -> AsyncIterator[tuple[Path, BinaryIO]]:
 
 @asynccontextmanager
 async def spool_body(request: Request, folder: Path, limits: UploadSettings) -> AsyncIterator[Path]:
-    """The video of a request as a file, as long as the context lasts.
+    """The video of a request as a file, inside the context.
 
     Raises:
         RequestError: empty, malformed, too large or too slow.
@@ -95,7 +95,7 @@ async def _write(request: Request, file: BinaryIO, unwrap: _Unwrap, limits: Uplo
         except TimeoutError as error:
             raise RequestError(
                 "request_timeout",
-                f"No byte of the upload came for {limits.upload_timeout:g} s; send it again.",
+                f"No byte of the upload arrived for {limits.upload_timeout:g} s; send it again.",
             ) from error
         if chunk is None:
             break

@@ -1,4 +1,4 @@
-"""The composition root of `selsa batch`: from what was asked for to a run on a cluster and its report."""
+"""The composition root of `selsa batch`: from the command's options to a run on a cluster and its report."""
 
 import time
 from collections import Counter
@@ -27,7 +27,7 @@ SHOWN_FAILURES: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOrder:
-    """What is asked for.
+    """The options of one run.
 
     Attributes:
         videos: to detect on.
@@ -50,7 +50,7 @@ class BatchOrder:
 
 @dataclass(slots=True, kw_only=True)
 class BatchSummary:
-    """How it went so far."""
+    """Counts and failures so far."""
 
     total: int
     states: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class BatchSummary:
         return any(each.code in OUR_FAULT for each in self.failures)
 
     def add(self, outcome: Outcome) -> str:
-        """Count an outcome; a line that says so."""
+        """Count an outcome; returns a line for the user."""
         self.states[outcome.state] += 1
         self.frames += outcome.frames
         if outcome.state == "failed":
@@ -112,8 +112,8 @@ def carry_out(order: BatchOrder, say: Callable[[str], None], progress: Callable[
 
     Args:
         order: what is asked for.
-        say: told what is worth knowing.
-        progress: told of each video that is done or failed.
+        say: gets messages for the user.
+        progress: gets a line per processed video.
 
     Raises:
         ParameterError: the bundle has no such class.

@@ -12,7 +12,7 @@ from selsa_server.schema.detect import DetectParams
 from selsa_server.settings import BundleSettings, ClusterSettings, ServerSettings, VideoSettings
 
 USAGE, BAD_INPUT, FAILED = 2, 3, 4
-# Enough that engines have work while some videos are opened and others written.
+# Enough to keep engines busy while other workers open videos or write results.
 WORKERS_A_REPLICA: Final = 3
 # The settings of a server that a batch has too.
 SETTINGS: Final = [
@@ -66,10 +66,10 @@ def batch(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     **options: Any,
 ) -> None:
-    """Detect on an archive of videos with Ray: one result per video, whatever is killed meanwhile.
+    """Detect on an archive of videos with Ray: one result per video, even if processes are killed.
 
-    Started again, it goes on with the videos that have no result yet. report.json beside the results says
-    which failed and why.
+    A second start continues with the videos that have no result. report.json beside the results lists the
+    failures and their reasons.
 
     Exit codes: 0 every video has its result, 2 usage, 3 some videos cannot be read, 4 engines or cluster
     failed, 130 interrupted.

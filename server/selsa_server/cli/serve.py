@@ -44,7 +44,7 @@ def serve(**options: Any) -> None:
 
 
 def _fork_server(settings: ServerSettings) -> "ForkServer":
-    """Begun before everything else, since it imports for a while and needs none of it."""
+    """Started first: its imports take time and need nothing of the rest."""
     from selsa_server.confined.fork_server import ForkServer, can_fork
 
     fork_server = ForkServer()
@@ -68,11 +68,11 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        # What concerns all of them is said without their values, of which one is a password.
+        # An error about several settings is shown without their values: one is a password.
         said = f"{name} is {first.get('input')!r}: " if name and name not in SECRET else ""
         raise _refuse(f"{said}{first['msg']}") from error
     if not settings.spool_dir.is_dir():
-        raise _refuse(f"spool_dir {settings.spool_dir} is no folder; make it or name another one")
+        raise _refuse(f"spool_dir {settings.spool_dir} is not a folder; create it or set another one")
     if settings.api_keys_file is not None:
         _check_keys(settings.api_keys_file)
     if settings.otlp_endpoint is not None:
@@ -186,7 +186,7 @@ def _run(
     from selsa_server.telemetry.log import configure_log
 
     configure_log(settings.log_level)
-    # Nothing of these is secret: of the keys they hold the file's name.
+    # Settings hold no secret: of API keys, only the file's name.
     log = structlog.get_logger()
     log.info("settings", **settings.model_dump(mode="json"))
     for name, bundle in loaded.items():

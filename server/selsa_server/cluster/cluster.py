@@ -1,4 +1,4 @@
-"""The composition root of serving on a cluster: the same server, whose bundles have engines on Ray."""
+"""Serving on a cluster: the same server, with the engines of its bundles on Ray."""
 
 import os
 import signal
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 DESCRIBE_SECONDS: Final = 120
 LOOK_SECONDS: Final = 1.0
-# Longer than a busy head or network may be silent, much shorter than Ray's own patience.
+# Longer than the pauses of a busy head or network, much shorter than Ray's own timeout.
 PATIENCE_SECONDS: Final = 10.0
-# After the server knows that it ends, and before calls fail: jobs stop in order, to go on elsewhere.
+# Between the start of the drain and the first failing call: jobs stop in order, and continue elsewhere.
 NOTICE_SECONDS: Final = 1.0
 
 
@@ -125,7 +125,7 @@ class Cluster:
             place=self.settings.sequence_engine,
             calls=self.settings.engine_calls,
             ended=self.watch.ended,
-            # Those of a cluster that was there before are other servers' too.
+            # Replicas on an existing cluster may serve other servers too.
             on_close=(lambda: remove(name)) if self.connection.own else (lambda: None),
         )
 
@@ -195,10 +195,10 @@ def with_replicas(
 
 @contextmanager
 def on_cluster(settings: ClusterSettings, say: Callable[[str], None] = lambda _: None) -> Iterator[Cluster]:
-    """Be on the cluster that the settings name, as long as the block lasts; `say` is told what it waits for.
+    """A connection to the cluster of the settings for the block; `say` gets messages about waiting.
 
-    When its head is gone, this process gets SIGTERM, so that it drains: streams end with an `error` record,
-    and jobs go on elsewhere or later.
+    If the head dies, this process gets SIGTERM and drains: streams end with an `error` record, jobs continue
+    elsewhere or later.
 
     Raises:
         ClusterError: there is none, or it cannot be used.
@@ -231,14 +231,14 @@ def replica_engines(folder: Path | None, digest: str | None, settings: ReplicaSe
 def serving_settings(settings: ServerSettings) -> ServerSettings:
     """The settings of the application in front of the replicas.
 
-    Each video has one call out at a time. None waits here for another's answer, and merging is the replicas'.
+    Each video has one call at a time. No call waits here for another one, and replicas merge calls.
     """
     callers = settings.max_concurrent + settings.jobs_concurrent + settings.max_streams
     return settings.model_copy(update={"engine_calls": callers, "max_batch": 1})
 
 
 def _ingress_settings(settings: EngineSettings) -> EngineSettings:
-    """How the sequence engine runs here: on what there is; provider and precision are the replicas'."""
+    """Settings of the sequence engine in this process; provider and precision are for the replicas."""
     return settings.model_copy(update={"provider": "auto", "allow_cpu": True})
 
 

@@ -1,6 +1,6 @@
-"""Where decoding happens: in this process, or in others that are confined (`confined_decoders`).
+"""The interface of decoding: in this process (`local`), or in confined processes (`selsa_server.confined`).
 
-Both run the same functions. What is passed in from outside is one of them; no result depends on which.
+Both run the same functions, so no result depends on which one is passed in.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -82,7 +82,7 @@ class Drawing(Protocol):
 
 
 class Decoders(Protocol):
-    """Whoever decodes. Everything here works in the calling thread and is safe for several of them."""
+    """Decodes. Every method works in the calling thread, and several threads may call it."""
 
     def open(self, path: Path, limits: VideoLimits, preprocess: Preprocess, run: RunContext) -> OpenVideo:
         """Open and index a file whose frames are then prepared by `preprocess`.

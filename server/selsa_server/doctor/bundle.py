@@ -1,4 +1,4 @@
-"""What `selsa doctor` finds of a bundle: whether it is whole, and what really runs it here."""
+"""The checks of `selsa doctor` for a bundle: its integrity, and the providers that run it here."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
-"""What `selsa doctor` finds where the server extra is installed: runtimes, FFmpeg, confinement, the bundle.
+"""The checks of `selsa doctor` for the server extra: runtimes, FFmpeg, confinement, the bundle.
 
-Nothing is believed: each provider loads the bundle's engines and runs its test frames.
+Each provider really loads the bundle's engines and runs its test frames.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from selsa_server.schema.doctor import Finding
 
 GPU_INSTALL: Final = "pip install 'selsa[server-gpu]'"
 REINSTALL_AV: Final = "pip install --force-reinstall av (its wheels have FFmpeg with them)"
-# Without one of the first, a server is of little use; the others are rare.
+# A server needs the first ones; the others are rare.
 NEEDED_DECODERS: Final = ("h264", "hevc", "vp9", "av1")
 OTHER_DECODERS: Final = ("vp8", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1")
 DRIVER: Final = Path("/proc/driver/nvidia/version")
@@ -38,7 +38,7 @@ OTHERWISE: Final = (
 
 
 def findings(bundle: Path | None) -> Iterator[Finding]:
-    """Look at this machine, one thing after the other; a thing that fails leaves the others alone.
+    """Check this machine, part by part; a failed check does not stop the others.
 
     Args:
         bundle: the folder whose engines are to run; None: SELSA_BUNDLE, or the packaged default.
@@ -181,7 +181,7 @@ def _version(package: str) -> str | None:
 
 
 def confinement_findings() -> Iterator[Finding]:
-    """Whether a decoder can do what it must not: one is begun and tries."""
+    """Whether a decoder process can do what it must not do: one starts and tries."""
     with closing(ForkServer()) as fork_server:
         missing = unconfined(fork_server, DecoderRules())
     if not missing:

@@ -1,8 +1,8 @@
 """Engine calls of many videos as few large ones: batching across requests.
 
-Calls of the frame engine with the same padded size are merged, whoever makes them. Calls of the sequence
-engine are not, since each video has its own bank; they take their turn in the same queue, because two calls
-at once only fight for the same cores.
+Calls of the frame engine with the same padded size are merged, of any caller. Calls of the sequence
+engine are not, because each video has its own bank; they wait in the same queue, because two calls at once
+would compete for the same cores.
 """
 
 import threading
@@ -61,7 +61,7 @@ class EngineCall:
 
 
 class BatchingEngines:
-    """`Engines` around others, for callers in many threads. Owns the threads in which the engines run."""
+    """`Engines` that wrap others for callers in many threads. Owns the threads in which the engines run."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class BatchingEngines:
 
     @property
     def dimensions(self) -> Dimensions:
-        """Those of the engines inside."""
+        """Dimensions of the wrapped engines."""
         return self._engines.dimensions
 
     @property
@@ -148,7 +148,7 @@ class BatchingEngines:
             failure: BaseException | None = None
             try:
                 results = self._run(group)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait get it
+            except BaseException as error:  # noqa: BLE001 - the callers get it
                 failure = error
             self._tell(group, time.monotonic() - begun, failed=failure is not None)
             self._queue.answered(group)
@@ -194,7 +194,7 @@ class CallerEngines:
 
     @property
     def dimensions(self) -> Dimensions:
-        """Those of the engines inside."""
+        """Dimensions of the wrapped engines."""
         return self._shared.dimensions
 
     @property

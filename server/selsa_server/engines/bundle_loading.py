@@ -1,4 +1,4 @@
-"""From a bundle's folder to engines on the provider and in the precision that the settings ask for."""
+"""Loads a bundle's engines on the provider and in the precision of the settings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From an upload to a job: room for it, and whether it is one that exists already."""
+"""From an upload to a job: room for it, and the lookup of an equal job."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ class JobIntake:
     """Takes uploads into the queue.
 
     Args:
-        files: where videos and results are.
-        store: the jobs' state.
+        files: storage of videos and results.
+        store: state of the jobs.
         settings: the jobs' bounds.
-        added: called when there may be a new job.
+        added: called after each submission.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class JobIntake:
 
     @contextmanager
     def room(self, size: int, used: int) -> Iterator[None]:
-        """Room for an upload of `size` bytes at most beside the `used` ones, and a place in the queue.
+        """Reserve `size` bytes beside the `used` ones, and a place in the queue.
 
         Raises:
-            JobError: there is not so much room.
+            JobError: there is not enough room.
             OverloadError: too many jobs wait.
         """
         if self._uploads >= self._settings.jobs_max_queued:
@@ -89,8 +89,8 @@ class JobIntake:
         Args:
             upload: the video; it becomes the job's, or stays for the caller to delete.
             params: what is asked for.
-            model: the model that shall do it.
-            key: what the client calls this request; without one, equal requests are the same job.
+            model: its model.
+            key: the client's Idempotency-Key; without one, equal requests are the same job.
 
         Raises:
             JobError: the key belongs to another request.
@@ -104,7 +104,7 @@ class JobIntake:
     ) -> tuple[JobRow, bool]:
         with upload.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        # `asked` has the model's name if one was given, the digest says which bundle that was.
+        # `asked` has the model's name if the request named one; the digest identifies its bundle.
         bundle, asked = model.bundle.digest, params.model_dump_json()
         fingerprint = _sha256(content, asked, bundle)
         reuse_key = f"content:{fingerprint}" if key is None else f"key:{_sha256(key)}"
@@ -136,7 +136,7 @@ class JobIntake:
     def _queue_full(self) -> OverloadError:
         wait = RETRY_AFTER
         return OverloadError(
-            f"{self._settings.jobs_max_queued} jobs wait already; send the video again in {wait} s.", wait
+            f"{self._settings.jobs_max_queued} jobs are waiting; send the video again in {wait} s.", wait
         )
 
 

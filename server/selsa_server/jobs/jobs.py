@@ -1,7 +1,7 @@
-"""Jobs: videos that are detected on whether or not a client waits, one after the other.
+"""Jobs: detection in the background, one video after the other.
 
-State is in a database and results are in files, so that a job outlives the process. Servers that share both
-share the jobs: each job is one server's as long as that server says that it lives.
+State is in a database and results are in files, so a job survives the process. Servers that share both share
+the jobs: a job belongs to one server as long as that server renews its lease.
 """
 
 import math
@@ -32,7 +32,7 @@ from selsa_server.settings import JobSettings
 from selsa_server.telemetry.metrics import Metrics
 
 RETRY_SECONDS: Final = 1.0
-# How often is looked for what other servers have changed.
+# Seconds between two looks at changes by other servers.
 LOOK_SECONDS: Final = 1.0
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Jobs:
         self.stopping = False
 
     def start(self, group: TaskGroup) -> None:
-        """Begin to work, and to delete what is over its time, in tasks of `group`."""
+        """Start the tasks that run jobs and delete expired ones, in `group`."""
         for _ in range(self.settings.jobs_concurrent):
             group.start_soon(self._work)
         group.start_soon(self._expire)
@@ -81,7 +81,7 @@ class Jobs:
             group.start_soon(self._renew, self.settings.jobs_lease)
 
     def stop(self) -> None:
-        """Work ends within one batch; it goes on in the next process."""
+        """Stop running jobs within one batch; the next process continues them."""
         self.stopping = True
         self._notify()
 
@@ -97,7 +97,7 @@ class Jobs:
         return row
 
     async def delete(self, job_id: str) -> None:
-        """Cancel a job that has not ended, and forget one that has; its files go either way.
+        """Cancel a job that has not ended, or forget an ended one; deletes its files either way.
 
         Raises:
             JobError: there is none.
@@ -161,7 +161,7 @@ class Jobs:
                     RunContext(stopped=lambda: self.stopping or running.cancelled.is_set()),
                     limiter=self._threads,
                 )
-        except Exception as error:  # noqa: BLE001 - the next job must have its turn
+        except Exception as error:  # noqa: BLE001 - the next job must run
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             failure = DetectError("internal_error", "The server failed on this job; its log says why.")
             text = problem_of(failure).model_dump_json()
@@ -171,7 +171,7 @@ class Jobs:
             self._notify()
 
     async def _changed(self, change: anyio.Event, patience: float) -> bool:
-        """Wait for a change here, or so long that another server may have made one; whether one came."""
+        """Wait for a change here, or until the next look at changes by other servers; True for a change."""
         if self.settings.shared:
             patience = min(patience, LOOK_SECONDS)
         with anyio.move_on_after(max(0.0, patience)):
@@ -179,11 +179,11 @@ class Jobs:
         return change.is_set()
 
     def _claimable(self) -> list[str] | None:
-        """Models whose jobs are for us: what this server does not have, another one may."""
+        """Models whose jobs this server can run; None: all jobs."""
         return list(self._models.ready) if self.settings.shared else None
 
     async def _renew(self, lease: float) -> None:
-        """Say that the jobs at work are still ours, and stop those that are not any more."""
+        """Renew the leases of running jobs, and stop jobs that another server has taken over."""
         while True:
             await anyio.sleep(lease / 3)
             with _surviving("claims of jobs could not be renewed"):
@@ -197,7 +197,7 @@ class Jobs:
                         running.cancelled.set()
 
     def _model(self, row: JobRow) -> AbstractContextManager[Model | None]:
-        """The model that a job is for, kept open as long as the context lasts; None if it is gone."""
+        """The model of a job, kept open inside the context; None if it is gone."""
         if row.model is not None and row.model not in self._models:
             return nullcontext()
         return self._models.using(row.model)
@@ -217,7 +217,7 @@ class Jobs:
 
 @contextmanager
 def _surviving(what: str) -> Iterator[list[Exception]]:
-    """A full disk must end neither the server nor the jobs that come when there is room again."""
+    """Log an exception and continue: after a full disk, later jobs must run."""
     failed: list[Exception] = []
     try:
         yield failed

@@ -17,7 +17,7 @@ from selsa_server.schema.problems import error_record
 from selsa_server.service.detection import DetectionService
 from selsa_server.telemetry.metrics import Metrics
 
-# A video that ends the process this many times in a row without a further frame is not tried again.
+# A video that ends the process this often in a row, without one more frame, is not tried again.
 MAX_ATTEMPTS: Final = 5
 
 
@@ -34,18 +34,18 @@ class _Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRunner:
-    """Works on jobs that were claimed; holds nothing between them and is safe for several threads.
+    """Runs claimed jobs; has no state between them, so several threads may use it.
 
-    A job goes on after the last record that is on disk, if the bundle is the one that made it, since the
-    records depend on video, parameters and bundle alone; with another bundle under the model's name it starts
-    over, and without a model of that name it fails.
+    A job continues after its last stored record if the bundle is the same, because records depend on video,
+    parameters and bundle alone. With another bundle under the model's name it starts over; without a model of
+    that name it fails.
 
     Attributes:
         store: state of the jobs.
         files: their videos and results.
         max_bytes: of all jobs' files.
         changed: called after every change of a job.
-        metrics: what became of the frames is counted here.
+        metrics: counts frames by outcome.
     """
 
     store: JobStore
@@ -91,7 +91,7 @@ class JobRunner:
         if isinstance(results.last, SummaryRecord):
             self.store.end(row.id, "done", size=results.bytes, run=row.run)
         elif isinstance(results.last, ErrorRecord):
-            # The same content may be sent again; only a key that the client chose stays taken.
+            # The same content may be sent again; only an Idempotency-Key stays in use.
             keep = (row.reuse_key or "").startswith("key:")
             text = results.last.problem().model_dump_json()
             self.store.end(row.id, "failed", size=results.bytes, run=row.run, problem=text, keep_key=keep)
@@ -99,17 +99,17 @@ class JobRunner:
     def _work_on(self, run: "_Run") -> None:
         row, results = run.row, run.results
         try:
-            # A stop between the last record and the change of state leaves a job that ended unnoticed.
+            # A stop after the last record and before the change of state leaves a finished job as running.
             if not isinstance(results.last, SummaryRecord | ErrorRecord):
                 self._detect(run)
         except RunLostError:
             raise
         except DetectError as error:
-            # Engines that end with the server say nothing about the video.
+            # Engines that close with the server are no error of the video.
             if isinstance(error, EngineFailureError) and run.context.stopped():
                 return
             results.append([error_record(error, results.frames)])
-        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
+        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the details
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
             results.append([error_record(hidden, results.frames)])
@@ -141,7 +141,7 @@ class JobRunner:
             )
 
     def _keep(self, run: "_Run", records: Iterable[JobRecord], *, begun: bool) -> None:
-        """Keep the records as they come; `begun`: an earlier run gave the first one."""
+        """Store the records; `begun`: an earlier run stored the video record."""
         pending: list[JobRecord] = []
         start, flushed = time.monotonic(), 0.0
         try:
@@ -154,7 +154,7 @@ class JobRunner:
                     self._flush(run, pending)
                     flushed = time.monotonic()
         except StoppedError:
-            # Stopped while a call waited for the engine: the records end here, as at any other stop.
+            # Stopped while a call waited for the engine.
             return
         finally:
             self._flush(run, pending)
@@ -163,7 +163,7 @@ class JobRunner:
         row, progress = run.row, run.context.progress
         run.results.append(pending)
         pending.clear()
-        # Online mode sees all frames again to fill its bank; to the client that is no step back.
+        # Online mode runs all frames again to fill its bank; progress does not go back.
         done = max(progress.done, row.done)
         size = run.video_bytes + run.results.bytes
         ours = self.store.note_progress(row.id, run=row.run, done=done, total=progress.total, size=size)

@@ -1,4 +1,4 @@
-"""Opening and closing the jobs with the server: where they are, and what the last server left."""
+"""Opening and closing the jobs with the server, and the recovery of jobs of the previous process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,10 +17,10 @@ from selsa_server.telemetry.metrics import Metrics
 
 
 class JobsService:
-    """The jobs of a server, there while it runs.
+    """The jobs of a running server.
 
     Args:
-        models: what detects.
+        models: the models of the server.
         settings: their place and bounds. A configured place that cannot be used ends the server; without a
             configured place, it serves without jobs and logs why.
         metrics: counts their frames.
@@ -45,20 +45,20 @@ class JobsService:
         """The jobs.
 
         Raises:
-            JobError: there are none on this server.
+            JobError: this server has no jobs.
         """
         if self._jobs is None:
             raise JobError("jobs_unavailable", self._reason)
         return self._jobs
 
     def stop(self) -> None:
-        """End the work within one batch, and the streams that tell of it. To be called once it drains."""
+        """Stop running jobs within one batch, and end the streams of results and events."""
         if self._jobs is not None:
             self._jobs.stop()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Work on jobs as long as the context lasts; those that have not ended go on the next time.
+        """Run jobs inside the context; jobs that have not ended continue the next time.
 
         Raises:
             JobsPlaceError: the place is required and cannot be used.
@@ -81,7 +81,7 @@ class JobsService:
     @asynccontextmanager
     async def _working(self, place: JobsPlace) -> AsyncIterator[None]:
         store, files = place.store, place.files
-        # Alone, what runs by the books was the last server's, which is gone.
+        # This server is alone, so jobs marked as running are left from a crashed process.
         await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=True))
         await anyio.to_thread.run_sync(lambda: files.sweep(store.ids()))
         async with anyio.create_task_group() as group:

@@ -29,10 +29,10 @@ PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineOptions:
-    """How the pipeline works, not what it computes: no result depends on these.
+    """How the pipeline works; no result depends on these.
 
     Attributes:
-        limits: what a video may be at most.
+        limits: of one video.
         batch: frames of one video in one engine call at most.
         prefetch: frames that are decoded ahead at most.
         model: the name that `DetectParams.model` may give; None: the bundle's own.

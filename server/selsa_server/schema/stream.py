@@ -1,9 +1,9 @@
-"""The wire format of `WS /stream`: what a client sends. What it gets are the records of `schema`.
+"""The wire format of `WS /stream`: the client's messages. The server sends the records of `schema.detect`.
 
     client -> server   text    StreamStart, once, first
                        binary  the next bytes of the container, or one JPEG image
-                       text    StreamFrame before an image: when it is shown
-                       text    StreamEnd: there is no more
+                       text    StreamFrame before an image: its time
+                       text    StreamEnd: the input is complete
     server -> client   text    records: one video, frames, then exactly one summary or error
 
 After the last record the server closes with 1000, or after an error with 4000 + its HTTP status.

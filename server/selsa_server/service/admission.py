@@ -14,7 +14,7 @@ from selsa_server.run_context import Progress
 from selsa_server.service.draining import Drain
 from selsa_server.settings import AdmissionSettings
 
-# What a new measurement leaves of those before it.
+# Weight of earlier measurements after a new one.
 KEEP: Final = 0.8
 
 
@@ -33,7 +33,7 @@ class Place:
 
 
 class Throughput:
-    """A moving average over finished videos. Times are seconds of any one clock."""
+    """Video-seconds per second, as a moving average over finished videos. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         self._work = 0.0

@@ -29,7 +29,7 @@ from selsa_server.service.draining import Deadline, Drain
 from selsa_server.service.models import ModelError, Models
 from selsa_server.settings import RequestSettings
 
-# Codes that other addresses answer with.
+# Codes of other addresses.
 ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
 
 
@@ -80,7 +80,7 @@ def detect_router(models: Models, drain: Drain, limits: RequestSettings) -> APIR
 
 
 class _Answer:
-    """From the records of a video to the response that owns them."""
+    """Makes the response of the records; the response owns them."""
 
     def __init__(
         self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, limits: RequestSettings
@@ -92,7 +92,7 @@ class _Answer:
         self._begun = time.perf_counter()
 
     async def stream(self, records: Records) -> Response:
-        """NDJSON, once the video record and what follows it are there: then the status is 200."""
+        """NDJSON, after the first two records: the status can be 200 from then on."""
         head: list[Result] = []
         async for record in records:
             head.append(record)

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: long videos, whose results wait for the client."""
+"""`/v1/jobs`: long videos, whose results are stored for the client."""
 
 import time
 from typing import Annotated, Any, Final
@@ -51,8 +51,8 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="your name for this request: sent again, it gives the job that exists. Without it, the "
-        "same video with the same parameters does.",
+        description="your name for this request: a repeated request with it gets the existing job. "
+        "Without it, the same video with the same parameters does.",
     ),
 ]
 
@@ -69,7 +69,7 @@ def jobs_router(models: Models, service: JobsService, limits: UploadSettings) ->
 def _add_submit(router: APIRouter, models: Models, service: JobsService, limits: UploadSettings) -> None:
     @router.post(
         "",
-        summary="Detect objects in a video, later",
+        summary="Detect objects in a video in the background",
         status_code=202,
         openapi_extra={"requestBody": REQUEST_BODY},
         responses={
@@ -84,7 +84,7 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         params: Annotated[DetectParams, Query()],
         idempotency_key: IdempotencyKey = None,
     ) -> Job:
-        """Send a video as to `/detect`; its results are kept until you have had time to read them."""
+        """Send a video as to `/detect`; its results are stored until the job expires."""
         jobs = service.jobs
         if jobs.stopping:
             raise JobError("jobs_unavailable", "The server is ending; send the video again in a minute.")
@@ -102,9 +102,9 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
 
 
 def _add_state(router: APIRouter, service: JobsService) -> None:
-    @router.get("/{job_id}", summary="How a job is", responses=problem_responses(*READ_CODES))
+    @router.get("/{job_id}", summary="The state of a job", responses=problem_responses(*READ_CODES))
     async def state(job_id: JobId) -> Job:
-        """State, progress in frames, and when it should be done."""
+        """State, progress in frames, and estimated end."""
         jobs = service.jobs
         return job_view(await jobs.get(job_id), jobs.settings.jobs_ttl, time.time())
 
@@ -115,7 +115,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
         responses=problem_responses(*READ_CODES),
     )
     async def delete(job_id: JobId) -> None:
-        """A job that has not ended is cancelled and stops within one batch; one that has is forgotten."""
+        """Cancels a job that has not ended, within one batch; deletes an ended job."""
         await service.jobs.delete(job_id)
 
 
@@ -145,7 +145,7 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
         after: Annotated[int, Query(ge=0, description="records that you have already")] = 0,
         follow: Annotated[bool, Query(description="stay until the job has ended")] = False,  # noqa: FBT002
     ) -> Response:
-        """The same records as `/detect` gives; ask again with `after` = the number of records you have."""
+        """The records as `/detect` sends them; ask again with `after` = the number of records you have."""
         jobs = service.jobs
         row = await jobs.get(job_id)
         if row.state == "cancelled":

@@ -17,7 +17,7 @@ from selsa_server.telemetry.metrics import Metrics
 
 # Codes from 4000 on are an application's (RFC 6455 section 7.4.2): 4000 + the HTTP status of the error.
 ERROR_CLOSE_CODES: Final = 4000
-# A browser that offers subprotocols (one of them is its API key) needs one of them chosen.
+# A browser that offers subprotocols (one is its API key) needs the server to choose one.
 PROTOCOL: Final = "selsa"
 
 
@@ -29,7 +29,7 @@ class Streams:
         self._metrics = metrics
         self._limits = limits
         self._retry_after = retry_after
-        # For each stream one thread that computes and one that waits for room.
+        # Two threads per stream: one computes, one waits for room in the buffer.
         self._threads = anyio.CapacityLimiter(2 * limits.max_streams)
         self._sessions: set[LiveSession] = set()
         self._ending: DetectError | None = None
@@ -40,10 +40,10 @@ class Streams:
         return len(self._sessions)
 
     def stop(self) -> None:
-        """Take no more streams, and end those there are once what has come is worked on."""
+        """Accept no more streams, and end the open ones after the data that has arrived."""
         wait = self._retry_after
         self._ending = OverloadError(
-            f"The server is ending; begin the stream anew in {wait} s.", wait, code="draining"
+            f"The server is ending; start the stream again in {wait} s.", wait, code="draining"
         )
         for session in self._sessions:
             session.end(self._ending)
@@ -60,7 +60,7 @@ class Streams:
                 await self._refuse(socket, session, error)
             except WebSocketDisconnect:
                 raise
-            except Exception as error:  # noqa: BLE001 - the client gets a last record whatever happens
+            except Exception as error:  # noqa: BLE001 - the client always gets a last record
                 structlog.get_logger().error("stream failed", exc_info=error)
                 hidden = DetectError("internal_error", "The server failed on this stream; its log says why.")
                 await self._refuse(socket, session, hidden)
@@ -70,7 +70,7 @@ class Streams:
             raise self._ending
         if self.open >= self._limits.max_streams:
             raise OverloadError(
-                f"The server works on {self.open} streams already; come again in {self._retry_after} s.",
+                f"The server is busy with {self.open} other streams; try again in {self._retry_after} s.",
                 self._retry_after,
             )
         self._sessions.add(session)
