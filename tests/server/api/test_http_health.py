@@ -62,13 +62,13 @@ def operation(client: TestClient) -> dict[str, Any]:
     return found
 
 
-def test_openapi_describes_both_forms_of_the_body(operation: dict[str, Any]) -> None:
+def test_openapi_describes_both_content_types_of_the_body(operation: dict[str, Any]) -> None:
     content = operation["requestBody"]["content"]
     assert set(content) == {"application/octet-stream", "video/*", "multipart/form-data"}
     assert content["multipart/form-data"]["schema"]["required"] == ["file"]
 
 
-def test_openapi_describes_all_forms_of_the_answer(operation: dict[str, Any]) -> None:
+def test_openapi_describes_all_media_types_of_the_response(operation: dict[str, Any]) -> None:
     forms = {"application/json", "application/x-ndjson", "video/mp4"}
     assert set(operation["responses"]["200"]["content"]) == forms
 

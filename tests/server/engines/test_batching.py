@@ -66,7 +66,7 @@ def wait_until(true, seconds: float = 60) -> None:
     max_batch=st.integers(1, 9),
     calls_at_once=st.integers(1, 2),
 )
-def test_every_caller_gets_what_it_would_get_alone(calls, max_batch: int, calls_at_once: int) -> None:
+def test_every_caller_gets_the_same_results_as_alone(calls, max_batch: int, calls_at_once: int) -> None:
     alone = FakeEngines()
     options = BatchingOptions(max_batch=max_batch, max_wait=0.001, calls_at_once=calls_at_once)
     shared = BatchingEngines(FakeEngines(), options)
@@ -198,7 +198,7 @@ def test_closing_answers_every_waiter_and_later_callers() -> None:
         shared.run_frames(*frames_of(1))
 
 
-def test_a_callers_account_of_waiting_is_its_own() -> None:
+def test_waiting_is_counted_for_the_run_that_waits() -> None:
     engines = GatedEngines()
     shared = BatchingEngines(engines, GATHER)
     run = RunContext()

@@ -45,7 +45,7 @@ def test_every_frame_is_run_exactly_once_references_included(video: Path) -> Non
     assert last.complete
 
 
-def test_times_are_the_sources(video: Path) -> None:
+def test_times_are_those_of_the_source(video: Path) -> None:
     _, frames, _ = run(FakeEngines(), video)
     assert [frame.time for frame in frames] == pytest.approx([i / 25 for i in range(FRAMES)])
 
@@ -68,7 +68,7 @@ def test_boxes_are_pixels_of_the_frame_as_displayed(tmp_path: Path) -> None:
     batch=st.integers(1, 9),
     mode=st.sampled_from(["sequence", "online"]),
 )
-def test_whatever_is_selected_is_emitted_once_and_in_order(
+def test_selected_frames_are_emitted_once_and_in_order(
     video: Path,
     start: float | None,
     length: float | None,
@@ -108,7 +108,7 @@ def test_a_range_without_frames_is_refused_naming_where_frames_are(video: Path) 
         run(FakeEngines(), video, DetectParams(start=99))
 
 
-def test_what_the_bundle_does_not_have_is_refused_before_any_work(video: Path) -> None:
+def test_parameters_that_do_not_fit_the_bundle_are_refused_before_any_work(video: Path) -> None:
     engines = FakeEngines()
     for params, named in (
         (DetectParams(classes=("dog", "unicorn")), "unicorn"),
@@ -125,7 +125,7 @@ def test_classes_scores_and_numbers_filter_detections(video: Path) -> None:
         assert not any(frame.detections for frame in run(FakeEngines(), video, params)[1])
 
 
-def test_a_failing_engine_is_our_error_and_says_nothing_of_the_inside(video: Path) -> None:
+def test_a_failing_engine_is_an_engine_error_without_internals(video: Path) -> None:
     with pytest.raises(EngineFailureError) as raised:
         run(FakeEngines(fail_at=5), video)
     assert raised.value.code == "engine_failed"
