@@ -15,8 +15,8 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.run_context import Stopwatch
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame, decode_frames
 from selsa_server.video.index import index_video

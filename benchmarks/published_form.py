@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.ops import nms, roi_align
 
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 from selsa_training.model.aggregation import AggregationStage, SequenceAttention
 from selsa_training.model.backbone import STRIDE
 from selsa_training.model.boxes import clip_boxes, decode_boxes

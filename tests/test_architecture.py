@@ -1,5 +1,6 @@
 """What the architecture promises beyond what import-linter proves (`make lint` runs that)."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -79,3 +80,15 @@ def test_nothing_imports_itself_through_others() -> None:
     graph = grimp.build_graph(*(package for packages in FOLDERS.values() for package in packages))
     packages = [name for name in graph.modules if graph.find_children(name)]
     assert {name: found for name in packages if (found := graph.nominate_cycle_breakers(name))} == {}
+
+
+def test_the_path_of_a_video_is_where_the_architecture_page_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    path = page.split("\n## The path of a video through `POST /detect`\n")[1].partition("\n## ")[0]
+    steps = re.findall(r"`([a-z_/]+\.py):(\w+)`", path)
+    assert len(steps) >= 15
+    for file, name in steps:
+        source = (ROOT / "server" / "selsa_server" / file).read_text()
+        assert re.search(rf"^(class|def|async def) {name}\b", source, re.MULTILINE), (file, name)
+    rooms = {file.partition("/")[0] for file, _ in steps if "/" in file}
+    assert len(rooms) <= 9

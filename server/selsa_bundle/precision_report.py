@@ -12,6 +12,9 @@ PRECISIONS_NAME: Final = "precisions.json"
 MAX_BYTES: Final = 1 << 20
 
 ProviderKind = Literal["tensorrt", "cuda", "openvino", "cpu"]
+# What may be asked for.
+ProviderName = Literal["auto", ProviderKind]
+PrecisionName = Literal["auto", Precision]
 
 
 class _Part(BaseModel):

@@ -1,72 +1,26 @@
-"""Errors of the server, each with its HTTP status and a code that never changes.
+"""Errors of detection: each has a code that never changes, and a sentence. None knows an HTTP status.
 
     DetectError
     ├── RequestError        the request itself: empty, malformed, too large, of the wrong type
     ├── ParameterError      a parameter has a value that is not allowed
-    ├── VideoError          the bytes are no video, or one that cannot be decoded or is over a limit
-    ├── DecoderError        the decoder crashed, hung or took too much on the video
-    ├── JobError            a job that is not there, not that one, or finds no room
-    ├── ModelError          a model that cannot be loaded, unloaded or made the default
-    ├── UnauthorizedError   no API key, or a wrong one
-    ├── OverloadError       no room right now; carries `retry_after`
-    └── EngineFailureError  an engine failed; ours, not the caller's
+    ├── VideoError          no video, not decodable, or over a limit
+    ├── DecoderError        the decoder crashed, hung or used too much on the video
+    ├── OverloadError       no room at the moment; has `retry_after`
+    └── EngineFailureError  an engine failed on valid input
+
+Jobs, models and API keys have errors of their own: `jobs.files.JobError`, `service.models.ModelError`,
+`api.problems.UnauthorizedError`. `schema.problems` has status and title of each code.
 
 The message is for the person who sent the video: it names the value, what is allowed and what to do.
 """
 
-from typing import ClassVar, Final
-
-from selsa_server.schema.detect import ErrorRecord, Problem
-
-# code -> (status, title). The codes are part of the interface.
-TITLES: Final[dict[str, tuple[int, str]]] = {
-    "malformed_request": (400, "The request is malformed"),
-    "empty_body": (400, "The request has no body"),
-    "unauthorized": (401, "The request has no valid API key"),
-    "models_fixed": (403, "The models of this server cannot be changed"),
-    "not_found": (404, "There is nothing at this address"),
-    "job_not_found": (404, "There is no such job"),
-    "model_not_found": (404, "There is no such model"),
-    "method_not_allowed": (405, "This address does not take this method"),
-    "not_acceptable": (406, "None of the accepted media types can be given"),
-    "request_timeout": (408, "The upload came too slowly"),
-    "model_is_default": (409, "The default model cannot be unloaded"),
-    "model_loading": (409, "A bundle is being loaded under this name"),
-    "job_cancelled": (410, "The job was cancelled"),
-    "model_gone": (410, "The job's model is not served any more"),
-    "body_too_large": (413, "The upload is too large"),
-    "video_too_long": (413, "The video is too long"),
-    "too_many_frames": (413, "The video has too many frames"),
-    "frame_too_large": (413, "The frames are too large"),
-    "unsupported_media_type": (415, "The content type is not a video's"),
-    "not_a_video": (415, "The file is not a video"),
-    "no_video_stream": (415, "The file has no video stream"),
-    "not_streamable": (415, "The file cannot be sent as a live stream"),
-    "invalid_parameter": (422, "A parameter has a value that is not allowed"),
-    "idempotency_key_reused": (422, "The idempotency key belongs to another request"),
-    "invalid_bundle": (422, "The bundle cannot be used"),
-    "no_frames": (422, "The video has no frames"),
-    "undecodable": (422, "The video cannot be decoded"),
-    "truncated": (422, "The video is cut off"),
-    "decoder_failed": (422, "The decoder failed on the video"),
-    "engine_failed": (500, "The detection engine failed"),
-    "internal_error": (500, "The server failed"),
-    "jobs_unavailable": (503, "This server takes no jobs"),
-    "not_ready": (503, "The server is not ready"),
-    "server_busy": (503, "The server is busy"),
-    "draining": (503, "The server is ending"),
-    "deadline_exceeded": (504, "The request took too long"),
-    "decoder_timeout": (504, "The decoder made no progress"),
-    "jobs_full": (507, "There is no room for the job"),
-    "models_full": (507, "There is no room for the model"),
-    "engine_memory": (507, "The device has no memory for the frames"),
-}
+from typing import ClassVar
 
 
 class DetectError(Exception):
-    """Base: an error with a `code` of `TITLES` and a `detail` sentence."""
+    """Base: an error with a `code`, one of its class's `codes`, and a `detail` sentence."""
 
-    codes: ClassVar[frozenset[str]] = frozenset(TITLES)
+    codes: ClassVar[frozenset[str]] = frozenset({"internal_error", "not_ready", "deadline_exceeded"})
 
     def __init__(
         self, code: str, detail: str, *, parameter: str | None = None, allowed: str | None = None
@@ -78,30 +32,10 @@ class DetectError(Exception):
         self.detail = detail
         self.parameter = parameter
         self.allowed = allowed
-        self.status, self.title = TITLES[code]
-
-    def problem(self, request_id: str | None = None) -> Problem:
-        """This error as the body of an `application/problem+json` response."""
-        return Problem(
-            type=f"urn:selsa:problem:{self.code}",
-            title=self.title,
-            status=self.status,
-            detail=self.detail,
-            code=self.code,
-            parameter=self.parameter,
-            allowed=self.allowed,
-            request_id=request_id,
-        )
-
-    def record(self, emitted: int) -> ErrorRecord:
-        """This error as the last record of a stream that had begun."""
-        return ErrorRecord(
-            code=self.code, status=self.status, title=self.title, detail=self.detail, emitted=emitted
-        )
 
 
 class RequestError(DetectError):
-    """The request itself is at fault, before its bytes were looked at as a video."""
+    """The request itself is wrong; its bytes were not read as a video."""
 
     codes = frozenset(
         {
@@ -145,55 +79,13 @@ class VideoError(DetectError):
 
 
 class DecoderError(DetectError):
-    """The decoder ended before its work was done: what happened, and that it cost this video alone."""
+    """The decoder ended before its work was done; only this video is affected."""
 
     codes = frozenset({"decoder_failed", "decoder_timeout"})
 
 
-class JobError(DetectError):
-    """A job that is not there (any more), is another one than meant, or finds no room."""
-
-    codes = frozenset(
-        {
-            "job_not_found",
-            "job_cancelled",
-            "idempotency_key_reused",
-            "jobs_full",
-            "jobs_unavailable",
-            "model_gone",
-        }
-    )
-
-
-class ModelError(DetectError):
-    """A model that is not there or may not be changed, or a bundle that cannot become one."""
-
-    codes = frozenset(
-        {
-            "models_fixed",
-            "model_not_found",
-            "model_is_default",
-            "model_loading",
-            "models_full",
-            "invalid_bundle",
-        }
-    )
-
-
-class UnauthorizedError(DetectError):
-    """No API key, or a wrong one; which of them is not said."""
-
-    codes = frozenset({"unauthorized"})
-
-    def __init__(self) -> None:
-        super().__init__(
-            "unauthorized",
-            "This server wants an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
-        )
-
-
 class OverloadError(DetectError):
-    """No room right now, or no more work at all."""
+    """No room at the moment, or the server is ending."""
 
     codes = frozenset({"server_busy", "draining"})
 

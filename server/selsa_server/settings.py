@@ -1,4 +1,8 @@
-"""Everything about the server that can be set, from the environment (`SELSA_...`) or the command line."""
+"""The settings of the server, from the environment (`SELSA_...`) or the command line.
+
+Each part of the server takes its own group, and `ServerSettings` is all groups together. Names are flat:
+groups exist in the code only.
+"""
 
 import os
 import re
@@ -9,16 +13,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from selsa_bundle.precision_report import PrecisionName, ProviderName
+
 LogLevel = Literal["debug", "info", "warning", "error"]
-# As in `selsa_bundle.runtimes.choice`, which the command line does not wait for.
-ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 SequencePlace = Literal["ingress", "replica"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 ConfinementMode = Literal["required", "best-effort", "off"]
 
 
 class BundleSource(BaseModel):
-    """A bundle to serve: its folder, and a name other than its own if one was given."""
+    """A bundle to serve: its folder, and the name to serve it by; None: the bundle's own."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +30,7 @@ class BundleSource(BaseModel):
 
 
 class BundleSettings(BaseSettings):
-    """The bundles that were named; none of the other settings is looked at."""
+    """The bundles to serve."""
 
     model_config = SettingsConfigDict(env_prefix="SELSA_", env_ignore_empty=True, frozen=True, extra="forbid")
 
@@ -54,55 +57,67 @@ class BundleSettings(BaseSettings):
         return bundles
 
 
-class ServerSettings(BundleSettings):
-    """Settings of one server; each is also the environment variable SELSA_ + its name."""
+class _Group(BaseModel, frozen=True, extra="forbid"):
+    pass
 
-    bundle_dir: Path | None = Field(
-        default=None,
-        description="folder below which bundles may be loaded while the server runs, by PUT /v1/models/NAME; "
-        "default: none may",
-    )
-    max_models: int = Field(default=16, ge=1, le=1000, description="models at once, loaded over HTTP or not")
-    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
-    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+
+class SpoolSettings(_Group):
+    """Where temporary files are."""
+
     spool_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="folder for uploads while they are read",
     )
+
+
+class UploadSettings(SpoolSettings):
+    """Bounds of one upload."""
+
     max_upload_bytes: int = Field(default=2 << 30, gt=0, description="largest upload in bytes")
     upload_timeout: float = Field(default=30, gt=0, description="seconds an upload may pause")
+
+
+class VideoSettings(_Group):
+    """Bounds of one video, and how the pipeline works on it."""
+
     max_duration: float = Field(default=4 * 3600, gt=0, description="longest video in seconds")
     max_frames: int = Field(default=1_000_000, gt=0, description="most frames of a video")
     max_pixels: int = Field(default=8192 * 4352, gt=0, description="most pixels of a frame")
-    max_concurrent: int = Field(default=8, ge=1, le=64, description="videos that are detected on at once")
-    max_queued: int = Field(default=32, ge=0, le=10_000, description="further requests that upload or wait")
-    max_queue_seconds: float = Field(
-        default=3600, gt=0, description="seconds of video that may wait, over all requests"
+    batch: int = Field(default=4, ge=1, le=256, description="frames of a video in one engine call at most")
+    prefetch: int = Field(default=8, ge=1, le=256, description="frames decoded ahead at most")
+
+
+class DecoderSettings(VideoSettings):
+    """Bounds of one decoder process."""
+
+    confinement: ConfinementMode = Field(
+        default="best-effort",
+        description="where videos are decoded. required: in fully confined processes, or the server does "
+        "not start; best-effort: in processes confined as far as this system allows; off: in the server",
     )
-    retry_after: int = Field(
-        default=5, ge=1, description="seconds a client is asked to wait before the server knows its own speed"
+    decoder_timeout: float = Field(default=30, gt=0, description="seconds a decoder may make no progress")
+    decoder_memory: int | None = Field(
+        default=None,
+        ge=32 << 20,
+        description="bytes of memory a decoder may use; default: 512 MiB and 64 B per pixel of max_pixels",
     )
-    request_deadline: float | None = Field(
-        default=None, gt=0, description="seconds a request may take, upload included; default: no bound"
+    decoder_cpu_seconds: int = Field(
+        default=12 * 3600, ge=1, description="seconds of processor time a decoder may use for one video"
     )
-    send_timeout: float = Field(
-        default=30, gt=0, description="seconds a client may take nothing of its answer"
-    )
-    drain_timeout: float = Field(
-        default=30, ge=0, description="seconds that running requests have to finish after SIGTERM"
-    )
-    api_keys_file: Path | None = Field(
-        default=None, description="file of API keys, one per line; default: no key is asked for"
-    )
+
+
+class EngineSettings(_Group):
+    """How engines are loaded, and how their calls are merged."""
+
     provider: ProviderName = Field(
-        default="auto", description="what the engines run on; auto: the fastest that there is"
+        default="auto", description="what the engines run on; auto: the fastest available"
     )
     precision: PrecisionName = Field(
         default="auto",
         description="what the engines compute in; auto: the fastest that the bundle's report allows",
     )
     allow_cpu: bool = Field(
-        default=False, description="run on the CPU when the provider asked for cannot be had"
+        default=False, description="run on the CPU if the chosen provider is not available"
     )
     engine_cache: Path | None = Field(
         default=None,
@@ -111,7 +126,6 @@ class ServerSettings(BundleSettings):
     threads: int = Field(
         default=0, ge=0, le=1024, description="threads of an engine; 0: one per physical core"
     )
-    batch: int = Field(default=4, ge=1, le=256, description="frames of a video in one engine call at most")
     max_batch: int = Field(
         default=8, ge=1, le=256, description="frames of all videos in one engine call at most"
     )
@@ -119,22 +133,11 @@ class ServerSettings(BundleSettings):
         default=0.005, ge=0, le=1, description="seconds an engine call waits for frames of other videos"
     )
     engine_calls: int = Field(default=1, ge=1, le=16, description="engine calls that run at once")
-    cluster: bool = Field(
-        default=False,
-        description="run the frame engine on a Ray cluster; without address, one on this machine that ends "
-        "with the server",
-    )
-    address: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9._\[\]:-]+:\d{1,5}$",
-        description="HOST:PORT of the head of a Ray cluster that is there; with cluster",
-    )
-    application: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="name of engines that are on the cluster already, as KubeRay deploys them; default: this "
-        "server deploys them",
-    )
+
+
+class ReplicaSettings(EngineSettings):
+    """Frame engines on a cluster."""
+
     replicas: int = Field(default=1, ge=1, le=4096, description="frame engines on the cluster")
     max_replicas: int | None = Field(
         default=None, ge=1, le=4096, description="frame engines at most, by load; default: replicas"
@@ -144,6 +147,33 @@ class ServerSettings(BundleSettings):
     )
     replica_gpus: float = Field(
         default=0, ge=0, le=16, description="GPUs of a frame engine; 0.5: two of them share one"
+    )
+
+    @model_validator(mode="after")
+    def _replicas_are_in_order(self) -> Self:
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas is {self.max_replicas}, less than replicas, {self.replicas}")
+        return self
+
+
+class ClusterSettings(ReplicaSettings):
+    """The cluster."""
+
+    cluster: bool = Field(
+        default=False,
+        description="run the frame engine on a Ray cluster; without address, on a new one on this machine "
+        "that ends with the server",
+    )
+    address: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._\[\]:-]+:\d{1,5}$",
+        description="HOST:PORT of the head of an existing Ray cluster; with cluster",
+    )
+    application: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="name of the application of engines that are deployed already, as by KubeRay; default: "
+        "this server deploys them",
     )
     replica_start_timeout: float = Field(
         default=1800, gt=0, le=86400, description="seconds in which frame engines have to start"
@@ -157,25 +187,58 @@ class ServerSettings(BundleSettings):
         ge=80 << 20,
         description="bytes of shared memory for Ray's objects here; default: Ray's own",
     )
-    prefetch: int = Field(default=8, ge=1, le=256, description="frames decoded ahead at most")
-    confinement: ConfinementMode = Field(
-        default="best-effort",
-        description="where decoders work: required: in processes confined in every way, or the server does "
-        "not start; best-effort: in processes confined as far as this system can; off: in the server",
+
+    @model_validator(mode="after")
+    def _addresses_belong_to_a_cluster(self) -> Self:
+        if self.address is not None and not self.cluster:
+            raise ValueError("address is set without cluster")
+        if self.application is not None and self.address is None:
+            raise ValueError("application is set without the address of its cluster")
+        return self
+
+
+class AdmissionSettings(_Group):
+    """Bounds of the requests inside the server."""
+
+    max_concurrent: int = Field(default=8, ge=1, le=64, description="videos in detection at once")
+    max_queued: int = Field(default=32, ge=0, le=10_000, description="more requests that upload or wait")
+    max_queue_seconds: float = Field(
+        default=3600, gt=0, description="seconds of video that may wait, over all requests"
     )
-    decoder_timeout: float = Field(default=30, gt=0, description="seconds a decoder may make no progress")
-    decoder_memory: int | None = Field(
+    retry_after: int = Field(
+        default=5, ge=1, description="seconds a client is asked to wait before the server knows its own speed"
+    )
+
+
+class ModelSettings(_Group):
+    """Models that are loaded while the server runs."""
+
+    bundle_dir: Path | None = Field(
         default=None,
-        ge=32 << 20,
-        description="bytes of memory a decoder may take; default: 512 MiB and 64 for each of max_pixels",
+        description="folder of the bundles that PUT /v1/models/NAME may load; default: no bundle may be "
+        "loaded",
     )
-    decoder_cpu_seconds: int = Field(
-        default=12 * 3600, ge=1, description="seconds of processor time a decoder may take for one video"
+    max_models: int = Field(default=16, ge=1, le=1000, description="models at once, loaded over HTTP or not")
+
+
+class RequestSettings(UploadSettings):
+    """Bounds of one detection request."""
+
+    request_deadline: float | None = Field(
+        default=None, gt=0, description="seconds a request may take, upload included; default: no bound"
     )
+    send_timeout: float = Field(
+        default=30, gt=0, description="seconds a client may read nothing of its response"
+    )
+
+
+class JobSettings(SpoolSettings):
+    """Jobs."""
+
     jobs_dir: Path | None = Field(
         default=None, description="folder of the jobs; default: selsa-jobs in the spool folder"
     )
-    jobs_concurrent: int = Field(default=1, ge=1, le=64, description="jobs that are worked on at once")
+    jobs_concurrent: int = Field(default=1, ge=1, le=64, description="jobs that run at once")
     jobs_max_queued: int = Field(default=100, ge=1, le=100_000, description="jobs that may wait")
     jobs_max_bytes: int = Field(default=20 << 30, gt=0, description="bytes of all jobs' videos and results")
     jobs_ttl: float = Field(default=24 * 3600, gt=0, description="seconds until an ended job is deleted")
@@ -194,14 +257,43 @@ class ServerSettings(BundleSettings):
         default=30,
         ge=1,
         le=3600,
-        description="seconds after which the jobs of a server that says nothing go to others",
+        description="seconds without a heartbeat after which other servers take over a server's jobs",
     )
+
+    @property
+    def shared(self) -> bool:
+        """Whether several servers share the jobs."""
+        return self.jobs_database is not None
+
+    @model_validator(mode="after")
+    def _jobs_are_shared_wholly(self) -> Self:
+        if (self.jobs_database is None) != (self.jobs_files is None):
+            raise ValueError("jobs_database and jobs_files go together: servers share both or none")
+        return self
+
+
+class StreamSettings(_Group):
+    """Live streams."""
+
     max_streams: int = Field(default=4, ge=0, le=1024, description="live streams at once")
     stream_timeout: float = Field(
-        default=30, gt=0, description="seconds a live stream's client may send nothing, or take no record"
+        default=30, gt=0, description="seconds a live stream's client may send nothing or read no record"
     )
     max_message_bytes: int = Field(
         default=4 << 20, ge=1024, le=16 << 20, description="bytes of a live stream's message"
+    )
+
+
+class ProcessSettings(_Group):
+    """The server process."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    drain_timeout: float = Field(
+        default=30, ge=0, description="seconds that running requests have to finish after SIGTERM"
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="file of API keys, one per line; default: no key is needed"
     )
     log_level: LogLevel = Field(default="info", description="least severe message that is logged")
     otlp_endpoint: str | None = Field(
@@ -209,22 +301,6 @@ class ServerSettings(BundleSettings):
         description="address of an OpenTelemetry collector for traces, such as http://localhost:4318; "
         "default: OTEL_EXPORTER_OTLP_ENDPOINT, or no tracing",
     )
-
-    @model_validator(mode="after")
-    def _a_cluster_is_asked_for(self) -> Self:
-        if self.address is not None and not self.cluster:
-            raise ValueError("address is set without cluster")
-        if self.application is not None and self.address is None:
-            raise ValueError("application is set without the address of its cluster")
-        if self.max_replicas is not None and self.max_replicas < self.replicas:
-            raise ValueError(f"max_replicas is {self.max_replicas}, less than replicas, {self.replicas}")
-        return self
-
-    @model_validator(mode="after")
-    def _jobs_are_shared_wholly(self) -> Self:
-        if (self.jobs_database is None) != (self.jobs_files is None):
-            raise ValueError("jobs_database and jobs_files go together: servers share both or none")
-        return self
 
     @field_validator("otlp_endpoint")
     @classmethod
@@ -236,6 +312,20 @@ class ServerSettings(BundleSettings):
                 "OTEL_EXPORTER_OTLP_HEADERS"
             )
         return endpoint
+
+
+class ServerSettings(
+    ProcessSettings,
+    StreamSettings,
+    JobSettings,
+    RequestSettings,
+    ModelSettings,
+    AdmissionSettings,
+    ClusterSettings,
+    DecoderSettings,
+    BundleSettings,
+):
+    """Settings of one server; each is also the environment variable SELSA_ + its name."""
 
 
 def _is_text(value: object) -> bool:

@@ -7,7 +7,7 @@ from published_form import PARTS, PublishedForm
 
 from selsa_bundle.engine import FrameBatch, ReferenceBank
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS
 from selsa_training.model.detector import SelsaDetector, build_detector

@@ -6,9 +6,8 @@ from cluster_fakes import FakeLoad
 from fakes import LIMITS, fake_bundle
 
 from selsa_bundle.runtimes.fake import FakeEngines
-from selsa_server.batch.bundle import WorkerBundle
 from selsa_server.batch.inputs import find_videos
-from selsa_server.batch.order import summarize
+from selsa_server.batch.order import WorkerBundle, summarize
 from selsa_server.batch.output import open_output
 from selsa_server.batch.run import BatchPlan
 from selsa_server.cluster.cluster import on_cluster

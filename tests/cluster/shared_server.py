@@ -7,8 +7,7 @@ from fakes import fake_pipeline
 from pydantic import SecretStr
 
 from selsa_bundle.runtimes.fake import FakeEngines
-from selsa_server.api.listening import listen
-from selsa_server.api.serving import serve_until_drained
+from selsa_server.api.serving import listen, serve_until_drained
 from selsa_server.settings import ServerSettings
 from selsa_server.telemetry.log import configure_log
 

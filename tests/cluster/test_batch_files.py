@@ -43,13 +43,13 @@ def test_folders_patterns_lists_and_files_name_each_video_once(archive: Path, tm
     assert names(str(tmp_path / "gone.mp4")) == ["gone.mp4"], "it fails when its turn comes"
 
 
-def test_two_videos_never_have_one_result(archive: Path) -> None:
+def test_two_videos_never_share_one_result(archive: Path) -> None:
     found = names(str(archive / "a.mp4"), str(archive / "other" / "a.mp4"))
     assert len(set(found)) == 2 and all(name.startswith("a.mp4-") for name in found)
     assert found == list(reversed(names(str(archive / "other" / "a.mp4"), str(archive / "a.mp4"))))
 
 
-def test_addresses_of_other_places_are_read_too() -> None:
+def test_remote_addresses_are_read_too() -> None:
     files = fsspec.filesystem("memory")
     files.pipe_file("/videos/x/one.mp4", b"x")
     (video,) = find_videos(["memory://videos"])

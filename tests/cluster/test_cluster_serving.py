@@ -22,9 +22,8 @@ from typer.testing import CliRunner
 
 from selsa_bundle.errors import EngineError
 from selsa_bundle.runtimes.fake import FakeEngines
-from selsa_server.batch.bundle import WorkerBundle
 from selsa_server.batch.inputs import find_videos
-from selsa_server.batch.order import summarize
+from selsa_server.batch.order import WorkerBundle, summarize
 from selsa_server.batch.output import open_output
 from selsa_server.batch.run import BatchPlan, run_batch
 from selsa_server.cli.serve import serve

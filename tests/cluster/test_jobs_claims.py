@@ -83,7 +83,7 @@ def test_a_server_that_renews_keeps_its_jobs(open_store: OpenStore) -> None:
         assert other.claim() is None
 
 
-def test_a_server_that_ends_in_order_leaves_its_jobs_at_once_and_only_its_own(open_store: OpenStore) -> None:
+def test_an_orderly_stop_releases_the_jobs_of_that_server_only(open_store: OpenStore) -> None:
     leaving, staying = open_store("leaving"), open_store("staying")
     add(leaving, "a")
     add(leaving, "b")
@@ -94,7 +94,7 @@ def test_a_server_that_ends_in_order_leaves_its_jobs_at_once_and_only_its_own(op
     assert staying.claim() is None
 
 
-def test_a_server_takes_jobs_of_the_models_that_it_has(open_store: OpenStore) -> None:
+def test_a_server_claims_jobs_of_its_own_models_only(open_store: OpenStore) -> None:
     store = open_store("one")
     add(store, "large", model="large")
     add(store, "small", model="small")
@@ -116,7 +116,7 @@ def test_servers_that_start_together_make_the_tables_once(database: str) -> None
             engine.dispose()
 
 
-def test_what_a_lost_run_wrote_does_not_count(open_store: OpenStore, database: str) -> None:
+def test_records_of_a_run_that_lost_its_job_do_not_count(open_store: OpenStore, database: str) -> None:
     store = open_store("first", lease=1)
     add(store, "job")
     old = claimed(store)

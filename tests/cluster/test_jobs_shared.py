@@ -95,7 +95,7 @@ def owner(database: str, job: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_when_a_server_is_killed_another_goes_on_with_its_job_and_no_record_is_lost_or_doubled(
+def test_another_server_continues_the_job_of_a_killed_one_without_lost_or_doubled_records(
     database: str, bucket: str, kind: str, video: bytes, tmp_path: Path
 ) -> None:
     with pair(tmp_path, database, bucket if kind == "s3" else str(tmp_path / "shared")) as servers:
@@ -138,7 +138,7 @@ def shared(tmp_path: Path, database: str, files: str) -> ServerSettings:
     return ServerSettings(spool_dir=tmp_path, jobs_database=SecretStr(database), jobs_files=files)
 
 
-def test_an_upload_that_became_no_job_is_swept_away_once_it_is_old(
+def test_an_old_upload_without_a_job_is_deleted(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = open_place(shared(tmp_path, database, str(tmp_path / "files")))
@@ -167,7 +167,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_database_or_store_that_refuses_ends_the_start_with_one_line(
+def test_an_unusable_database_or_store_ends_the_start_with_one_line(
     case: str, database: str, bucket: str, tmp_path: Path
 ) -> None:
     address, files, said = REFUSED[case]
@@ -180,7 +180,7 @@ def test_a_database_or_store_that_refuses_ends_the_start_with_one_line(
     assert "\n" not in line and "hush" not in line
 
 
-def test_the_command_says_so_and_shows_no_password(tmp_path: Path) -> None:
+def test_the_command_reports_the_database_without_its_password(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command("serve")(serve)
     place = ["--jobs-database", "postgresql://selsa:hush@127.0.0.1:9/jobs"]

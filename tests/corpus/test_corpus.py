@@ -21,7 +21,7 @@ from no_videos import NO_VIDEOS
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
-from selsa_server.api.listening import listen
+from selsa_server.api.serving import listen
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.settings import ServerSettings

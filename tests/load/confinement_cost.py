@@ -23,8 +23,8 @@ from selsa_server.decoders.local import LocalDecoders
 from selsa_server.decoders.protocol import Decoders
 from selsa_server.malloc import return_freed_memory
 from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.container import VideoLimits
 
 __all__ = ["ConfinementCost", "measure_confinement"]
@@ -105,10 +105,10 @@ def _round(decoders: Decoders, bundle: LoadedBundle, video: Path, frames: int) -
 
 def _decode(decoders: Decoders, preprocess: Preprocess, video: Path, frames: int) -> tuple[float, float]:
     begun = time.perf_counter()
-    with decoders.open(video, VideoLimits(), preprocess, stopped=lambda: False) as opened:
-        clock = Stopwatch(("decode", "prepare"))
+    with decoders.open(video, VideoLimits(), preprocess, RunContext()) as opened:
+        run = RunContext()
         first = time.perf_counter()
-        count = sum(1 for _ in opened.frames(range(frames), clock, tolerant=False).items)
+        count = sum(1 for _ in opened.frames(range(frames), run, tolerant=False).items)
         last = time.perf_counter()
     if count != frames:
         raise SystemExit(f"frames are missing: {count} of {frames}")

@@ -11,8 +11,7 @@ from live_server import live_server, wait_until
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import Lifecycle, build_app
-from selsa_server.api.listening import listen
-from selsa_server.api.serving import server_config
+from selsa_server.api.serving import listen, server_config
 from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions

@@ -15,7 +15,6 @@ from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle, verify_bundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
-from selsa_server.settings import ServerSettings
 
 __all__ = ["FakeLoader", "solo", "write_bundle"]
 
@@ -55,7 +54,7 @@ class FakeLoader:
         self.closed: list[int] = []
         self._alive: list[weakref.ref[FakeEngines]] = []
 
-    def __call__(self, folder: Path, settings: ServerSettings) -> LoadedBundle:
+    def __call__(self, folder: Path) -> LoadedBundle:
         self.gate.wait(300)
         manifest, digest = verify_bundle(folder)
         if folder.name.startswith("broken"):
@@ -91,5 +90,5 @@ class _Counted(FakeEngines):
 
 def solo(folder: Path) -> DetectionPipeline:
     """The bundle's pipeline without a server around it."""
-    bundle = FakeLoader()(folder, ServerSettings())
+    bundle = FakeLoader()(folder)
     return DetectionPipeline(bundle, PipelineOptions(limits=LIMITS))

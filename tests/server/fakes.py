@@ -11,14 +11,13 @@ from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.confined.decoders import ConfinedDecoders
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.rules import DecoderRules
-from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
-from selsa_server.service.admission import Admission, AdmissionLimits
+from selsa_server.service.admission import Admission
 from selsa_server.service.build import Services
 from selsa_server.service.draining import Drain
 from selsa_server.service.models import Models
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import AdmissionSettings, ServerSettings
 from selsa_server.telemetry.metrics import Metrics
 from selsa_server.video.container import VideoLimits
 
@@ -63,8 +62,10 @@ def fake_pipeline(engines: FakeEngines, *, batch: int = 1) -> DetectionPipeline:
 def fake_models(engines: FakeEngines, *, batch: int = 1) -> Models:
     """One model on these engines, batched as the server does it."""
     pipeline = fake_pipeline(engines, batch=batch)
-    limits = AdmissionLimits(concurrent=4, queued=4, video_seconds=600, retry_after=1)
+    limits = AdmissionSettings(max_concurrent=4, max_queued=4, max_queue_seconds=600, retry_after=1)
     admission = Admission(limits, Drain(5))
     decoders = ConfinedDecoders(fork_server=FORK_SERVER, rules=DecoderRules())
-    services = Services(ServerSettings(), pipeline.options, admission, Metrics(), load_bundle, decoders)
+    services = Services(
+        ServerSettings(), pipeline.options, admission, Metrics(), lambda _: fake_bundle(engines), decoders
+    )
     return Models({"fake": services.around(pipeline)})

@@ -16,7 +16,7 @@ from selsa_client.cli.exit_codes import USAGE, MissingExtraError, needs_extra
 from selsa_client.cli.options import ApiKeyOption
 from selsa_client.http.protocol import check_api_key, check_server
 from selsa_client.wire.errors import ResponseError, SelsaError
-from selsa_server.schema.finding import Finding
+from selsa_server.schema.doctor import Finding
 
 GROUP: Final = "selsa.doctor"
 BAD: Final = 1

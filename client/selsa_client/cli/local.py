@@ -9,26 +9,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from selsa_client.cli.exit_codes import MissingExtraError, needs_extra
 from selsa_client.live.protocol import TimedImage
 from selsa_client.wire.errors import DetectionFailedError, IncompleteError, InputError
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams, ErrorRecord, SummaryRecord
+from selsa_server.schema.problems import CodedError, error_record
 from selsa_server.schema.stream import StreamStart
 
 GROUP: Final = "selsa.local"
-
-
-@runtime_checkable
-class DescribedFailure(Protocol):
-    """An exception with the fields of an `error` record."""
-
-    code: str
-    status: int
-    title: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +28,7 @@ class LocalPipeline:
 
     `selsa.local` has two entry points: `detect(video, params, *, bundle, say, engines)` and
     `stream(pieces, start, *, bundle, say, engines)`. Both give records in the order of the wire format. They
-    raise a `DescribedFailure` if detection fails, or a `BundleError` if the bundle cannot be used.
+    raise a `CodedError` if detection fails, or a `BundleError` if the bundle cannot be used.
 
     Attributes:
         bundle: folder with the engines; None: SELSA_BUNDLE, or the packaged default.
@@ -109,10 +100,8 @@ def _closable(records: Iterator[StreamRecord]) -> Generator[StreamRecord, None, 
 
 
 def _described(error: Exception, emitted: int) -> ErrorRecord | None:
-    if isinstance(error, DescribedFailure):
-        return ErrorRecord(
-            code=error.code, status=error.status, title=error.title, detail=error.detail, emitted=emitted
-        )
+    if isinstance(error, CodedError):
+        return error_record(error, emitted)
     if any(kind.__name__ == "BundleError" for kind in type(error).__mro__):
         title = "The bundle cannot be used"
         return ErrorRecord(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from selsa_client.cli.exit_codes import MissingExtraError, needs_extra
-from selsa_client.cli.local import DescribedFailure
 from selsa_client.cli.output import appearing_path
 from selsa_client.wire.errors import InputError, OutputError
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.problems import CodedError
 
 GROUP: Final = "selsa.render"
 
@@ -27,7 +27,7 @@ _OPTIONS: Final[dict[Drawn, str]] = {"video": "--render", "sheet": "--show-sheet
 class Renderer(Protocol):
     """An entry point: a context manager that takes the records of a video and writes a file.
 
-    It raises a `DescribedFailure` if it cannot draw, or an OSError if it cannot write the file.
+    It raises a `CodedError` if it cannot draw, or an OSError if it cannot write the file.
     """
 
     def __call__(
@@ -98,6 +98,6 @@ def _translated(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}") from error
     except Exception as error:
-        if isinstance(error, DescribedFailure):
+        if isinstance(error, CodedError):
             raise InputError(f"Cannot draw {path.name}: {error.detail}") from error
         raise

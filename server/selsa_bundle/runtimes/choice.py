@@ -7,16 +7,13 @@ engine is loaded, and says why.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import Final, cast, get_args
 
 from selsa_bundle.errors import ChoiceError
 from selsa_bundle.manifest import Variant
-from selsa_bundle.precision_report import PrecisionReport, ProviderKind
+from selsa_bundle.precision_report import PrecisionName, PrecisionReport, ProviderKind, ProviderName
 from selsa_bundle.runtimes.host import ONNX_NAMES, Host
 from selsa_bundle.tolerance import Precision
-
-ProviderName = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 # The graphs for each way to run, the first that the bundle has.
 GRAPHS: Final[dict[tuple[ProviderKind, Precision], tuple[Variant, ...]]] = {

@@ -1,4 +1,4 @@
-"""API keys: who may ask anything of the server, when a file of keys was given."""
+"""API keys: with a file of keys, every request but the open ones needs one."""
 
 import base64
 import hmac
@@ -10,8 +10,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from selsa_server.api.problems import problem_response
-from selsa_server.errors import UnauthorizedError
+from selsa_server.api.problems import UnauthorizedError, problem_response
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 POLICY_VIOLATION: Final = 1008
@@ -24,7 +23,7 @@ def read_api_keys(path: Path) -> tuple[bytes, ...]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it holds no key, which would lock everybody out or nobody.
+        ValueError: it holds no key.
     """
     lines = (line.strip() for line in path.read_bytes().splitlines())
     keys = tuple(line for line in lines if line and not line.startswith(b"#"))

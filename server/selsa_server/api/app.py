@@ -1,9 +1,10 @@
-"""The composition root of the HTTP side: from a pipeline and settings to an application."""
+"""The composition root of the HTTP application: from a pipeline and settings to all parts."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 
@@ -16,38 +17,37 @@ from selsa_bundle.errors import EngineError, GateError
 from selsa_server.api.api_keys import ApiKeys, read_api_keys
 from selsa_server.api.problems import add_problem_handlers
 from selsa_server.api.request_context import RequestContext
-from selsa_server.api.routes.detect import DetectLimits, detect_router
+from selsa_server.api.routes.detect import detect_router
 from selsa_server.api.routes.health import health_router
 from selsa_server.api.routes.jobs import jobs_router
 from selsa_server.api.routes.models import models_router
 from selsa_server.api.routes.page import page_router, read_page
-from selsa_server.api.routes.stream import Streams, build_streams, stream_router
-from selsa_server.api.spool import SpoolLimits
+from selsa_server.api.routes.stream import Streams, stream_router
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.engines.readiness import Readiness, run_one_frame
-from selsa_server.jobs.service import JobsService, build_jobs
+from selsa_server.jobs.service import JobsService
 from selsa_server.pipeline.pipeline import DetectionPipeline
-from selsa_server.service.admission import Admission, AdmissionLimits
+from selsa_server.service.admission import Admission
 from selsa_server.service.build import LoadBundle, Services
 from selsa_server.service.bundle_folder import BundleFolder
 from selsa_server.service.decoder_choice import build_decoders
 from selsa_server.service.draining import Drain
 from selsa_server.service.model_loading import ModelLoading
 from selsa_server.service.models import Models
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import AdmissionSettings, ServerSettings
 from selsa_server.telemetry.metrics import Metrics
 from selsa_server.telemetry.tracing import Tracing, build_tracing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lifecycle:
-    """What the process around an application does at its turning points.
+    """Callbacks and signals between an application and its process.
 
     Attributes:
-        drain: begun by whoever wants the application to end.
-        on_ready: called once when the engines have run their first frame.
-        on_drained: called once when a drain that was begun is over.
+        drain: the process begins it to end the application.
+        on_ready: called once, after the first frame of the engines.
+        on_drained: called once, after the drain.
     """
 
     drain: Drain
@@ -61,19 +61,18 @@ def build_app(
     lifecycle: Lifecycle | None = None,
     *,
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
-    load: LoadBundle = load_bundle,
+    load: LoadBundle | None = None,
     fork_server: ForkServer | None = None,
 ) -> FastAPI:
     """The application that serves `pipeline`, and `others` by name.
 
     Args:
-        pipeline: what detects; its engines are shared by all requests, jobs and streams, then closed.
+        pipeline: all requests, jobs and streams share its engines; the application closes them.
         settings: bounds of uploads and of concurrency, and the spool folder.
-        lifecycle: what is called when, and how it is told to end.
-        others: more models, which requests, jobs and streams can name.
-        load: how a bundle is loaded that comes while the server runs.
-        fork_server: where decoders come from, if the settings want them apart; None: one that ends with the
-            application.
+        lifecycle: how it tells its process that it is ready, and is told to end.
+        others: more models, by name.
+        load: loads a bundle while the server runs; None: by the settings, into this process.
+        fork_server: starts decoder processes; None: one that ends with the application.
 
     Raises:
         OSError: the file of API keys cannot be read.
@@ -84,7 +83,8 @@ def build_app(
     lifecycle = lifecycle or Lifecycle(drain=Drain(settings.drain_timeout))
     metrics, readiness, own_fork_server = Metrics(), Readiness(), ForkServer()
     admission = _admission(settings, lifecycle.drain, metrics)
-    decoders = build_decoders(settings, fork_server or own_fork_server, metrics)
+    decoders = build_decoders(settings, settings.retry_after, fork_server or own_fork_server, metrics)
+    load = load or partial(load_bundle, settings=settings)
     services = Services(settings, pipeline.options, admission, metrics, load, decoders)
     default = pipeline.options.model or pipeline.bundle.manifest.name
     parts = _parts({default: pipeline, **others}, services, settings, lifecycle.drain)
@@ -101,14 +101,8 @@ def build_app(
     app.add_middleware(RequestContext, metrics=metrics)
     if settings.otlp_endpoint is not None:
         app.add_middleware(Tracing, provider=build_tracing(settings.otlp_endpoint))
-    spool = SpoolLimits(
-        max_bytes=settings.max_upload_bytes,
-        timeout=settings.upload_timeout,
-        video=pipeline.options.limits,
-    )
-    limits = DetectLimits(spool=spool, seconds=settings.request_deadline, send_timeout=settings.send_timeout)
-    app.include_router(detect_router(parts.models, lifecycle.drain, settings.spool_dir, limits))
-    app.include_router(jobs_router(parts.models, parts.jobs, spool))
+    app.include_router(detect_router(parts.models, lifecycle.drain, settings))
+    app.include_router(jobs_router(parts.models, parts.jobs, settings))
     app.include_router(stream_router(parts.streams))
     app.include_router(models_router(parts.loading, settings.upload_timeout))
     app.include_router(health_router(parts.models, readiness, lifecycle.drain, metrics))
@@ -116,14 +110,8 @@ def build_app(
     return app
 
 
-def _admission(settings: ServerSettings, drain: Drain, metrics: Metrics) -> Admission:
-    limits = AdmissionLimits(
-        concurrent=settings.max_concurrent,
-        queued=settings.max_queued,
-        video_seconds=settings.max_queue_seconds,
-        retry_after=settings.retry_after,
-    )
-    admission = Admission(limits, drain)
+def _admission(settings: AdmissionSettings, drain: Drain, metrics: Metrics) -> Admission:
+    admission = Admission(settings, drain)
     metrics.watch(
         queued_seconds=lambda: admission.queued_seconds,
         inside=lambda: admission.inside,
@@ -134,7 +122,7 @@ def _admission(settings: ServerSettings, drain: Drain, metrics: Metrics) -> Admi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What begins and ends with the application."""
+    """The parts that start and stop with the application."""
 
     models: Models
     loading: ModelLoading
@@ -158,8 +146,8 @@ def _parts(
     return _Parts(
         models=models,
         loading=loading,
-        jobs=build_jobs(models, settings, metrics),
-        streams=build_streams(models, settings, metrics),
+        jobs=JobsService(models, settings, metrics),
+        streams=Streams(models, settings, settings.retry_after, metrics),
         admission=services.admission,
     )
 
@@ -199,7 +187,7 @@ async def _warm_up(models: Models, readiness: Readiness, on_ready: Callable[[], 
             await anyio.to_thread.run_sync(run_one_frame, model.bundle)
     except EngineError as error:
         structlog.get_logger().error("the engines failed on their first frame", error=str(error))
-        # What a gate says names tensors and numbers, nothing of the machine.
+        # A GateError names tensors and numbers, and nothing about the machine.
         readiness.reason = (
             str(error)
             if isinstance(error, GateError)

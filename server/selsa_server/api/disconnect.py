@@ -1,4 +1,4 @@
-"""Work that ends when its client goes away."""
+"""Work that stops when its client disconnects."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
-    """The result of `work`, which is cancelled when the client goes away. The body must have been read.
+    """The result of `work`, which is cancelled when the client disconnects. Read the body before.
 
     Raises:
-        ClientDisconnect: it went away.
+        ClientDisconnect: the client disconnected.
     """
     results: list[T] = []
     failures: list[Exception] = []

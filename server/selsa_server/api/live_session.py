@@ -2,39 +2,25 @@
 
 import threading
 from collections.abc import Generator
-from dataclasses import dataclass
+from typing import Final
 
 import anyio
 import anyio.to_thread
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from selsa_server.engines.batching import CallDroppedError
 from selsa_server.errors import DetectError, RequestError
 from selsa_server.pipeline.live_run import LiveRun
+from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.stream import StreamEnd, StreamFrame, StreamStart, stream_message
 from selsa_server.service.models import Models
+from selsa_server.settings import StreamSettings
 from selsa_server.video.live.input import LiveInput, LiveMessage
 
 Result = VideoRecord | FrameRecord | SummaryRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamLimits:
-    """Bounds of live streams.
-
-    Attributes:
-        streams: at once.
-        message_bytes: of one message.
-        buffer_bytes: that wait to be decoded; after that the server stops reading.
-        timeout: seconds that a client may be silent while the server waits for it, or take no record.
-    """
-
-    streams: int = 4
-    message_bytes: int = 4 << 20
-    buffer_bytes: int = 1 << 20
-    timeout: float = 30
+# Bytes that wait to be decoded; after that the server stops reading.
+BUFFER_BYTES: Final = 1 << 20
 
 
 class LiveSession:
@@ -42,21 +28,22 @@ class LiveSession:
 
     Attributes:
         emitted: frame records that were sent.
-        run: the work, once the client said what it wants.
+        run: the detection, after the start message.
     """
 
     def __init__(
         self,
         socket: WebSocket,
         models: Models,
-        limits: StreamLimits,
+        limits: StreamSettings,
         threads: anyio.CapacityLimiter,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         self._socket = socket
         self._models = models
         self._limits = limits
         self._threads = threads
-        self._source = LiveInput(limits.buffer_bytes)
+        self._source = LiveInput(buffer_bytes)
         self._stopped = threading.Event()
         self._time: float | None = None
         self._gone: WebSocketDisconnect | None = None
@@ -64,7 +51,7 @@ class LiveSession:
         self.run: LiveRun | None = None
 
     async def serve(self) -> None:
-        """Everything between the first message and the last record.
+        """Run the stream from the first message to the last record.
 
         Raises:
             DetectError: to be the last record.
@@ -72,9 +59,9 @@ class LiveSession:
         """
         start = await self._begin()
         with self._models.using(start.model) as model:
-            pipeline, _ = model.service.for_caller(self._stopped.is_set)
-            pipeline.check(start.params())
-            self.run = run = LiveRun(pipeline, start, self._source, self._stopped.is_set)
+            model.service.pipeline.check(start)
+            context = RunContext(stopped=self._stopped.is_set)
+            self.run = run = LiveRun(model.service.for_run(context), start, self._source, context)
             await self._converse(start, run)
 
     async def _converse(self, start: StreamStart, run: LiveRun) -> None:
@@ -98,13 +85,13 @@ class LiveSession:
         """Send a record; waits while the client is slow.
 
         Raises:
-            WebSocketDisconnect: it is gone, or takes nothing.
+            WebSocketDisconnect: it has gone, or reads nothing.
         """
         try:
-            with anyio.fail_after(self._limits.timeout):
+            with anyio.fail_after(self._limits.stream_timeout):
                 await self._socket.send_text(record.model_dump_json())
         except TimeoutError as error:
-            raise WebSocketDisconnect(1008, "the client takes no records") from error
+            raise WebSocketDisconnect(1008, "the client reads no records") from error
 
     async def _begin(self) -> StreamStart:
         message = await self._receive()
@@ -127,14 +114,14 @@ class LiveSession:
             raise self._gone
 
     async def _next(self, records: Generator[Result, None, None]) -> Result | None:
-        # Not abandoned on cancellation: whoever cancels has stopped the run, which then ends by itself.
+        # Not abandoned on cancellation: the run was stopped, and its generator ends by itself.
         try:
             return await anyio.to_thread.run_sync(next, records, None, limiter=self._threads)
-        except CallDroppedError:  # stopped while a call waited for the engine
+        except StoppedError:  # while a call waited for the engine
             return None
 
     async def _read(self, start: StreamStart) -> None:
-        """Until the client has sent its last message; then only to see it leave."""
+        """Read messages until the last one, then wait for the disconnection."""
         try:
             while not self._stopped.is_set():
                 message = await self._receive()
@@ -166,26 +153,27 @@ class LiveSession:
     async def _put(self, data: bytes) -> None:
         message, self._time = LiveMessage(data, self._time), None
         if self._source.full:
-            # Meanwhile nothing is read from the socket, so that the client has to wait.
+            # Nothing is read from the socket meanwhile, so the client has to wait.
             await anyio.to_thread.run_sync(self._source.put, message, limiter=self._threads)
         else:
             self._source.put(message)
 
     async def _receive(self) -> str | bytes:
         try:
-            with anyio.fail_after(self._limits.timeout):
+            with anyio.fail_after(self._limits.stream_timeout):
                 message = await self._socket.receive()
         except TimeoutError as error:
             raise RequestError(
-                "request_timeout", f"No message came for {self._limits.timeout:g} s; begin the stream anew."
+                "request_timeout",
+                f"No message came for {self._limits.stream_timeout:g} s; start the stream again.",
             ) from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code") or 1000, message.get("reason"))
         found: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
-        if len(found) > self._limits.message_bytes:
+        if len(found) > self._limits.max_message_bytes:
             raise RequestError(
                 "body_too_large",
-                f"A message has {len(found)} bytes, {self._limits.message_bytes} are allowed in one.",
+                f"A message has {len(found)} bytes, {self._limits.max_message_bytes} are allowed in one.",
             )
         return found
 

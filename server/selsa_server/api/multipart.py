@@ -25,7 +25,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class MultipartFile:
-    """Feed it chunks of a body, get the bytes of its one part `file`."""
+    """Takes chunks of a body, returns the bytes of its one part `file`."""
 
     def __init__(self, boundary: bytes) -> None:
         self._parser = MultipartParser(

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): one shape for all of them, the framework's own too."""
+"""Errors as `application/problem+json` (RFC 9457), those of the framework too."""
 
 from typing import Any, Final
 
@@ -8,18 +8,24 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from selsa_server.errors import (
-    TITLES,
-    DetectError,
-    OverloadError,
-    ParameterError,
-    RequestError,
-    UnauthorizedError,
-)
+from selsa_server.errors import DetectError, OverloadError, ParameterError, RequestError
 from selsa_server.schema.detect import PROBLEM_JSON, DetectParams, Problem
+from selsa_server.schema.problems import TITLES, problem_of
 
 CLIENT_CLOSED_REQUEST: Final = 499
 MAX_SHOWN: Final = 100
+
+
+class UnauthorizedError(DetectError):
+    """No API key, or a wrong one; the message does not say which."""
+
+    codes = frozenset({"unauthorized"})
+
+    def __init__(self) -> None:
+        super().__init__(
+            "unauthorized",
+            "This server needs an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+        )
 
 
 def problem_response(error: DetectError, request_id: str | None = None) -> Response:
@@ -29,9 +35,10 @@ def problem_response(error: DetectError, request_id: str | None = None) -> Respo
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="selsa"'
+    problem = problem_of(error, request_id)
     return Response(
-        error.problem(request_id).model_dump_json(exclude_none=True),
-        status_code=error.status,
+        problem.model_dump_json(exclude_none=True),
+        status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers=headers,
     )
@@ -81,7 +88,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, method = request.url.path[:MAX_SHOWN], request.method
     if error.status_code == 404:
-        found = RequestError("not_found", f"There is nothing at {path}; /docs lists what there is.")
+        found = RequestError("not_found", f"There is nothing at {path}; /docs lists all addresses.")
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         found = RequestError(
@@ -95,13 +102,13 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    """Nobody reads this; the status is for the log."""
+    """The client is gone; the status is for the log."""
     del request, error
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _parameter_error(error: dict[str, Any]) -> ParameterError:
-    """pydantic's first complaint in our words: parameter, value, what is allowed."""
+    """pydantic's first error as ours: the parameter, its value and the allowed values."""
     where = [str(part) for part in error["loc"][1:]]  # the first is query, path or header
     name = where[0] if where else "start, end"
     if error["type"] == "extra_forbidden":
@@ -118,7 +125,7 @@ def _parameter_error(error: dict[str, Any]) -> ParameterError:
 
 
 def _allowed(name: str) -> str:
-    """What a parameter of `/detect` may be, in words, from its schema."""
+    """The allowed values of a parameter of `/detect`, in words, from its schema."""
     schema = DetectParams.model_json_schema()["properties"].get(name, {})
     if "anyOf" in schema:
         schema = schema["anyOf"][0]

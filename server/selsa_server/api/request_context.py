@@ -1,4 +1,4 @@
-"""What every request gets: an id, a line in the log, a count, and an answer even when the code fails."""
+"""For every request: an id, a log line, a count, and a response even if the code fails."""
 
 import re
 import time
@@ -14,12 +14,12 @@ from selsa_server.errors import DetectError
 from selsa_server.telemetry.metrics import Metrics
 
 HEADER: Final = "X-Request-ID"
-# What goes into logs and headers comes from the client only in this form.
+# A client's id enters logs and headers only in this form.
 HARMLESS: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 class RequestContext:
-    """ASGI middleware, the outermost one of ours."""
+    """ASGI middleware, outermost but for tracing."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:  # the last line of defence: log it all, tell the client nothing of it
+        except Exception:  # last resort: log everything, tell the client nothing
             log.exception("failed")
             state["code"] = "internal_error"
             if status == 0:

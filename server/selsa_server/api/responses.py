@@ -1,7 +1,8 @@
-"""The ways in which records leave: streamed as they are final, or one file at the end."""
+"""The forms of a response: records streamed as they become final, one JSON document, or a drawn video."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,22 @@ from starlette.types import Message, Receive, Scope, Send
 
 from selsa_server.api.disconnect import unless_disconnected
 from selsa_server.api.spool import temporary_file
-from selsa_server.errors import DetectError
-from selsa_server.schema.detect import NDJSON, ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
-from selsa_server.service.detection import Records, Result
+from selsa_server.decoders.protocol import Decoders, Drawing
+from selsa_server.errors import DetectError, RequestError
+from selsa_server.schema.detect import (
+    NDJSON,
+    DetectParams,
+    ErrorRecord,
+    FrameRecord,
+    SummaryRecord,
+    VideoRecord,
+)
+from selsa_server.schema.problems import error_record
+from selsa_server.service.detection import Records, Result, in_thread
 from selsa_server.service.draining import Deadline
 
+JSON: Final = "application/json"
+MP4: Final = "video/mp4"
 CHUNK_BYTES: Final = 1 << 18
 
 
@@ -28,9 +40,9 @@ def server_timing(seconds: Mapping[str, float]) -> str:
 
 
 class _OwningResponse(Response):
-    """A response that owns what it was made of, and lets go of it when it was sent or its client is gone.
+    """A response that owns its resources, and frees them when it was sent or the client has gone.
 
-    A client that takes nothing for `send_timeout` seconds counts as gone.
+    A client that reads nothing for `send_timeout` seconds counts as gone.
     """
 
     def __init__(self, owned: AsyncExitStack, media_type: str, send_timeout: float) -> None:
@@ -69,9 +81,9 @@ class _OwningResponse(Response):
 
 
 class RecordsResponse(_OwningResponse):
-    """NDJSON: `head`, which is there already, then each record when it is final.
+    """NDJSON: the records of `head`, then each record as soon as it is final.
 
-    An error becomes the last record, since the status is sent.
+    An error becomes the last record, because the status was sent already.
     """
 
     def __init__(
@@ -96,7 +108,7 @@ class RecordsResponse(_OwningResponse):
             while (record := await self._deadline.within(self._next)) is not None:
                 self._emitted += isinstance(record, FrameRecord)
                 yield _line(record)
-        except Exception as error:  # noqa: BLE001 - a stream that began must end with a record
+        except Exception as error:  # noqa: BLE001 - a stream must end with a record
             yield _line(self._last_words(error))
         self.state["frames"] = self._emitted
 
@@ -107,11 +119,11 @@ class RecordsResponse(_OwningResponse):
         if isinstance(error, DetectError):
             self.state["code"] = error.code
             structlog.get_logger().info("failed", code=error.code, detail=error.detail)
-            return error.record(self._emitted)
+            return error_record(error, self._emitted)
         self.state["code"] = "internal_error"
         structlog.get_logger().error("failed", exc_info=error)
         hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
-        return hidden.record(self._emitted)
+        return error_record(hidden, self._emitted)
 
 
 def _line(record: Result | ErrorRecord) -> bytes:
@@ -119,7 +131,7 @@ def _line(record: Result | ErrorRecord) -> bytes:
 
 
 class FileResponse(_OwningResponse):
-    """A file that is whole: what `write_document` or `write_drawn_video` wrote."""
+    """A complete file, from `write_document` or `write_drawn_video`."""
 
     def __init__(self, owned: AsyncExitStack, path: Path, media_type: str, *, send_timeout: float) -> None:
         super().__init__(owned, media_type, send_timeout)
@@ -154,3 +166,102 @@ async def write_document(owned: AsyncExitStack, folder: Path, records: Records) 
             await anyio.to_thread.run_sync(file.write, bytes(pending))
             pending.clear()
     return path
+
+
+async def write_drawn_video(
+    owned: AsyncExitStack,
+    folder: Path,
+    records: Records,
+    source: Path,
+    params: DetectParams,
+    *,
+    decoders: Decoders,
+    threads: anyio.CapacityLimiter,
+    max_bytes: int,
+) -> Path:
+    """Draw all records on the video, into a file that `owned` deletes.
+
+    A file, because an MP4 starts with the index of its frames and the status depends on the last record.
+
+    Args:
+        owned: deletes the file.
+        folder: where the file is made.
+        records: all are taken.
+        source: the video.
+        params: of the request.
+        decoders: draw the video.
+        threads: draw one frame at a time.
+        max_bytes: largest size of the file.
+
+    Raises:
+        VideoError: larger than that, or the pictures cannot be encoded.
+        DecoderError: the drawing process failed.
+        DetectError: as the records do.
+    """
+    path, _ = await owned.enter_async_context(temporary_file(folder))
+    drawing = decoders.draw(source, path, records.index, params, records.run, max_bytes=max_bytes)
+    async with _open(drawing, threads):
+        async for record in records:
+            await in_thread(partial(drawing.write, record), threads)
+    return path
+
+
+@asynccontextmanager
+async def _open(drawing: Drawing, threads: anyio.CapacityLimiter) -> AsyncIterator[None]:
+    """The context of a drawn video; entering and leaving it run in a thread too."""
+    await in_thread(drawing.__enter__, threads)
+    try:
+        yield
+    except BaseException as error:
+        kind, trace = type(error), error.__traceback__
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(drawing.__exit__, kind, error, trace, limiter=threads)
+        raise
+    await in_thread(partial(drawing.__exit__, None, None, None), threads)
+
+
+def choose_media_type(accept: str | None, offers: Sequence[str]) -> str:
+    """The offer with the highest quality in an `Accept` header; then the more specific one, then the first.
+
+    Raises:
+        RequestError: the header accepts none of them.
+    """
+    if accept is None or not accept.strip():
+        return offers[0]
+    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
+    best, best_rating = None, (0.0, -1)
+    for offer in offers:
+        rating = _rating(offer, ranges)
+        if rating[0] > 0 and rating > best_rating:
+            best, best_rating = offer, rating
+    if best is None:
+        raise RequestError(
+            "not_acceptable",
+            f"Accept is {accept[:200]!r}; this address gives {' or '.join(offers)}.",
+            parameter="Accept",
+            allowed=", ".join(offers),
+        )
+    return best
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                quality = min(1.0, max(0.0, float(value)))
+            except ValueError:
+                quality = 0.0
+    return name, quality
+
+
+def _rating(offer: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
+    """(quality, how explicitly: 2 by name, 1 by kind, 0 by */*) by the most explicit range."""
+    kind = offer.partition("/")[0] + "/*"
+    for explicit, name in ((2, offer), (1, kind), (0, "*/*")):
+        qualities = [quality for found, quality in ranges if found == name]
+        if qualities:
+            return max(qualities), explicit
+    return 0.0, -1

@@ -1,4 +1,4 @@
-"""The process around the application: uvicorn, and signals that drain instead of cutting off."""
+"""The process around the application: uvicorn, and signals that drain instead of stopping at once."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -10,21 +10,20 @@ from starlette.types import ASGIApp
 
 from selsa_server.api.app import Lifecycle, build_app
 from selsa_server.confined.fork_server import ForkServer
-from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.service.build import LoadBundle
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 
-# For connections that the drain does not know of, such as downloads of a job's results: it has waited
-# `drain_timeout` for all that it does know. No setting, since whoever wants to wait longer has that one.
+# Grace for connections that the drain does not count, such as downloads of a job's results. The drain has
+# waited `drain_timeout` for all others, so this needs no setting of its own.
 GRACE_SECONDS: Final = 5
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, whose first SIGTERM or SIGINT begins a drain and whose second one ends at once.
+    """uvicorn: the first SIGTERM or SIGINT starts a drain, the second one stops at once.
 
-    While it drains it goes on accepting connections, so that clients and probes hear why they are refused.
+    During the drain it still accepts connections, so that clients and probes get the reason of a refusal.
     """
 
     def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
@@ -43,6 +42,20 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A TCP socket that listens at the address; port 0 takes a free one.
+
+    asyncio sets TCP_NODELAY only if the socket's `proto` is IPPROTO_TCP; `socket.create_server` leaves it 0.
+    Without TCP_NODELAY the second part of every answer waits 40 ms for the acknowledgement of the first.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # A socket that is made from a handle asks the system for its `proto`.
+    return socket.socket(fileno=socket.create_server((host, port), family=family).detach())
+
+
 def server_config(app: ASGIApp) -> uvicorn.Config:
     """How uvicorn serves the application."""
     return uvicorn.Config(
@@ -51,12 +64,12 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=GRACE_SECONDS,
-        # Always the same two, though Ray's extra brings others that uvicorn would prefer.
+        # Fixed, because uvicorn would prefer others that Ray's extra installs.
         loop="asyncio",
         http="h11",
-        # Compressed messages would be unpacked before anything bounds them, and video does not get smaller.
+        # A compressed message would be unpacked before its size is checked, and video does not compress.
         ws_per_message_deflate=False,
-        # A stream whose client is told to wait reads no pongs either; streams have time limits of their own.
+        # While a client has to wait, its pongs are not read either; streams have their own timeouts.
         ws_ping_interval=None,
     )
 
@@ -69,7 +82,7 @@ def serve_until_drained(
     on_ready: Callable[[], None],
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
     fork_server: ForkServer | None = None,
-    load: LoadBundle = load_bundle,
+    load: LoadBundle | None = None,
 ) -> None:
     """Serve a pipeline, and others by name, on a socket until a signal ends it; `load` is as in `build_app`.
 

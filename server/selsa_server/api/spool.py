@@ -1,10 +1,9 @@
-"""The request body -> a file on disk, in bounded memory. The file is gone when the request is."""
+"""Writes the request body to a temporary file, in bounded memory; the file is deleted with the request."""
 
 import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -12,28 +11,12 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
-from selsa_server.api.header_watch import HeaderWatch
 from selsa_server.api.multipart import MultipartFile, boundary_of
 from selsa_server.errors import RequestError
-from selsa_server.video.container import VideoLimits
+from selsa_server.settings import UploadSettings
 
 WRITE_BYTES: Final = 1 << 20
 ACCEPTED: Final = "video/*, application/octet-stream, multipart/form-data with one part `file`"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolLimits:
-    """Bounds of one upload.
-
-    Attributes:
-        max_bytes: of the video; a multipart body may have 64 KiB more around it.
-        timeout: seconds without a byte.
-        video: what the head of the file must not claim to be over.
-    """
-
-    max_bytes: int
-    timeout: float
-    video: VideoLimits
 
 
 class _Unwrap(Protocol):
@@ -52,11 +35,11 @@ class _Raw:
         return
 
 
-def check_body(request: Request, limits: SpoolLimits) -> None:
-    """Refuse by the headers alone, before a byte of the body is read.
+def check_body(request: Request, limits: UploadSettings) -> None:
+    """Refuse a request by its headers, before its body is read.
 
     Raises:
-        RequestError: a content type that is none of a video, an encoded body, or too large by Content-Length.
+        RequestError: not a content type of videos, an encoded body, or too large by Content-Length.
     """
     _unwrapper(request)
     encoding = request.headers.get("content-encoding", "identity")
@@ -69,7 +52,7 @@ def check_body(request: Request, limits: SpoolLimits) -> None:
         )
     length = request.headers.get("content-length", "")
     slack = 65536 if request.headers.get("content-type", "").startswith("multipart/") else 0
-    if length.isdecimal() and int(length) > limits.max_bytes + slack:
+    if length.isdecimal() and int(length) > limits.max_upload_bytes + slack:
         raise _too_large(limits)
     if length == "0":
         raise _empty()
@@ -89,43 +72,40 @@ async def temporary_file(folder: Path) -> AsyncIterator[tuple[Path, BinaryIO]]:
 
 
 @asynccontextmanager
-async def spool_body(request: Request, folder: Path, limits: SpoolLimits) -> AsyncIterator[Path]:
-    """The video of a request as a file, as long as the context lasts.
+async def spool_body(request: Request, folder: Path, limits: UploadSettings) -> AsyncIterator[Path]:
+    """The video of a request as a file, inside the context.
 
     Raises:
         RequestError: empty, malformed, too large or too slow.
-        VideoError: its head claims more than a limit allows; the rest was not waited for.
         ClientDisconnect: the client went away.
     """
     unwrap = _unwrapper(request)
     async with temporary_file(folder) as (path, file):
-        await _write(request, file, unwrap, limits, HeaderWatch(path, limits.video))
+        await _write(request, file, unwrap, limits)
         yield path
 
 
-async def _write(
-    request: Request, file: BinaryIO, unwrap: _Unwrap, limits: SpoolLimits, watch: HeaderWatch
-) -> None:
+async def _write(request: Request, file: BinaryIO, unwrap: _Unwrap, limits: UploadSettings) -> None:
     pending, total = bytearray(), 0
     stream = aiter(request.stream())
     while True:
         try:
-            with anyio.fail_after(limits.timeout):
+            with anyio.fail_after(limits.upload_timeout):
                 chunk = await anext(stream, None)
         except TimeoutError as error:
             raise RequestError(
-                "request_timeout", f"No byte of the upload came for {limits.timeout:g} s; send it again."
+                "request_timeout",
+                f"No byte of the upload arrived for {limits.upload_timeout:g} s; send it again.",
             ) from error
         if chunk is None:
             break
         data = unwrap.feed(chunk)
         total += len(data)
-        if total > limits.max_bytes:
+        if total > limits.max_upload_bytes:
             raise _too_large(limits)
         pending += data
         if len(pending) >= WRITE_BYTES:
             await _flush(file, pending)
-            await watch.written(total)
     unwrap.finish()
     if total == 0:
         raise _empty()
@@ -154,10 +134,10 @@ def _unwrapper(request: Request) -> _Unwrap:
     )
 
 
-def _too_large(limits: SpoolLimits) -> RequestError:
+def _too_large(limits: UploadSettings) -> RequestError:
     return RequestError(
         "body_too_large",
-        f"The upload is larger than {limits.max_bytes} bytes; send a smaller or shorter video.",
+        f"The upload is larger than {limits.max_upload_bytes} bytes; send a smaller or shorter video.",
     )
 
 

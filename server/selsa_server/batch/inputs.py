@@ -1,4 +1,4 @@
-"""What `selsa batch` is given, as a list of videos: files, folders, patterns, lists and fsspec addresses."""
+"""The inputs of `selsa batch` as a list of videos: files, folders, patterns, lists and fsspec addresses."""
 
 import hashlib
 from collections import Counter
@@ -79,7 +79,7 @@ def _paths(files: Any, root: str) -> list[tuple[str, str]]:
         base = PurePosixPath(root)
         below = sorted(path for path in files.find(root) if _is_video(PurePosixPath(path), base))
         return [(path, PurePosixPath(path).relative_to(base).as_posix()) for path in below]
-    # One that is not there is in the list too: it fails when its turn comes, and the others have theirs.
+    # A missing file is in the list too: it fails by itself, and the others are processed.
     return [(root, PurePosixPath(root).name)]
 
 

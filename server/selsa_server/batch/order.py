@@ -1,4 +1,4 @@
-"""The composition root of `selsa batch`: from what was asked for to a run on a cluster and its report."""
+"""The composition root of `selsa batch`: from the command's options to a run on a cluster and its report."""
 
 import time
 from collections import Counter
@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from selsa_bundle.manifest import Manifest
-from selsa_bundle.runtimes.load import verify_bundle
-from selsa_server.batch.bundle import WorkerBundle
+from selsa_bundle.runtimes.load import LoadedBundle, verify_bundle
 from selsa_server.batch.inputs import BatchVideo
 from selsa_server.batch.output import BatchOutput, ResultFormat, open_output
 from selsa_server.batch.run import BatchPlan, run_batch
 from selsa_server.batch.worker import Outcome
-from selsa_server.cluster.cluster import Cluster, on_cluster, replica_engines
+from selsa_server.cluster.cluster import Cluster, on_cluster, replica_engines, with_replicas
+from selsa_server.cluster.replica import LoadEngines
 from selsa_server.engines.bundle_choice import choose_bundles
 from selsa_server.errors import ParameterError
-from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.pipeline.sequence_run import pipeline_options
 from selsa_server.schema.detect import DetectParams
-from selsa_server.settings import ServerSettings
-from selsa_server.video.container import VideoLimits
+from selsa_server.settings import SequencePlace, ServerSettings
 
 OUR_FAULT: Final = frozenset({"engine_failed", "engine_memory", "internal_error"})
 SHOWN_FAILURES: Final = 20
@@ -28,7 +27,7 @@ SHOWN_FAILURES: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOrder:
-    """What is asked for.
+    """The options of one run.
 
     Attributes:
         videos: to detect on.
@@ -51,7 +50,7 @@ class BatchOrder:
 
 @dataclass(slots=True, kw_only=True)
 class BatchSummary:
-    """How it went so far."""
+    """Counts and failures so far."""
 
     total: int
     states: Counter[str] = field(default_factory=Counter)
@@ -65,7 +64,7 @@ class BatchSummary:
         return any(each.code in OUR_FAULT for each in self.failures)
 
     def add(self, outcome: Outcome) -> str:
-        """Count an outcome; a line that says so."""
+        """Count an outcome; returns a line for the user."""
         self.states[outcome.state] += 1
         self.frames += outcome.frames
         if outcome.state == "failed":
@@ -89,13 +88,32 @@ class BatchSummary:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerBundle:
+    """Gives a worker its bundle.
+
+    Attributes:
+        load: loads it on the worker's node.
+        application: whose replicas are its frame engines.
+        place: where the sequence engine runs.
+    """
+
+    load: LoadEngines
+    application: str
+    place: SequencePlace
+
+    def __call__(self) -> LoadedBundle:
+        """The bundle. Raises `BundleError` or `ClusterError`."""
+        return with_replicas(self.load(), self.application, place=self.place, calls=1)
+
+
 def carry_out(order: BatchOrder, say: Callable[[str], None], progress: Callable[[str], None]) -> BatchSummary:
     """Detect on every video that has no result yet.
 
     Args:
         order: what is asked for.
-        say: told what is worth knowing.
-        progress: told of each video that is done or failed.
+        say: gets messages for the user.
+        progress: gets a line per processed video.
 
     Raises:
         ParameterError: the bundle has no such class.
@@ -159,12 +177,9 @@ def _plan(order: BatchOrder, cluster: Cluster, folder: Path, digest: str, output
         application=cluster.deploy(digest, replica_engines(folder, digest, settings)),
         place=settings.sequence_engine,
     )
-    limits = VideoLimits(
-        max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
-    )
     return BatchPlan(
         open_bundle=bundle,
-        options=PipelineOptions(limits=limits, batch=settings.batch, prefetch=settings.prefetch),
+        options=pipeline_options(settings),
         params=order.params,
         output=output,
         workers=order.workers,

@@ -1,4 +1,4 @@
-"""The results of `selsa batch`: each comes into being whole, and a restart finds those that are there."""
+"""The results of `selsa batch`: each is written atomically, and a restart finds the existing ones."""
 
 import os
 import secrets
@@ -26,7 +26,7 @@ class OutputError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutput:
-    """A folder at a path or fsspec address; what is in it is whole, whoever was killed while writing.
+    """A folder at a path or fsspec address; its files are complete even if a writer was killed.
 
     Attributes:
         address: as it was given.
@@ -41,24 +41,24 @@ class BatchOutput:
         return f"{name}.{self.format}"
 
     def done(self) -> frozenset[str]:
-        """Results that are there, as `path` names them."""
+        """Existing results, as `path` names them."""
         files, root = self._open()
         found = files.find(root) if files.exists(root) else []
         below = len(root.rstrip("/")) + 1
         return frozenset(path[below:] for path in found if path.endswith(f".{self.format}"))
 
     def has(self, name: str) -> bool:
-        """Whether the result of that name is there."""
+        """Whether the result of that name exists."""
         files, root = self._open()
         return bool(files.exists(f"{root}/{self.path(name)}"))
 
     def write(self, name: str, records: Iterable[BatchRecord]) -> None:
-        """Write a result while its records come. If they end with an error, there is none."""
+        """Write a result from its records. If they raise, no result is written."""
         write = _write_ndjson if self.format == "ndjson" else _write_parquet
         self._put(self.path(name), lambda path: write(path, records))
 
     def manifest(self) -> dict[str, Any] | None:
-        """What the results are of, or None in a new folder."""
+        """Bundle, parameters and format of the results; None in a new folder."""
         files, root = self._open()
         try:
             found: dict[str, Any] = orjson.loads(files.cat_file(f"{root}/{MANIFEST}"))
@@ -67,11 +67,11 @@ class BatchOutput:
         return found
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Say what the results are of."""
+        """Write the manifest."""
         self._put(MANIFEST, lambda path: _write_json(path, manifest))
 
     def write_report(self, report: dict[str, Any]) -> None:
-        """Say how it went."""
+        """Write the report."""
         self._put(REPORT, lambda path: _write_json(path, report))
 
     def _open(self) -> tuple[Any, str]:
@@ -89,7 +89,7 @@ class BatchOutput:
             target.parent.mkdir(parents=True, exist_ok=True)
             _replace(target, write)
             return
-        # An object is there when it is whole.
+        # A store shows an object only when it is complete.
         with tempfile.TemporaryDirectory(prefix="selsa-batch-") as folder:
             path = Path(folder) / "result"
             write(path)
@@ -97,7 +97,7 @@ class BatchOutput:
 
 
 def open_output(address: str, result_format: ResultFormat, manifest: dict[str, Any]) -> BatchOutput:
-    """The folder for results of what `manifest` says.
+    """The folder for the results that `manifest` describes.
 
     Raises:
         OutputError: it has results of something else, or cannot be written.

@@ -2,7 +2,7 @@
 
     videos -> workers (decoding, CPU) -> frame engines (replicas, CPU or GPU) -> sequence engine -> results
 
-Frames never lie in the dataset, only addresses and outcomes do, so that memory is that of the videos at work.
+The dataset holds addresses and outcomes, not frames, so memory depends only on the videos in progress.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,26 +18,26 @@ from selsa_server.cluster.deployment import telling_line
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.schema.detect import DetectParams
 
-# How often Ray repeats what a worker was at when it died; it counts a worker that is not back yet, too.
+# Times that Ray repeats the work of a dead worker; attempts without a restarted worker count too.
 MAX_RETRIES: Final = 4
-# How often what Ray gave up is begun again, before it is given up for good.
+# Times that videos which Ray gave up are started again.
 PASSES: Final = 3
-# Ray keeps account of each block; what is beyond this many shares one.
+# Ray tracks each block; more videos than this share blocks.
 MAX_BLOCKS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """What is done to each video, and by how many.
+    """How the videos are processed.
 
     Attributes:
-        open_bundle: gives a worker its bundle, where the worker is.
+        open_bundle: opens the bundle on the worker's node.
         options: of the workers' pipelines.
-        params: what is asked for.
-        output: where results go.
+        params: parameters for every video.
+        output: the folder of the results.
         workers: videos at once.
         worker_cpus: cores that each of them takes.
-        start_seconds: in which the first of them has to be there.
+        start_seconds: in which the first worker has to start.
     """
 
     open_bundle: Callable[[], LoadedBundle]
@@ -50,9 +50,9 @@ class BatchPlan:
 
 
 def run_batch(videos: Sequence[BatchVideo], plan: BatchPlan) -> Iterator[Outcome]:
-    """Each video's outcome, once, in the order in which they come.
+    """The outcome of each video, once, in order of completion.
 
-    Those that have a result are not worked on. What Ray gives up is a failure like any other.
+    Videos with a result are skipped. A video that Ray gives up counts as failed.
 
     Raises:
         ClusterError: no node has room for a worker, or no worker starts.

@@ -1,6 +1,6 @@
-"""A worker of `selsa batch`: an actor of Ray Data that takes one video after the other through the pipeline.
+"""A worker of `selsa batch`: an actor of Ray Data that processes one video after the other.
 
-Decoding is here; frames go to the shared frame engines and come back in order.
+It decodes here, and sends frames to the shared frame engines.
 """
 
 import tempfile
@@ -22,14 +22,14 @@ State = Literal["done", "there", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one video.
+    """The outcome of one video.
 
     Attributes:
         name: of its result.
         address: of the video.
-        state: `done` now, `there` since an earlier run, or `failed`.
+        state: `done` in this run, `there` since an earlier run, or `failed`.
         frames: that have a record.
-        code: of the failure, one of `errors.TITLES`.
+        code: of the failure, a key of `schema.problems.TITLES`.
         detail: why it failed.
     """
 
@@ -71,7 +71,7 @@ class VideoWorker:
         return {field: [getattr(each, field) for each in outcomes] for field in Outcome.__slots__}
 
     def _work(self, address: str, name: str) -> Outcome:
-        # Ray repeats a block whose worker died; what was finished before is not done again.
+        # Ray repeats the block of a dead worker; finished videos are skipped.
         if self._output.has(name):
             return Outcome(name=name, address=address, state="there")
         frames = 0
@@ -103,7 +103,7 @@ def _failed(name: str, address: str, code: str, detail: str) -> Outcome:
 
 @contextmanager
 def _local_file(address: str) -> Iterator[Path]:
-    """The video as a file of this machine; one that is elsewhere is copied, and the copy deleted."""
+    """The video as a local file; a remote one is copied, and the copy is deleted."""
     import fsspec.core
     from fsspec.implementations.local import LocalFileSystem
 

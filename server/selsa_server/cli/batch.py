@@ -9,37 +9,18 @@ from pydantic import ValidationError
 
 from selsa_server.cli.options import option_of
 from selsa_server.schema.detect import DetectParams
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import BundleSettings, ClusterSettings, ServerSettings, VideoSettings
 
 USAGE, BAD_INPUT, FAILED = 2, 3, 4
-# Enough that engines have work while some videos are opened and others written.
+# Enough to keep engines busy while other workers open videos or write results.
 WORKERS_A_REPLICA: Final = 3
-# What of a server concerns a batch too.
-SETTINGS: Final = (
-    "bundle",
-    "provider",
-    "precision",
-    "allow_cpu",
-    "engine_cache",
-    "threads",
-    "batch",
-    "max_batch",
-    "max_batch_wait",
-    "engine_calls",
-    "prefetch",
-    "address",
-    "application",
-    "replicas",
-    "max_replicas",
-    "replica_cpus",
-    "replica_gpus",
-    "replica_start_timeout",
-    "sequence_engine",
-    "object_store",
-    "max_duration",
-    "max_frames",
-    "max_pixels",
-)
+# The settings of a server that a batch has too.
+SETTINGS: Final = [
+    name
+    for group in (BundleSettings, ClusterSettings, VideoSettings)
+    for name in group.model_fields
+    if name != "cluster"
+]
 PARAMS: Final = [name for name in DetectParams.model_fields if name != "model"]
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
@@ -85,10 +66,10 @@ def batch(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     **options: Any,
 ) -> None:
-    """Detect on an archive of videos with Ray: one result per video, whatever is killed meanwhile.
+    """Detect on an archive of videos with Ray: one result per video, even if processes are killed.
 
-    Started again, it goes on with the videos that have no result yet. report.json beside the results says
-    which failed and why.
+    A second start continues with the videos that have no result. report.json beside the results lists the
+    failures and their reasons.
 
     Exit codes: 0 every video has its result, 2 usage, 3 some videos cannot be read, 4 engines or cluster
     failed, 130 interrupted.

@@ -1,6 +1,6 @@
-"""The fields of settings as command-line options, made from the fields themselves.
+"""Command-line options, made from the fields of settings.
 
-Values stay text until pydantic reads them, so that what is allowed is said in one place, the settings.
+Values stay text until pydantic parses them, so the settings alone define what is allowed.
 """
 
 import inspect
@@ -54,7 +54,7 @@ def option_of(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _default(field: FieldInfo) -> str:
-    """Where there is none to show, the description says what holds."""
+    """The default as text; empty where the description explains it."""
     if field.default_factory is not None or not isinstance(field.default, str | int | float):
         return ""
     return f" [{field.default}]"

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,11 +37,14 @@ def serve(**options: Any) -> None:
         if settings.cluster:
             _serve_on_cluster(settings, fork_server)
         else:
-            _run(_load_all(settings, _load_here), settings, fork_server)
+            from selsa_server.engines.bundle_loading import load_bundle
+
+            load = partial(load_bundle, settings=settings)
+            _run(_load_all(settings, load), settings, fork_server, load)
 
 
 def _fork_server(settings: ServerSettings) -> "ForkServer":
-    """Begun before everything else, since it imports for a while and needs none of it."""
+    """Started first: its imports take time and need nothing of the rest."""
     from selsa_server.confined.fork_server import ForkServer, can_fork
 
     fork_server = ForkServer()
@@ -64,11 +68,11 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        # What concerns all of them is said without their values, of which one is a password.
+        # An error about several settings is shown without their values: one is a password.
         said = f"{name} is {first.get('input')!r}: " if name and name not in SECRET else ""
         raise _refuse(f"{said}{first['msg']}") from error
     if not settings.spool_dir.is_dir():
-        raise _refuse(f"spool_dir {settings.spool_dir} is no folder; make it or name another one")
+        raise _refuse(f"spool_dir {settings.spool_dir} is not a folder; create it or set another one")
     if settings.api_keys_file is not None:
         _check_keys(settings.api_keys_file)
     if settings.otlp_endpoint is not None:
@@ -125,7 +129,7 @@ def _load_all(settings: ServerSettings, load: "LoadBundle") -> "dict[str, Loaded
     """The bundles by the names they are served by, the default first."""
     loaded: dict[str, LoadedBundle] = {}
     for source in _sources(settings):
-        bundle = _load(source.path, settings, load)
+        bundle = _load(source.path, load)
         name = source.name or bundle.manifest.name
         if name in loaded:
             raise _refuse(f"two bundles have the name {name}; give one of them another: --bundle NAME=FOLDER")
@@ -143,17 +147,11 @@ def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
         raise _refuse(str(error)) from error
 
 
-def _load_here(folder: Path, settings: ServerSettings) -> "LoadedBundle":
-    from selsa_server.engines.bundle_loading import load_bundle
-
-    return load_bundle(folder, settings)
-
-
-def _load(folder: Path, settings: ServerSettings, load: "LoadBundle") -> "LoadedBundle":
+def _load(folder: Path, load: "LoadBundle") -> "LoadedBundle":
     from selsa_bundle.errors import BundleError
 
     try:
-        return load(folder, settings)
+        return load(folder)
     except BundleError as error:
         raise _refuse(" ".join(str(error).split())) from error
 
@@ -166,7 +164,7 @@ def _check_confinement(settings: ServerSettings, fork_server: "ForkServer") -> N
 
     if settings.confinement == "off":
         return
-    missing = unconfined(fork_server, decoder_rules(settings))
+    missing = unconfined(fork_server, decoder_rules(settings, settings.retry_after))
     if missing and settings.confinement == "required":
         parts = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise _refuse(f"confinement is required, and decoders cannot be confined here ({parts})")
@@ -178,28 +176,24 @@ def _run(
     loaded: "dict[str, LoadedBundle]",
     settings: ServerSettings,
     fork_server: "ForkServer",
-    load: "LoadBundle" = _load_here,
+    load: "LoadBundle",
 ) -> None:
     import structlog
 
     from selsa_server.api.serving import serve_until_drained
     from selsa_server.pipeline.pipeline import DetectionPipeline
-    from selsa_server.pipeline.sequence_run import PipelineOptions
+    from selsa_server.pipeline.sequence_run import pipeline_options
     from selsa_server.telemetry.log import configure_log
-    from selsa_server.video.container import VideoLimits
 
     configure_log(settings.log_level)
-    # Nothing of these is secret: of the keys they hold the file's name.
+    # Settings hold no secret: of API keys, only the file's name.
     log = structlog.get_logger()
     log.info("settings", **settings.model_dump(mode="json"))
     for name, bundle in loaded.items():
         info = bundle.engines.info
         log.info("engines", model=name, provider=info.provider, precision=info.precision, why=bundle.why)
     _check_confinement(settings, fork_server)
-    limits = VideoLimits(
-        max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
-    )
-    options = PipelineOptions(limits=limits, batch=settings.batch, prefetch=settings.prefetch)
+    options = pipeline_options(settings)
     first, *others = (
         DetectionPipeline(bundle, replace(options, model=name)) for name, bundle in loaded.items()
     )
@@ -218,7 +212,7 @@ def _run(
 
 
 def _listen(settings: ServerSettings) -> "socket.socket":
-    from selsa_server.api.listening import listen
+    from selsa_server.api.serving import listen
 
     try:
         return listen(settings.host, settings.port)

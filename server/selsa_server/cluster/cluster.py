@@ -1,8 +1,9 @@
-"""The composition root of serving on a cluster: the same server, whose bundles have engines on Ray."""
+"""Serving on a cluster: the same server, with the engines of its bundles on Ray."""
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,17 +13,72 @@ from typing import TYPE_CHECKING, Final
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.errors import EngineError
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_server.cluster.connection import ClusterConnection, ClusterError, connected
-from selsa_server.cluster.head import HeadWatch
+from selsa_server.cluster.connection import ClusterConnection, ClusterError, answers, connected
 from selsa_server.cluster.replica import LoadEngines, ReplicaEngines
 from selsa_server.engines.batching import BatchingOptions
 from selsa_server.engines.bundle_loading import load_bundle
-from selsa_server.settings import SequencePlace, ServerSettings
+from selsa_server.settings import (
+    ClusterSettings,
+    EngineSettings,
+    ReplicaSettings,
+    SequencePlace,
+    ServerSettings,
+)
 
 if TYPE_CHECKING:
     from selsa_server.cluster.deployment import ReplicaOptions
 
 DESCRIBE_SECONDS: Final = 120
+LOOK_SECONDS: Final = 1.0
+# Longer than the pauses of a busy head or network, much shorter than Ray's own timeout.
+PATIENCE_SECONDS: Final = 10.0
+# Between the start of the drain and the first failing call: jobs stop in order, and continue elsewhere.
+NOTICE_SECONDS: Final = 1.0
+
+
+class HeadWatch:
+    """Looks once a second whether the head answers, in a thread of its own.
+
+    Args:
+        head: its host and port.
+        gone: called once, in that thread, when it has not answered for too long.
+    """
+
+    def __init__(self, head: tuple[str, int], gone: Callable[[], None]) -> None:
+        self._head = head
+        self._gone = gone
+        self._over: float | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="selsa-head-watch", daemon=True)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is gone."""
+        return self._over is not None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+
+    def ended(self) -> str | None:
+        """Why calls cannot be answered any more, or None."""
+        if self._over is None or time.monotonic() < self._over:
+            return None
+        return f"The cluster's head {self._head[0]}:{self._head[1]} does not answer any more."
+
+    def _watch(self) -> None:
+        last = time.monotonic()
+        while not self._stop.wait(LOOK_SECONDS):
+            if answers(self._head, 2 * LOOK_SECONDS):
+                last = time.monotonic()
+            elif time.monotonic() - last > PATIENCE_SECONDS:
+                self._over = time.monotonic() + NOTICE_SECONDS
+                self._gone()
+                return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +92,20 @@ class Cluster:
         say: told what it waits for.
     """
 
-    settings: ServerSettings
+    settings: ClusterSettings
     connection: ClusterConnection
     watch: HeadWatch
     say: Callable[[str], None]
 
-    def load(self, folder: Path, settings: ServerSettings) -> LoadedBundle:
+    def load(self, folder: Path) -> LoadedBundle:
         """The bundle in a folder, its frame engine on the cluster.
 
         Raises:
             BundleError: it cannot be used here or on the cluster.
         """
-        local = load_bundle(folder, _ingress_settings(settings))
+        local = load_bundle(folder, _ingress_settings(self.settings))
         try:
-            return self.around(local, replica_engines(folder, local.digest, settings))
+            return self.around(local, replica_engines(folder, local.digest, self.settings))
         except ClusterError as error:
             local.engines.close()
             raise EngineError(str(error)) from error
@@ -69,7 +125,7 @@ class Cluster:
             place=self.settings.sequence_engine,
             calls=self.settings.engine_calls,
             ended=self.watch.ended,
-            # Those of a cluster that was there before are other servers' too.
+            # Replicas on an existing cluster may serve other servers too.
             on_close=(lambda: remove(name)) if self.connection.own else (lambda: None),
         )
 
@@ -138,11 +194,11 @@ def with_replicas(
 
 
 @contextmanager
-def on_cluster(settings: ServerSettings, say: Callable[[str], None] = lambda _: None) -> Iterator[Cluster]:
-    """Be on the cluster that the settings name, as long as the block lasts; `say` is told what it waits for.
+def on_cluster(settings: ClusterSettings, say: Callable[[str], None] = lambda _: None) -> Iterator[Cluster]:
+    """A connection to the cluster of the settings for the block; `say` gets messages about waiting.
 
-    When its head is gone, this process gets SIGTERM, so that it drains: streams end with an `error` record,
-    and jobs go on elsewhere or later.
+    If the head dies, this process gets SIGTERM and drains: streams end with an `error` record, jobs continue
+    elsewhere or later.
 
     Raises:
         ClusterError: there is none, or it cannot be used.
@@ -156,7 +212,7 @@ def on_cluster(settings: ServerSettings, say: Callable[[str], None] = lambda _: 
             watch.stop()
 
 
-def replica_engines(folder: Path | None, digest: str | None, settings: ServerSettings) -> ReplicaEngines:
+def replica_engines(folder: Path | None, digest: str | None, settings: ReplicaSettings) -> ReplicaEngines:
     """How replicas get the engines of the bundle in a folder; None is the packaged one, wherever it is."""
     packaged = folder is None or Path(folder) == default_bundle()
     return ReplicaEngines(
@@ -175,18 +231,18 @@ def replica_engines(folder: Path | None, digest: str | None, settings: ServerSet
 def serving_settings(settings: ServerSettings) -> ServerSettings:
     """The settings of the application in front of the replicas.
 
-    Each video has one call out at a time. None waits here for another's answer, and merging is the replicas'.
+    Each video has one call at a time. No call waits here for another one, and replicas merge calls.
     """
     callers = settings.max_concurrent + settings.jobs_concurrent + settings.max_streams
     return settings.model_copy(update={"engine_calls": callers, "max_batch": 1})
 
 
-def _ingress_settings(settings: ServerSettings) -> ServerSettings:
-    """How the sequence engine runs here: on what there is; provider and precision are the replicas'."""
+def _ingress_settings(settings: EngineSettings) -> EngineSettings:
+    """Settings of the sequence engine in this process; provider and precision are for the replicas."""
     return settings.model_copy(update={"provider": "auto", "allow_cpu": True})
 
 
-def replica_options(settings: ServerSettings) -> "ReplicaOptions":
+def replica_options(settings: ReplicaSettings) -> "ReplicaOptions":
     """How many replicas, of what size."""
     from selsa_server.cluster.deployment import ReplicaOptions
 

@@ -1,7 +1,7 @@
-"""Being a part of a Ray cluster: connecting, saying in one line why not, and leaving.
+"""The connection to a Ray cluster: joining, errors in one line, and leaving.
 
-Who connects becomes a node of the cluster, without cores to give away: Ray's objects are then in shared
-memory of this machine, and a head elsewhere may die without taking this process along.
+This process joins as a node without cores. Ray's objects are then in shared memory of this machine, and this
+process survives the death of a head elsewhere.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ from typing import IO, Final
 
 ANSWER_SECONDS: Final = 5.0
 JOIN_SECONDS: Final = 60.0
-# A busy machine may start a node too slowly for Ray.
+# On a busy machine a node may start too slowly for Ray.
 JOIN_TRIES: Final = 3
 TOO_SLOW: Final = "timed out during startup"
 END_SECONDS: Final = 10.0
 PR_SET_PDEATHSIG: Final = 1
-# Neither reports to its makers nor a dashboard that listens, unless somebody asked for them.
+# No usage reports and no dashboard, unless the environment asks for them.
 QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_enable_metrics_collection": "0"}
 
 
@@ -69,7 +69,7 @@ def connected(address: str | None, object_store: int | None) -> Iterator[Cluster
         ) from error
     logging.getLogger("ray").setLevel(logging.WARNING)
     if address is None:
-        # Said in full, since RAY_ADDRESS would name another one.
+        # Explicit, because RAY_ADDRESS could name another cluster.
         ray.init(
             address="local",
             include_dashboard=False,
@@ -88,14 +88,14 @@ def connected(address: str | None, object_store: int | None) -> Iterator[Cluster
     with ExitStack() as stack:
         folder = _join(stack, address, object_store)
         try:
-            # Of several nodes on this machine, it is the folder that says which.
+            # The folder tells several nodes of this machine apart.
             ray.init(address=address, _temp_dir=folder, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # Ray has no kind of its own for this
             raise ClusterError(_why(address, str(error))) from error
         try:
             yield ClusterConnection(head=head, own=False)
         finally:
-            # Once the head is gone there is nobody to take leave of, and Ray would wait for it.
+            # Without a head, Ray would wait for it in `shutdown`.
             if answers(head):
                 ray.shutdown()
 

@@ -1,4 +1,4 @@
-"""The Ray Serve application of a bundle's engines: the same one for all servers that ask for the same."""
+"""The Ray Serve application of a bundle's engines; servers with equal options share it."""
 
 import hashlib
 import time
@@ -10,7 +10,7 @@ from selsa_server.cluster.connection import ClusterError
 from selsa_server.cluster.replica import CALLS_IN_HAND, EngineReplica, LoadEngines
 from selsa_server.engines.batching import BatchingOptions
 
-# Calls in hand that a replica should have: one that runs, and one to go on with.
+# Calls per replica that autoscaling aims at: one running, one waiting.
 CALLS_AIMED_AT: Final = 2
 HEALTH_SECONDS: Final = 5
 LOOK_SECONDS: Final = 0.2
@@ -82,7 +82,7 @@ def deploy(
     """
     from ray import serve
 
-    # Who asks for other options gets replicas of its own, and changes nobody's.
+    # Servers with other options get their own replicas.
     asked = hashlib.sha256(repr((digest, load, options)).encode()).hexdigest()
     name = f"selsa-{digest.removeprefix('sha256:')[:12]}-{asked[:8]}"
     # Servers speak HTTP themselves: no proxy is needed.
@@ -90,7 +90,7 @@ def deploy(
     found = serve.status().applications.get(name)
     if found is not None and found.status == "RUNNING":
         return name
-    # `serve.run` would wait without end, and say nothing, for replicas that no node has room for.
+    # `serve.run` would wait without end and without a message if no node has room.
     target = serve.RunTarget(application(load, options), name=name, route_prefix=None)
     try:
         serve.run_many(
@@ -112,7 +112,7 @@ def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -
     while True:
         found = serve.status().applications.get(name)
         if found is None or found.status == "DEPLOY_FAILED":
-            reason = "somebody deleted them" if found is None else telling_line(found.message)
+            reason = "they were deleted" if found is None else telling_line(found.message)
             raise ClusterError(f"the engines do not start on the cluster: {reason}")
         if found.status == "RUNNING":
             return
@@ -128,7 +128,7 @@ def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -
 
 
 def _waiting_for(application: Any) -> str:
-    """What Serve says of the replicas that it starts, their states in the first half minute."""
+    """Serve's message about the starting replicas; in the first half minute, their states."""
     engines = list(application.deployments.values())
     said = " ".join(" ".join(each.message for each in engines).split())
     states = ", ".join(f"{count} {state}" for each in engines for state, count in each.replica_states.items())
@@ -136,7 +136,7 @@ def _waiting_for(application: Any) -> str:
 
 
 def find(name: str) -> str:
-    """The name of an application that somebody else deployed.
+    """The name of an application that was deployed before.
 
     Raises:
         ClusterError: there is none of that name, or it does not run.
@@ -162,7 +162,7 @@ def remove(name: str) -> None:
 
 
 def telling_line(text: str) -> str:
-    """Of a traceback that travelled, what was raised."""
+    """The line of a remote traceback that names the exception."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line.partition(":")[0]]
     return (telling or lines or ["Ray says nothing"])[-1][:400]

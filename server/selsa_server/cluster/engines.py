@@ -1,4 +1,4 @@
-"""A bundle's engines with the frame engine on the cluster: calls go out, and again where a replica died."""
+"""A bundle's engines with the frame engine on the cluster; a call is repeated if its replica dies."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, Fram
 from selsa_bundle.errors import EngineError
 from selsa_server.cluster.replica import ReplicaInfo
 
-# What is lost with a replica or its node, and comes again when the call is made again.
+# Errors of a lost replica or node; the call is repeated.
 LOST: Final = (
     exceptions.RayActorError,
     exceptions.NodeDiedError,
@@ -27,9 +27,9 @@ LOST: Final = (
     serve.exceptions.DeploymentUnavailableError,
     serve.exceptions.ReplicaUnavailableError,
 )
-# A batch that ends this many replicas is at fault itself.
+# A batch that kills this many replicas is itself the cause.
 MAX_LOST: Final = 8
-# For one call, the waiting for a replica to come back or for a node to be added included.
+# For one call, including the wait for a restarted replica or a new node.
 CALL_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 0.5
 KEPT_BANKS: Final = 64
@@ -96,7 +96,7 @@ class ClusterEngines:
         return found
 
     def close(self) -> None:
-        """Let go of the replicas."""
+        """Release the replicas."""
         on_close, self.on_close = self.on_close, lambda: None
         on_close()
         if self.local is not None:
@@ -112,7 +112,7 @@ class ClusterEngines:
         with self._lock:
             sent = self._sent.get(id(bank))
             if sent is None or sent.bank is not bank or sent.state is not state:
-                # Who comes back with a bank is a video at work; there are few, and the oldest are done.
+                # A bank is used by one video in progress; the oldest banks are no longer used.
                 while len(self._sent) >= KEPT_BANKS:
                     del self._sent[next(iter(self._sent))]
                 sent = _SentBank(

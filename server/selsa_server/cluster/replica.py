@@ -1,6 +1,6 @@
-"""A frame engine on the cluster: what a replica of the Ray Serve deployment is, and how it gets its engines.
+"""A frame engine on the cluster: the replica of the Ray Serve deployment, and how it loads its engines.
 
-Calls of all videos and all servers meet here and are merged as calls within one server are.
+It merges calls of all videos and servers, as one server does with its own.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from selsa_bundle.contract import Dimensions
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import BundleError
+from selsa_bundle.precision_report import PrecisionName, ProviderName
 from selsa_bundle.runtimes.choice import EngineOptions
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines
 from selsa_server.engines.batching import BatchingEngines, BatchingOptions
 from selsa_server.engines.readiness import run_one_frame
-from selsa_server.settings import PrecisionName, ProviderName
 
 T = TypeVar("T")
 
-# Calls that one replica has in hand: those it runs, and those it can merge next.
+# Calls that one replica holds: those that run, and those that it can merge next.
 CALLS_IN_HAND: Final = 16
 
 
@@ -87,7 +87,7 @@ class ReplicaEngines:
 
     Attributes:
         folder: of the bundle; None: the packaged one, wherever the node has it.
-        digest: what the bundle there must be; None: whoever calls looks at that.
+        digest: of the expected bundle; None: the caller checks it.
         provider: what the engines run on.
         precision: what they compute in.
         threads: of an engine; 0: one per physical core.

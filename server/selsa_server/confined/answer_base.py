@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 Side = Annotated[int, Field(ge=1, lt=1 << 20)]

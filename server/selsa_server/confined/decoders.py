@@ -1,6 +1,5 @@
 """Decoding in processes that are confined, one for each video, drawn file and live stream."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from selsa_server.confined.process import DecoderProcess, Ended
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.video import ConfinedVideo
 from selsa_server.decoders.protocol import Drawing, FrameSource, OpenVideo
+from selsa_server.run_context import RunContext
 from selsa_server.sandbox.allowance import Allowance
 from selsa_server.schema.detect import DetectParams
 from selsa_server.schema.stream import LiveContainer
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import VideoIndex
 from selsa_server.video.live.container import LiveCounts, LiveOptions
@@ -38,13 +37,11 @@ class ConfinedDecoders:
     rules: DecoderRules
     ended: Ended = lambda *_: None
 
-    def open(
-        self, path: Path, limits: VideoLimits, preprocess: Preprocess, *, stopped: Callable[[], bool]
-    ) -> OpenVideo:
+    def open(self, path: Path, limits: VideoLimits, preprocess: Preprocess, run: RunContext) -> OpenVideo:
         """See `Decoders`."""
         allowance = self.rules.reading([path])
         return ConfinedVideo(
-            path, limits, preprocess, lambda: self._begin(allowance, preprocess.largest_bytes), stopped
+            path, limits, preprocess, lambda: self._begin(allowance, preprocess.largest_bytes), run.stopped
         )
 
     def live(
@@ -53,14 +50,14 @@ class ConfinedDecoders:
         container: LiveContainer,
         options: LiveOptions,
         preprocess: Preprocess,
-        clock: Stopwatch,
+        run: RunContext,
         counts: LiveCounts,
     ) -> FrameSource[PreparedLiveItem]:
         """See `Decoders`."""
         order = DecodeLive(container=container, options=options, preprocess=preprocess)
         allowance = self.rules.reading()
         live = ConfinedLive(
-            source, order, lambda: self._begin(allowance, preprocess.largest_bytes), clock, counts
+            source, order, lambda: self._begin(allowance, preprocess.largest_bytes), run.clock, counts
         )
         return FrameSource(live.items(), live.interrupt)
 
@@ -70,14 +67,14 @@ class ConfinedDecoders:
         out: Path,
         index: VideoIndex,
         params: DetectParams,
+        run: RunContext,
         *,
         max_bytes: int | None,
-        stopped: Callable[[], bool],
     ) -> Drawing:
         """See `Decoders`."""
         order = DrawVideo(source=source, out=out, index=index, params=params, max_bytes=max_bytes)
         allowance = self.rules.drawing(source, out, max_bytes)
-        return ConfinedDrawing(order, lambda: self._begin(allowance), stopped)
+        return ConfinedDrawing(order, lambda: self._begin(allowance), run.stopped)
 
     def _begin(self, allowance: Allowance, frame_bytes: int = 0) -> DecoderProcess:
         return DecoderProcess(

@@ -23,8 +23,8 @@ from selsa_server.confined.fork_server import BEGUN, ENDED
 from selsa_server.confined.shared_frame import SharedFrame
 from selsa_server.confined.worker import serve
 from selsa_server.malloc import keep_freed_memory
+from selsa_server.run_context import Stopwatch
 from selsa_server.sandbox.confine import die_with_parent
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import index_video
 from selsa_server.video.prepared import prepare_frames

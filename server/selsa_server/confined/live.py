@@ -14,7 +14,7 @@ from selsa_server.confined.orders import DecodeLive, LivePiece, Next
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.confined.video_answers import HeadAnswer
 from selsa_server.errors import DetectError
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 from selsa_server.video.live.container import LiveCounts
 from selsa_server.video.live.frames import PreparedLiveItem
 from selsa_server.video.live.input import LiveInput

@@ -22,7 +22,7 @@ from selsa_server.confined.outcome import DecoderEnd, end_of, hung, no_process, 
 from selsa_server.confined.outcome_kind import DecoderOutcome
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.shared_frame import SharedFrame
-from selsa_server.decoders.protocol import DecoderStoppedError
+from selsa_server.run_context import StoppedError
 from selsa_server.sandbox.allowance import Allowance
 
 AnswerType = TypeVar("AnswerType")
@@ -92,7 +92,7 @@ class DecoderProcess:
 
         Raises:
             DecoderError: it has ended.
-            DecoderStoppedError: it was killed.
+            StoppedError: it was killed.
         """
         try:
             self._channel.send(b"", pickle.dumps(order, pickle.HIGHEST_PROTOCOL))
@@ -113,7 +113,7 @@ class DecoderProcess:
 
         Raises:
             DetectError: the decoder's answer is that error, or it ended.
-            DecoderStoppedError: it was killed, by `kill` or since it was stopped.
+            StoppedError: it was killed, by `kill` or since it was stopped.
             RuntimeError: it failed in a way that nobody thought of.
         """
         self._idle_ticks, self._most_ticks = 0, (self._rules.timeout + patience) / TICK_SECONDS
@@ -142,7 +142,7 @@ class DecoderProcess:
         return self._fail(senseless())
 
     def kill(self) -> None:
-        """End it at once, from any thread; whoever waits for it hears `DecoderStoppedError`."""
+        """End it at once, from any thread; whoever waits for it hears `StoppedError`."""
         with self._lock:
             self._stopped = True
             if not self._closed:
@@ -198,7 +198,7 @@ class DecoderProcess:
         while not poll.poll(TICK_SECONDS * 1000):
             if stopped():
                 self.kill()
-                raise DecoderStoppedError
+                raise StoppedError
             beats = self.frame.beats
             self._idle_ticks = 0 if beats != self._beats else self._idle_ticks + 1
             self._beats = beats
@@ -216,7 +216,7 @@ class DecoderProcess:
     def _lost(self) -> Exception:
         """What to raise when the connection has ended."""
         if self._stopped:
-            return DecoderStoppedError()
+            return StoppedError()
         if self._line.pid(KILL_SECONDS) == 0:
             return self._fail(no_process(self._rules))
         exit_ = self._line.exit(QUIET_SECONDS)
@@ -228,7 +228,7 @@ class DecoderProcess:
 
     def _fail(self, end: DecoderEnd) -> Exception:
         if self._stopped:
-            return DecoderStoppedError()
+            return StoppedError()
         self._end = end
         self._line.cut()
         return end.error

@@ -12,7 +12,7 @@ from selsa_server.confined.orders import DecodeFile, IndexFile, Next
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.confined.video_answers import IndexAnswer
 from selsa_server.decoders.protocol import FrameSource
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import RunContext, Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex
@@ -51,10 +51,10 @@ class ConfinedVideo:
             raise
 
     def frames(
-        self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
+        self, wanted: Sequence[int], run: RunContext, *, tolerant: bool
     ) -> FrameSource[FrameInHand | CorruptFrame]:
         """See `OpenVideo`."""
-        return FrameSource(self._frames(wanted, clock, tolerant=tolerant), self._work.interrupt)
+        return FrameSource(self._frames(wanted, run.clock, tolerant=tolerant), self._work.interrupt)
 
     @property
     def resting(self) -> bool:

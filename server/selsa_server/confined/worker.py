@@ -43,10 +43,10 @@ from selsa_server.confined.shared_frame import SharedFrame
 from selsa_server.confined.video_answers import HeadAnswer, IndexAnswer
 from selsa_server.errors import DetectError
 from selsa_server.render.video import DrawnVideo
+from selsa_server.run_context import Stopwatch
 from selsa_server.sandbox.confine import confine
 from selsa_server.sandbox.memory_shortage import MemoryShortage
 from selsa_server.sandbox.proof import prove
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import index_video
 from selsa_server.video.live.container import LiveCounts, LiveHead

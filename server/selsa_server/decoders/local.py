@@ -1,6 +1,6 @@
 """Decoding in this process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,9 +8,9 @@ from typing import Self
 from selsa_bundle.preprocess import Preprocess
 from selsa_server.decoders.protocol import Drawing, FrameSource, OpenVideo
 from selsa_server.render.video import DrawnVideo
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams
 from selsa_server.schema.stream import LiveContainer
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex, index_video
@@ -23,11 +23,9 @@ from selsa_server.video.prepared import FrameInHand, prepare_frames
 class LocalDecoders:
     """Decoding in this process: for files that are trusted as much as it is, since a crash ends it."""
 
-    def open(
-        self, path: Path, limits: VideoLimits, preprocess: Preprocess, *, stopped: Callable[[], bool]
-    ) -> OpenVideo:
+    def open(self, path: Path, limits: VideoLimits, preprocess: Preprocess, run: RunContext) -> OpenVideo:
         """See `Decoders`."""
-        del stopped
+        del run
         return _LocalVideo(path, index_video(path, limits), preprocess)
 
     def live(
@@ -36,11 +34,11 @@ class LocalDecoders:
         container: LiveContainer,
         options: LiveOptions,
         preprocess: Preprocess,
-        clock: Stopwatch,
+        run: RunContext,
         counts: LiveCounts,
     ) -> FrameSource[PreparedLiveItem]:
         """See `Decoders`."""
-        return FrameSource(prepared_live_frames(source, container, options, preprocess, clock, counts))
+        return FrameSource(prepared_live_frames(source, container, options, preprocess, run.clock, counts))
 
     def draw(
         self,
@@ -48,12 +46,12 @@ class LocalDecoders:
         out: Path,
         index: VideoIndex,
         params: DetectParams,
+        run: RunContext,
         *,
         max_bytes: int | None,
-        stopped: Callable[[], bool],
     ) -> Drawing:
         """See `Decoders`."""
-        del stopped
+        del run
         return DrawnVideo(source, out, index, params, max_bytes=max_bytes)
 
 
@@ -66,9 +64,11 @@ class _LocalVideo:
         self.index = index
 
     def frames(
-        self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
+        self, wanted: Sequence[int], run: RunContext, *, tolerant: bool
     ) -> FrameSource[FrameInHand | CorruptFrame]:
-        frames = prepare_frames(self._path, self.index, wanted, self._preprocess, clock, tolerant=tolerant)
+        frames = prepare_frames(
+            self._path, self.index, wanted, self._preprocess, run.clock, tolerant=tolerant
+        )
         return FrameSource(frames)
 
     @property

@@ -1,6 +1,6 @@
-"""Where decoding happens: in this process, or in others that are confined (`confined_decoders`).
+"""The interface of decoding: in this process (`local`), or in confined processes (`selsa_server.confined`).
 
-Both run the same functions. What is passed in from outside is one of them; no result depends on which.
+Both run the same functions, so no result depends on which one is passed in.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from selsa_bundle.preprocess import Preprocess
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.stream import LiveContainer
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex
@@ -22,10 +22,6 @@ from selsa_server.video.live.input import LiveInput
 from selsa_server.video.prepared import FrameInHand
 
 T = TypeVar("T")
-
-
-class DecoderStoppedError(Exception):
-    """The work was stopped while a decoder was waited for; whoever stopped it knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class OpenVideo(Protocol):
         ...
 
     def frames(
-        self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
+        self, wanted: Sequence[int], run: RunContext, *, tolerant: bool
     ) -> FrameSource[FrameInHand | CorruptFrame]:
         """The frames `wanted`, as `prepare_frames` gives them; one such source at a time."""
         ...
@@ -86,23 +82,21 @@ class Drawing(Protocol):
 
 
 class Decoders(Protocol):
-    """Whoever decodes. Everything here works in the calling thread and is safe for several of them."""
+    """Decodes. Every method works in the calling thread, and several threads may call it."""
 
-    def open(
-        self, path: Path, limits: VideoLimits, preprocess: Preprocess, *, stopped: Callable[[], bool]
-    ) -> OpenVideo:
+    def open(self, path: Path, limits: VideoLimits, preprocess: Preprocess, run: RunContext) -> OpenVideo:
         """Open and index a file whose frames are then prepared by `preprocess`.
 
         Args:
             path: the file.
             limits: the largest video that is taken.
             preprocess: how its frames are made ready.
-            stopped: asked while it is waited for.
+            run: whether to stop waiting for it.
 
         Raises:
             VideoError: no video, no frames, or over a limit.
             DecoderError: the decoder failed.
-            DecoderStoppedError: it was stopped.
+            StoppedError: the run was stopped.
         """
         ...
 
@@ -112,7 +106,7 @@ class Decoders(Protocol):
         container: LiveContainer,
         options: LiveOptions,
         preprocess: Preprocess,
-        clock: Stopwatch,
+        run: RunContext,
         counts: LiveCounts,
     ) -> FrameSource[PreparedLiveItem]:
         """Frames of a live source, as `prepared_live_frames` gives them."""
@@ -124,9 +118,9 @@ class Decoders(Protocol):
         out: Path,
         index: VideoIndex,
         params: DetectParams,
+        run: RunContext,
         *,
         max_bytes: int | None,
-        stopped: Callable[[], bool],
     ) -> Drawing:
         """A drawn video; its parts raise as those of `DrawnVideo`, and as `open`."""
         ...

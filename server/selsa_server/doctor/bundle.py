@@ -1,4 +1,4 @@
-"""What `selsa doctor` finds of a bundle: whether it is whole, and what really runs it here."""
+"""The checks of `selsa doctor` for a bundle: its integrity, and the providers that run it here."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from selsa_bundle.runtimes.load import load_engines, verify_bundle
 from selsa_bundle.tolerance import Precision
 from selsa_server.engines.bundle_choice import choose_bundle
 from selsa_server.engines.readiness import run_one_frame
-from selsa_server.schema.finding import Finding
+from selsa_server.schema.doctor import Finding
 
 GPU_KINDS: Final[tuple[ProviderKind, ...]] = ("cuda", "tensorrt")
 

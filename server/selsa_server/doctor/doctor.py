@@ -1,9 +1,10 @@
-"""What `selsa doctor` finds where the server extra is installed: runtimes, FFmpeg, confinement, the bundle.
+"""The checks of `selsa doctor` for the server extra: runtimes, FFmpeg, confinement, the bundle.
 
-Nothing is believed: each provider loads the bundle's engines and runs its test frames.
+Each provider really loads the bundle's engines and runs its test frames.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
@@ -13,22 +14,31 @@ import av
 from selsa_bundle.errors import BundleError
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.processor import processor_flags, processor_name
+from selsa_server.confined.check import unconfined
+from selsa_server.confined.fork_server import ForkServer
+from selsa_server.confined.rules import DecoderRules
 from selsa_server.doctor.bundle import bundle_findings
-from selsa_server.doctor.confinement import confinement_findings
 from selsa_server.render.video import ENCODERS
-from selsa_server.schema.finding import Finding
+from selsa_server.schema.doctor import Finding
 
 GPU_INSTALL: Final = "pip install 'selsa[server-gpu]'"
 REINSTALL_AV: Final = "pip install --force-reinstall av (its wheels have FFmpeg with them)"
-# Without one of the first, a server is of little use; the others are rare.
+# A server needs the first ones; the others are rare.
 NEEDED_DECODERS: Final = ("h264", "hevc", "vp9", "av1")
 OTHER_DECODERS: Final = ("vp8", "mpeg4", "mpeg2video", "mjpeg", "prores", "ffv1")
 DRIVER: Final = Path("/proc/driver/nvidia/version")
 INSTRUCTIONS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
+REMEDIES: Final = {
+    "files": "use Linux 5.13 or newer with Landlock switched on (`landlock` in its lsm= list)",
+    "system calls": "let the container use seccomp and prctl, as Docker's default profile does",
+}
+OTHERWISE: Final = (
+    "run the server in a container without privileges; with confinement=required it will not start"
+)
 
 
 def findings(bundle: Path | None) -> Iterator[Finding]:
-    """Look at this machine, one thing after the other; a thing that fails leaves the others alone.
+    """Check this machine, part by part; a failed check does not stop the others.
 
     Args:
         bundle: the folder whose engines are to run; None: SELSA_BUNDLE, or the packaged default.
@@ -165,3 +175,22 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+# Confinement ------------------------------------------------------------------------------------------------
+
+
+def confinement_findings() -> Iterator[Finding]:
+    """Whether a decoder process can do what it must not do: one starts and tries."""
+    with closing(ForkServer()) as fork_server:
+        missing = unconfined(fork_server, DecoderRules())
+    if not missing:
+        text = "decoders have processes of their own, without network, other files and privileges"
+        yield Finding(status="ok", subject="confinement", text=text)
+    for part, reason in missing.items():
+        yield Finding(
+            status="warn",
+            subject="confinement",
+            text=f"{part}: {reason}",
+            remedy=REMEDIES.get(part, OTHERWISE),
+        )

@@ -1,14 +1,14 @@
 """Engine calls of many videos as few large ones: batching across requests.
 
-Calls of the frame engine with the same padded size are merged, whoever makes them. Calls of the sequence
-engine are not, since each video has its own bank; they take their turn in the same queue, because two calls
-at once only fight for the same cores.
+Calls of the frame engine with the same padded size are merged, of any caller. Calls of the sequence
+engine are not, because each video has its own bank; they wait in the same queue, because two calls at once
+would compete for the same cores.
 """
 
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,15 +17,13 @@ import numpy.typing as npt
 from selsa_bundle.contract import Dimensions
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
 from selsa_server.engines.call_queue import Call, CallQueue
+from selsa_server.run_context import RunContext, StoppedError
 
-# How often a waiting caller looks whether it is still wanted.
+# Seconds between two looks of a waiting caller at whether its run was stopped.
 LOOK_SECONDS: Final = 0.05
 FRAME: Final = "frame_engine"
 SEQUENCE: Final = "sequence_engine"
-
-
-class CallDroppedError(Exception):
-    """The caller was stopped while its call waited; no engine ran for it."""
+QUEUE: Final = "queue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +61,7 @@ class EngineCall:
 
 
 class BatchingEngines:
-    """`Engines` around others, for callers in many threads. Owns the threads in which the engines run."""
+    """`Engines` that wrap others for callers in many threads. Owns the threads in which the engines run."""
 
     def __init__(
         self,
@@ -83,7 +81,7 @@ class BatchingEngines:
 
     @property
     def dimensions(self) -> Dimensions:
-        """Those of the engines inside."""
+        """Dimensions of the wrapped engines."""
         return self._engines.dimensions
 
     @property
@@ -101,9 +99,9 @@ class BatchingEngines:
         """Run the sequence engine when its turn comes; see the protocol."""
         return self.caller().run_sequence(batch, image_size, scale_factor, bank)
 
-    def caller(self, stopped: Callable[[], bool] | None = None) -> "CallerEngines":
-        """The engines for one caller, who may be stopped while a call waits."""
-        return CallerEngines(self, stopped)
+    def caller(self, run: RunContext | None = None) -> "CallerEngines":
+        """The engines for one run, which may be stopped while a call waits; without one, for any callers."""
+        return CallerEngines(self, run)
 
     def close(self) -> None:
         """Answer every waiting call with an error, wait for the one that runs, and close the engines."""
@@ -114,16 +112,16 @@ class BatchingEngines:
                     thread.join()
         self._engines.close()
 
-    def submit(self, call: Call, stopped: Callable[[], bool] | None) -> Any:
+    def submit(self, call: Call, run: RunContext | None) -> Any:
         """Queue a call and wait for its result.
 
         Raises:
             EngineError: the engine failed, or was closed.
-            CallDroppedError: the caller was stopped first.
+            StoppedError: the run was stopped first; no engine ran for the call.
         """
         self._ensure_started()
         self._queue.put(call)
-        if stopped is None:
+        if run is None:
             return call.future.result()
         while True:
             try:
@@ -131,8 +129,8 @@ class BatchingEngines:
             except TimeoutError:
                 if call.future.done():
                     return call.future.result()
-                if stopped() and self._queue.withdraw(call):
-                    raise CallDroppedError from None
+                if run.stopped() and self._queue.withdraw(call):
+                    raise StoppedError from None
 
     def _ensure_started(self) -> None:
         with self._start:
@@ -150,7 +148,7 @@ class BatchingEngines:
             failure: BaseException | None = None
             try:
                 results = self._run(group)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait get it
+            except BaseException as error:  # noqa: BLE001 - the callers get it
                 failure = error
             self._tell(group, time.monotonic() - begun, failed=failure is not None)
             self._queue.answered(group)
@@ -184,21 +182,19 @@ class BatchingEngines:
         )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class CallerEngines:
-    """The shared `Engines` as one caller has them: one call at a time, and its own account of the waiting.
+    """The shared `Engines` for one caller, which makes one call at a time.
 
-    Attributes:
-        waited: seconds in the queue, per engine.
+    The seconds that its calls wait are counted as part `queue` of the run, and no longer as the engine's own.
     """
 
     _shared: BatchingEngines
-    _stopped: Callable[[], bool] | None
-    waited: dict[str, float] = field(default_factory=lambda: {FRAME: 0.0, SEQUENCE: 0.0})
+    _run: RunContext | None
 
     @property
     def dimensions(self) -> Dimensions:
-        """Those of the engines inside."""
+        """Dimensions of the wrapped engines."""
         return self._shared.dimensions
 
     @property
@@ -207,14 +203,14 @@ class CallerEngines:
         return self._shared.info
 
     def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
-        """Run the frame engine; see the protocol. Raises `CallDroppedError` when the caller is stopped."""
+        """Run the frame engine; see the protocol. Raises `StoppedError` when the run is stopped."""
         result: FrameBatch = self._call(FRAME, frames.shape[1:3], len(frames), (frames, image_size))
         return result
 
     def run_sequence(
         self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
     ) -> DetectionBatch:
-        """Run the sequence engine; see the protocol. Raises `CallDroppedError` as `run_frames` does."""
+        """Run the sequence engine; see the protocol. Raises `StoppedError` as `run_frames` does."""
         inputs = (batch, image_size, scale_factor, bank)
         result: DetectionBatch = self._call(SEQUENCE, None, len(batch), inputs)
         return result
@@ -223,10 +219,13 @@ class CallerEngines:
         """Nothing: the engines belong to all callers."""
 
     def _call(self, engine: str, key: Hashable | None, frames: int, inputs: tuple[Any, ...]) -> Any:
-        # A caller without `stopped` may be several threads.
-        caller = self if self._stopped is not None else threading.get_ident()
+        run = self._run
+        # Without a run, several threads may call.
+        caller = self if run is not None else threading.get_ident()
         call = Call(engine=engine, key=key, frames=frames, inputs=inputs, caller=caller)
         try:
-            return self._shared.submit(call, self._stopped)
+            return self._shared.submit(call, run)
         finally:
-            self.waited[engine] += call.waited
+            if run is not None:
+                run.clock.add(QUEUE, call.waited)
+                run.clock.add(engine, -call.waited)

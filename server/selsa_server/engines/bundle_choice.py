@@ -1,6 +1,6 @@
-"""Which bundle runs: the one that was named, by option or environment, or the packaged default.
+"""The choice of the bundle: named by option or environment, or the packaged default.
 
-`selsa serve`, `selsa detect --local` and `selsa bench` all decide here.
+`selsa serve`, `selsa detect --local` and `selsa bench` use it.
 """
 
 from collections.abc import Callable

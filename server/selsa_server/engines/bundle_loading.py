@@ -1,4 +1,4 @@
-"""From a bundle's folder to engines on the provider and in the precision that the settings ask for."""
+"""Loads a bundle's engines on the provider and in the precision of the settings."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import structlog
 
 from selsa_bundle.runtimes.choice import EngineOptions
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import EngineSettings
 
 
-def load_bundle(folder: Path, settings: ServerSettings) -> LoadedBundle:
+def load_bundle(folder: Path, settings: EngineSettings) -> LoadedBundle:
     """Check the bundle in `folder` and load its engines.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Engine calls that wait for their turn, and which of them go together.
+"""The queue of engine calls, and which of them are merged.
 
 The queue is first come, first served. A caller has one call outstanding at most, so that is round robin over
 the callers: a long video waits as often as a short one. It is bounded by the callers for the same reason.
@@ -44,8 +44,8 @@ class Call:
 class CallQueue:
     """Pending calls, given out in groups that the engine can run as one.
 
-    A group that is not full waits for callers that got a result less than `max_wait` ago and so may be back
-    at once; with nobody to wait for, it does not wait.
+    A group that is not full waits for callers that got a result less than `max_wait` ago and may call again
+    at once; without such callers it does not wait.
     """
 
     def __init__(self, *, max_frames: int, max_wait: float) -> None:

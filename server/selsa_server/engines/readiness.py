@@ -1,4 +1,4 @@
-"""Whether the engines really run, and compute what they must, on the provider that serves."""
+"""Whether the engines run on their provider and compute the expected outputs."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from selsa_bundle.runtimes.load import LoadedBundle, prove_engines
 
 @dataclass(slots=True)
 class Readiness:
-    """What is known so far: not tried yet, failed (with a sentence), or ready."""
+    """Not tried yet, failed (with a sentence), or ready."""
 
     ready: bool = False
     reason: str = "The engines have not run their first frame yet; ask again in a few seconds."

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from selsa_server.jobs.table import JOB, SCHEMA_VERSION, TABLES, VERSION
 
-# From the version before to the next one. Jobs without a model were for the only one that there was.
+# Statements from each version to the next. Jobs without a model were for the only model.
 MIGRATIONS: Final = {
     1: (
         "ALTER TABLE job ADD COLUMN model TEXT",
@@ -20,7 +20,7 @@ MIGRATIONS: Final = {
         "ALTER TABLE job ADD COLUMN lease DOUBLE",
     ),
 }
-# What servers that start together take turns by, while one of them makes the tables.
+# Advisory lock: servers that start together create the tables one after the other.
 LOCK_NUMBER: Final = 7355608
 CONNECT_SECONDS: Final = 10
 
@@ -35,8 +35,8 @@ def open_sqlite(path: Path) -> sa.Engine:
     Raises:
         JobsDatabaseError: its jobs are of a newer version.
     """
-    # One connection, and who wants it queues: the folder's lock keeps other servers out, and requests do
-    # not wait long for a person with a tool.
+    # One connection, with a queue: the folder's lock keeps other servers out, and requests do not wait long
+    # for another program that reads the file.
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         poolclass=sa.pool.QueuePool,
@@ -90,7 +90,7 @@ def open_postgresql(address: str) -> sa.Engine:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    # sqlite3 begins transactions by itself, and later than is needed here.
+    # sqlite3 would start transactions by itself, later than needed here.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -120,5 +120,5 @@ def _make_shared_tables(connection: sa.Connection, place: str) -> None:
 
 
 def _reason(error: sa.exc.DBAPIError) -> str:
-    """The driver's own words on one line; they name host and user, no password."""
+    """The driver's message on one line; it names host and user, no password."""
     return " ".join(str(error.orig).split())[:300]

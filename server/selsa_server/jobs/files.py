@@ -1,4 +1,4 @@
-"""What jobs ask of the place where their videos and results are, be it a folder or a store of objects."""
+"""The storage of jobs' videos and results, a folder or an object store, as an interface."""
 
 import re
 import secrets
@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
-from selsa_server.errors import JobError
-from selsa_server.pipeline.progress import Resume
+from selsa_server.errors import DetectError
+from selsa_server.pipeline.sequence_run import Resume
 from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
 
 JobRecord = VideoRecord | FrameRecord | SummaryRecord | ErrorRecord
@@ -17,16 +17,31 @@ JobRecord = VideoRecord | FrameRecord | SummaryRecord | ErrorRecord
 ID_PATTERN: Final = r"^[A-Za-z0-9_-]{24}$"
 
 
+class JobError(DetectError):
+    """There is no such job, an idempotency key was reused, or there is no room."""
+
+    codes = frozenset(
+        {
+            "job_not_found",
+            "job_cancelled",
+            "idempotency_key_reused",
+            "jobs_full",
+            "jobs_unavailable",
+            "model_gone",
+        }
+    )
+
+
 class JobsPlaceError(Exception):
-    """The place cannot be used; the message says why."""
+    """The storage cannot be used; the message says why."""
 
 
 class RunLostError(Exception):
-    """Another server has taken the job over, or it was cancelled there; what this run says is not kept."""
+    """Another server has taken over the job, or it was cancelled; this run may not write any more."""
 
 
 def new_job_id() -> str:
-    """An id that nobody can guess."""
+    """A random id of 144 bits, which cannot be guessed."""
     return secrets.token_urlsafe(18)
 
 
@@ -34,7 +49,7 @@ def checked_id(job_id: str) -> str:
     """The id, which may become a part of a path.
 
     Raises:
-        JobError: it is none of ours.
+        JobError: it has another form.
     """
     if not re.fullmatch(ID_PATTERN, job_id):
         raise JobError("job_not_found", "There is no such job.")
@@ -42,11 +57,11 @@ def checked_id(job_id: str) -> str:
 
 
 class Results(Protocol):
-    """The results of one job, opened by one run to go on writing them."""
+    """The results of one job, opened by one run for appending."""
 
     @property
     def last(self) -> JobRecord | None:
-        """The last record that is there."""
+        """The last record."""
         ...
 
     @property
@@ -70,23 +85,23 @@ class Results(Protocol):
         ...
 
     def append(self, records: Sequence[JobRecord]) -> None:
-        """Add records; they are kept when this returns.
+        """Append records; they are durable when this returns.
 
         Raises:
-            RunLostError: the job is not this run's any more.
+            RunLostError: the job belongs to another run.
         """
         ...
 
     def clear(self) -> None:
-        """Begin anew. Raises `RunLostError` as `append` does."""
+        """Delete all records. Raises `RunLostError` as `append` does."""
         ...
 
 
 class ResultsSource(Protocol):
-    """The results of one job as a reader has them, who began after some record."""
+    """The results of one job for a reader, from some record on."""
 
     def open(self) -> bool:
-        """Whether there are any yet; where that can be, they are held from now on."""
+        """Whether there are results; an open file stays readable after its deletion."""
         ...
 
     def block(self) -> bytes:
@@ -94,7 +109,7 @@ class ResultsSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of them."""
+        """Close them."""
         ...
 
 
@@ -107,7 +122,7 @@ class JobFiles(Protocol):
         ...
 
     def patience(self, elapsed: float) -> float:
-        """Seconds that records may wait to be kept together, so long after a run began."""
+        """Seconds that records may wait to be written together, `elapsed` seconds into a run."""
         ...
 
     def adopt(self, upload: Path, job_id: str) -> int:
@@ -119,7 +134,7 @@ class JobFiles(Protocol):
         ...
 
     def results(self, job_id: str, run: int) -> AbstractContextManager[Results]:
-        """The results of a job, for a run of it that begins or goes on."""
+        """The results of a job, for one of its runs."""
         ...
 
     def read(self, job_id: str, after: int) -> ResultsSource:
@@ -135,9 +150,9 @@ class JobFiles(Protocol):
         ...
 
     def sweep(self, known: Collection[str]) -> None:
-        """Delete what an ended process left: uploads that became no job, and files of no job."""
+        """Delete leftovers of an ended process: uploads without a job, and files of unknown jobs."""
         ...
 
     def close(self) -> None:
-        """Let go of the place."""
+        """Close the storage."""
         ...

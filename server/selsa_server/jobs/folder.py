@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 from selsa_server.jobs.files import ID_PATTERN, JobsPlaceError, checked_id
 from selsa_server.jobs.folder_results import ResultsFile, ResultsReader
 
-# Records of this many seconds at most wait to be written together: a sync costs milliseconds.
+# Seconds that records wait to be written together: a sync costs milliseconds.
 FLUSH_SECONDS: Final = 0.2
 
 
@@ -19,14 +19,14 @@ class JobsFolder:
     """`JobFiles` in a folder that one process works in at a time.
 
     Raises:
-        JobsPlaceError: another process holds it, or it is somebody else's.
+        JobsPlaceError: another process holds it, or another user owns it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A folder for temporary files is everybody's: what lies there under our name may not be ours.
+            # In a shared folder for temporary files, another user may have created this one.
             if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
                 raise JobsPlaceError(f"the jobs folder {path} belongs to another user; set jobs_dir")
             self._lock = (path / "lock").open("ab")
@@ -37,7 +37,7 @@ class JobsFolder:
             raise JobsPlaceError(f"another server works in the jobs folder {path}; set jobs_dir")
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Release the folder's lock."""
         self._lock.close()
 
     @property
@@ -60,7 +60,7 @@ class JobsFolder:
         return nullcontext(self._video(job_id))
 
     def results(self, job_id: str, run: int) -> ResultsFile:
-        """The results of a job that begins or goes on; the file is there."""
+        """The results of a job, for one of its runs; creates the file."""
         del run
         path = self._results(job_id)
         path.touch(mode=0o600)
@@ -89,10 +89,10 @@ class JobsFolder:
         self._results(job_id).unlink(missing_ok=True)
 
     def sweep(self, known: Collection[str]) -> None:
-        """Delete what an ended process left: uploads that became no job, and files of no job."""
+        """Delete leftovers of an ended process: uploads without a job, and files of unknown jobs."""
         uploads = list(self.path.glob("selsa-*.upload"))
         of_jobs = [*self.path.glob("*.video"), *self.path.glob("*.ndjson")]
-        # Whoever names a folder with files of their own loses none of them: only our kind of name goes.
+        # Only files with names of this form are deleted, in case the folder holds other files.
         lost = [path for path in of_jobs if re.fullmatch(ID_PATTERN, path.stem) and path.stem not in known]
         for path in (*uploads, *lost):
             path.unlink(missing_ok=True)

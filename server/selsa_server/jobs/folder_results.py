@@ -1,4 +1,4 @@
-"""Results on disk: NDJSON that only grows, and after any end of the process is whole up to a record."""
+"""Results on disk: NDJSON that only grows; after a crash it is complete up to some record."""
 
 import os
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from typing import BinaryIO, Final, Self
 from pydantic import ValidationError
 
 from selsa_server.jobs.files import JobRecord
-from selsa_server.pipeline.progress import Resume
+from selsa_server.pipeline.sequence_run import Resume
 from selsa_server.schema.detect import FrameRecord, parse_record
 
 BLOCK_BYTES: Final = 1 << 16
 
 
 class ResultsFile:
-    """The results of one job, opened to go on writing them.
+    """The results of one job, opened for appending.
 
     Attributes:
-        last: the last record that is there.
+        last: the last record.
         added: frame records that were added since it was opened.
     """
 
@@ -61,13 +61,13 @@ class ResultsFile:
             self.added += isinstance(record, FrameRecord)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Delete all records."""
         self._file.truncate(0)
         self._sync()
         self._frames, self._last_frame, self.last = 0, -1, None
 
     def _read(self) -> None:
-        """Learn what is there. What a power failure garbled lies after all that was synced, and goes."""
+        """Read the records. Data garbled by a power failure can only follow synced data; it is cut off."""
         self._file.seek(0)
         whole = 0
         for line in self._file:
@@ -85,7 +85,7 @@ class ResultsFile:
             self._last_frame = record.index
 
     def _cut_incomplete(self) -> None:
-        """What was being written when the process was killed has no end of line, and goes."""
+        """Cut off a last line without an end, which was being written when the process was killed."""
         position = self._file.seek(0, os.SEEK_END)
         while position:
             begin = max(0, position - BLOCK_BYTES)
@@ -112,12 +112,12 @@ class ResultsReader:
         self._offset = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
     def open(self) -> bool:
-        """Hold the file from now on, even if it is deleted; False as long as there is none."""
+        """Open the file, which keeps it readable after its deletion; False if it does not exist."""
         if self._file is None:
             try:
                 self._file = self._path.open("rb")

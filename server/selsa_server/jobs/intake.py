@@ -1,82 +1,64 @@
-"""From an upload to a job: room for it, and whether it is one that exists already."""
+"""From an upload to a job: room for it, and the lookup of an equal job."""
 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import anyio.to_thread
 
-from selsa_server.errors import JobError, OverloadError
-from selsa_server.jobs.files import JobFiles, new_job_id
+from selsa_server.errors import OverloadError
+from selsa_server.jobs.files import JobError, JobFiles, new_job_id
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
 from selsa_server.schema.detect import DetectParams
 from selsa_server.service.models import Model
+from selsa_server.settings import JobSettings
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsOptions:
-    """Bounds of the jobs.
-
-    Attributes:
-        concurrent: jobs that are worked on at once.
-        max_queued: jobs that wait, uploads included.
-        max_bytes: of all videos and results.
-        ttl: seconds from a job's end until it is deleted.
-        retry_after: seconds a client is asked to wait when the queue is full.
-        lease: seconds after which other servers take over the jobs of one that says nothing; None: there
-            are no others.
-    """
-
-    concurrent: int = 1
-    max_queued: int = 100
-    max_bytes: int = 20 << 30
-    ttl: float = 24 * 3600
-    retry_after: int = 60
-    lease: float | None = None
+# Seconds a client is asked to wait when the queue is full.
+RETRY_AFTER: Final = 60
 
 
 class JobIntake:
     """Takes uploads into the queue.
 
     Args:
-        files: where videos and results are.
-        store: the jobs' state.
-        options: the jobs' bounds.
-        added: called when there may be a new job.
+        files: storage of videos and results.
+        store: state of the jobs.
+        settings: the jobs' bounds.
+        added: called after each submission.
     """
 
     def __init__(
         self,
         files: JobFiles,
         store: JobStore,
-        options: JobsOptions,
+        settings: JobSettings,
         added: Callable[[], None],
     ) -> None:
         self._files = files
         self._store = store
-        self._options = options
+        self._settings = settings
         self._added = added
         self._uploads = 0
         self._reserved = 0
 
     @contextmanager
     def room(self, size: int, used: int) -> Iterator[None]:
-        """Room for an upload of `size` bytes at most beside the `used` ones, and a place in the queue.
+        """Reserve `size` bytes beside the `used` ones, and a place in the queue.
 
         Raises:
-            JobError: there is not so much room.
+            JobError: there is not enough room.
             OverloadError: too many jobs wait.
         """
-        if self._uploads >= self._options.max_queued:
+        if self._uploads >= self._settings.jobs_max_queued:
             raise self._queue_full()
-        if used + self._reserved + size > self._options.max_bytes:
+        if used + self._reserved + size > self._settings.jobs_max_bytes:
             raise JobError(
                 "jobs_full",
-                f"The files of all jobs may have {self._options.max_bytes} bytes; delete jobs that you have "
-                "read, or send a smaller video.",
+                f"The files of all jobs may have {self._settings.jobs_max_bytes} bytes; delete "
+                "jobs whose results you have read, or send a smaller video.",
             )
         self._uploads += 1
         self._reserved += size
@@ -92,7 +74,10 @@ class JobIntake:
         Raises:
             OverloadError: too many jobs wait.
         """
-        if await anyio.to_thread.run_sync(self._store.queued) + self._uploads >= self._options.max_queued:
+        if (
+            await anyio.to_thread.run_sync(self._store.queued) + self._uploads
+            >= self._settings.jobs_max_queued
+        ):
             raise self._queue_full()
         return await anyio.to_thread.run_sync(self._store.size)
 
@@ -104,8 +89,8 @@ class JobIntake:
         Args:
             upload: the video; it becomes the job's, or stays for the caller to delete.
             params: what is asked for.
-            model: the model that shall do it.
-            key: what the client calls this request; without one, equal requests are the same job.
+            model: its model.
+            key: the client's Idempotency-Key; without one, equal requests are the same job.
 
         Raises:
             JobError: the key belongs to another request.
@@ -119,7 +104,7 @@ class JobIntake:
     ) -> tuple[JobRow, bool]:
         with upload.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        # `asked` has the model's name if one was given, the digest says which bundle that was.
+        # `asked` has the model's name if the request named one; the digest identifies its bundle.
         bundle, asked = model.bundle.digest, params.model_dump_json()
         fingerprint = _sha256(content, asked, bundle)
         reuse_key = f"content:{fingerprint}" if key is None else f"key:{_sha256(key)}"
@@ -149,9 +134,9 @@ class JobIntake:
         return found, False
 
     def _queue_full(self) -> OverloadError:
-        wait = self._options.retry_after
+        wait = RETRY_AFTER
         return OverloadError(
-            f"{self._options.max_queued} jobs wait already; send the video again in {wait} s.", wait
+            f"{self._settings.jobs_max_queued} jobs are waiting; send the video again in {wait} s.", wait
         )
 
 

@@ -1,7 +1,7 @@
-"""Jobs: videos that are detected on whether or not a client waits, one after the other.
+"""Jobs: detection in the background, one video after the other.
 
-State is in a database and results are in files, so that a job outlives the process. Servers that share both
-share the jobs: each job is one server's as long as that server says that it lives.
+State is in a database and results are in files, so a job survives the process. Servers that share both share
+the jobs: a job belongs to one server as long as that server renews its lease.
 """
 
 import math
@@ -19,18 +19,20 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from selsa_server.errors import DetectError, JobError
-from selsa_server.jobs.files import JobFiles
-from selsa_server.jobs.intake import JobIntake, JobsOptions
+from selsa_server.errors import DetectError
+from selsa_server.jobs.files import JobError, JobFiles
+from selsa_server.jobs.intake import JobIntake
 from selsa_server.jobs.runner import JobRunner
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
-from selsa_server.pipeline.progress import Progress
+from selsa_server.run_context import RunContext
+from selsa_server.schema.problems import problem_of
 from selsa_server.service.models import Model, Models
+from selsa_server.settings import JobSettings
 from selsa_server.telemetry.metrics import Metrics
 
 RETRY_SECONDS: Final = 1.0
-# How often is looked for what other servers have changed.
+# Seconds between two looks at changes by other servers.
 LOOK_SECONDS: Final = 1.0
 
 T = TypeVar("T")
@@ -40,7 +42,6 @@ T = TypeVar("T")
 class _Running:
     run: int
     cancelled: threading.Event
-    progress: Progress
 
 
 class Jobs:
@@ -52,35 +53,35 @@ class Jobs:
     """
 
     def __init__(
-        self, models: Models, files: JobFiles, store: JobStore, options: JobsOptions, metrics: Metrics
+        self, models: Models, files: JobFiles, store: JobStore, settings: JobSettings, metrics: Metrics
     ) -> None:
         self._models = models
         self.files = files
         self._store = store
-        self.options = options
-        self.intake = JobIntake(files, store, options, self._notify)
+        self.settings = settings
+        self.intake = JobIntake(files, store, settings, self._notify)
         self._runner = JobRunner(
             store=store,
             files=files,
-            max_bytes=options.max_bytes,
+            max_bytes=settings.jobs_max_bytes,
             changed=lambda: anyio.from_thread.run_sync(self._notify),
             metrics=metrics,
         )
-        self._threads = anyio.CapacityLimiter(options.concurrent)
+        self._threads = anyio.CapacityLimiter(settings.jobs_concurrent)
         self._change = anyio.Event()
         self._running: dict[str, _Running] = {}
         self.stopping = False
 
     def start(self, group: TaskGroup) -> None:
-        """Begin to work, and to delete what is over its time, in tasks of `group`."""
-        for _ in range(self.options.concurrent):
+        """Start the tasks that run jobs and delete expired ones, in `group`."""
+        for _ in range(self.settings.jobs_concurrent):
             group.start_soon(self._work)
         group.start_soon(self._expire)
-        if self.options.lease is not None:
-            group.start_soon(self._renew, self.options.lease)
+        if self.settings.shared:
+            group.start_soon(self._renew, self.settings.jobs_lease)
 
     def stop(self) -> None:
-        """Work ends within one batch; it goes on in the next process."""
+        """Stop running jobs within one batch; the next process continues them."""
         self.stopping = True
         self._notify()
 
@@ -96,7 +97,7 @@ class Jobs:
         return row
 
     async def delete(self, job_id: str) -> None:
-        """Cancel a job that has not ended, and forget one that has; its files go either way.
+        """Cancel a job that has not ended, or forget an ended one; deletes its files either way.
 
         Raises:
             JobError: there is none.
@@ -145,7 +146,7 @@ class Jobs:
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _run(self, row: JobRow) -> None:
-        running = self._running[row.id] = _Running(row.run, threading.Event(), Progress())
+        running = self._running[row.id] = _Running(row.run, threading.Event())
         try:
             now = await _in_thread(self._store.get, row.id)
             if (
@@ -157,35 +158,32 @@ class Jobs:
                     self._runner.run,
                     row,
                     None if model is None else model.service,
-                    lambda: self.stopping or running.cancelled.is_set(),
-                    running.progress,
+                    RunContext(stopped=lambda: self.stopping or running.cancelled.is_set()),
                     limiter=self._threads,
                 )
-        except Exception as error:  # noqa: BLE001 - the next job must have its turn
+        except Exception as error:  # noqa: BLE001 - the next job must run
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
-            problem = DetectError(
-                "internal_error", "The server failed on this job; its log says why."
-            ).problem()
-            text = problem.model_dump_json()
+            failure = DetectError("internal_error", "The server failed on this job; its log says why.")
+            text = problem_of(failure).model_dump_json()
             await _in_thread(partial(self._store.end, row.id, "failed", size=0, run=row.run, problem=text))
         finally:
             del self._running[row.id]
             self._notify()
 
     async def _changed(self, change: anyio.Event, patience: float) -> bool:
-        """Wait for a change here, or so long that another server may have made one; whether one came."""
-        if self.options.lease is not None:
+        """Wait for a change here, or until the next look at changes by other servers; True for a change."""
+        if self.settings.shared:
             patience = min(patience, LOOK_SECONDS)
         with anyio.move_on_after(max(0.0, patience)):
             await change.wait()
         return change.is_set()
 
     def _claimable(self) -> list[str] | None:
-        """Models whose jobs are for us: what this server does not have, another one may."""
-        return None if self.options.lease is None else list(self._models.ready)
+        """Models whose jobs this server can run; None: all jobs."""
+        return list(self._models.ready) if self.settings.shared else None
 
     async def _renew(self, lease: float) -> None:
-        """Say that the jobs at work are still ours, and stop those that are not any more."""
+        """Renew the leases of running jobs, and stop jobs that another server has taken over."""
         while True:
             await anyio.sleep(lease / 3)
             with _surviving("claims of jobs could not be renewed"):
@@ -199,7 +197,7 @@ class Jobs:
                         running.cancelled.set()
 
     def _model(self, row: JobRow) -> AbstractContextManager[Model | None]:
-        """The model that a job is for, kept open as long as the context lasts; None if it is gone."""
+        """The model of a job, kept open inside the context; None if it is gone."""
         if row.model is not None and row.model not in self._models:
             return nullcontext()
         return self._models.using(row.model)
@@ -207,10 +205,10 @@ class Jobs:
     async def _expire(self) -> None:
         while not self.stopping:
             with _surviving("ended jobs could not be deleted"):
-                for row in await _in_thread(self._store.ended_for, self.options.ttl):
+                for row in await _in_thread(self._store.ended_for, self.settings.jobs_ttl):
                     await _in_thread(self._store.delete, row.id)
                     await _in_thread(self.files.drop, row.id)
-            await anyio.sleep(min(60.0, self.options.ttl / 2))
+            await anyio.sleep(min(60.0, self.settings.jobs_ttl / 2))
 
     def _notify(self) -> None:
         self._change.set()
@@ -219,7 +217,7 @@ class Jobs:
 
 @contextmanager
 def _surviving(what: str) -> Iterator[list[Exception]]:
-    """A full disk must end neither the server nor the jobs that come when there is room again."""
+    """Log an exception and continue: after a full disk, later jobs must run."""
     failed: list[Exception] = []
     try:
         yield failed

@@ -1,4 +1,4 @@
-"""Where the jobs are: in a folder of this server, or in a database and files that several servers share."""
+"""The storage of jobs: a folder of this server, or a database and files that several servers share."""
 
 import os
 import secrets
@@ -12,7 +12,7 @@ from selsa_server.jobs.folder import JobsFolder
 from selsa_server.jobs.shared import open_shared_files
 from selsa_server.jobs.shared_results import PartTable
 from selsa_server.jobs.store import JobStore
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import JobSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +23,12 @@ class JobsPlace:
     files: JobFiles
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close both."""
         self.store.close()
         self.files.close()
 
 
-def open_place(settings: ServerSettings) -> JobsPlace:
+def open_place(settings: JobSettings) -> JobsPlace:
     """The place that the settings name.
 
     Raises:
@@ -60,8 +60,8 @@ def open_shared(database: str, files: str, uploads: Path, lease: float) -> JobsP
     Args:
         database: address of the database.
         files: address of the files.
-        uploads: folder of this machine for uploads and for videos at work.
-        lease: seconds after which other servers take over the jobs of one that says nothing.
+        uploads: folder of this machine for uploads and for videos in progress.
+        lease: seconds without a heartbeat after which other servers take over a job.
     """
     try:
         engine = open_postgresql(database)
@@ -72,6 +72,6 @@ def open_shared(database: str, files: str, uploads: Path, lease: float) -> JobsP
     except BaseException:
         engine.dispose()
         raise
-    # For people who look into the table; that no other server has it is what counts.
+    # Readable for people, and unique.
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return JobsPlace(store=JobStore(engine, owner=owner, lease=lease), files=shared)

@@ -7,17 +7,17 @@ from typing import Final
 
 import structlog
 
-from selsa_server.engines.batching import CallDroppedError
-from selsa_server.errors import DetectError, EngineFailureError, JobError
-from selsa_server.jobs.files import JobFiles, JobRecord, Results, RunLostError
+from selsa_server.errors import DetectError, EngineFailureError
+from selsa_server.jobs.files import JobError, JobFiles, JobRecord, Results, RunLostError
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
-from selsa_server.pipeline.progress import Progress
+from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.schema.detect import DetectParams, ErrorRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.problems import error_record
 from selsa_server.service.detection import DetectionService
 from selsa_server.telemetry.metrics import Metrics
 
-# A video that ends the process this many times in a row without a further frame is not tried again.
+# A video that ends the process this often in a row, without one more frame, is not tried again.
 MAX_ATTEMPTS: Final = 5
 
 
@@ -28,25 +28,24 @@ class _Run:
     row: JobRow
     service: DetectionService | None
     results: Results
-    stopped: Callable[[], bool]
-    progress: Progress
+    context: RunContext
     video_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRunner:
-    """Works on jobs that were claimed; holds nothing between them and is safe for several threads.
+    """Runs claimed jobs; has no state between them, so several threads may use it.
 
-    A job goes on after the last record that is on disk, if the bundle is the one that made it, since the
-    records depend on video, parameters and bundle alone; with another bundle under the model's name it starts
-    over, and without a model of that name it fails.
+    A job continues after its last stored record if the bundle is the same, because records depend on video,
+    parameters and bundle alone. With another bundle under the model's name it starts over; without a model of
+    that name it fails.
 
     Attributes:
         store: state of the jobs.
         files: their videos and results.
         max_bytes: of all jobs' files.
         changed: called after every change of a job.
-        metrics: what became of the frames is counted here.
+        metrics: counts frames by outcome.
     """
 
     store: JobStore
@@ -55,21 +54,18 @@ class JobRunner:
     changed: Callable[[], None]
     metrics: Metrics
 
-    def run(
-        self, row: JobRow, service: DetectionService | None, stopped: Callable[[], bool], progress: Progress
-    ) -> None:
-        """Work on a job until it ends or `stopped`, asked before every engine call and while one waits.
+    def run(self, row: JobRow, service: DetectionService | None, context: RunContext) -> None:
+        """Work on a job until it ends or is stopped.
 
         Args:
             row: the job.
-            service: of the model it is for; None when there is no such model any more.
-            stopped: whether the job was cancelled, or the server ends.
-            progress: kept up to date.
+            service: detects with the job's model; None if that model is no longer served.
+            context: stopped when the job is cancelled or the server ends; its progress is kept up to date.
         """
         emitted = corrupt = 0
         try:
             with self.files.results(row.id, row.run) as results:
-                self._go_on(_Run(row, service, results, stopped, progress))
+                self._go_on(_Run(row, service, results, context))
                 emitted, last = results.added, results.last
                 corrupt = last.corrupt if isinstance(last, SummaryRecord) else 0
         finally:
@@ -80,8 +76,8 @@ class JobRunner:
                 self.files.drop(row.id)
             elif ours and now is not None and now.has_ended:
                 self.files.drop_video(row.id)
-            # What a server that ends leaves undone is not saved: the next one does it.
-            saved = progress.left if cancelled else 0
+            # Frames left by a server that ends are not saved: the next server works on them.
+            saved = context.progress.left if cancelled else 0
             self.metrics.frames("job", emitted=emitted, corrupt=corrupt, saved=saved)
             self.changed()
 
@@ -95,29 +91,28 @@ class JobRunner:
         if isinstance(results.last, SummaryRecord):
             self.store.end(row.id, "done", size=results.bytes, run=row.run)
         elif isinstance(results.last, ErrorRecord):
-            problem = DetectError(results.last.code, results.last.detail).problem()
-            # The same content may be sent again; only a key that the client chose stays taken.
+            # The same content may be sent again; only an Idempotency-Key stays in use.
             keep = (row.reuse_key or "").startswith("key:")
-            text = problem.model_dump_json()
+            text = results.last.problem().model_dump_json()
             self.store.end(row.id, "failed", size=results.bytes, run=row.run, problem=text, keep_key=keep)
 
     def _work_on(self, run: "_Run") -> None:
         row, results = run.row, run.results
         try:
-            # A stop between the last record and the change of state leaves a job that ended unnoticed.
+            # A stop after the last record and before the change of state leaves a finished job as running.
             if not isinstance(results.last, SummaryRecord | ErrorRecord):
                 self._detect(run)
         except RunLostError:
             raise
         except DetectError as error:
-            # Engines that end with the server say nothing about the video.
-            if isinstance(error, EngineFailureError) and run.stopped():
+            # Engines that close with the server are no error of the video.
+            if isinstance(error, EngineFailureError) and run.context.stopped():
                 return
-            results.append([error.record(results.frames)])
-        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the rest
+            results.append([error_record(error, results.frames)])
+        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the details
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
-            results.append([hidden.record(results.frames)])
+            results.append([error_record(hidden, results.frames)])
 
     def _detect(self, run: "_Run") -> None:
         row, results = run.row, run.results
@@ -127,7 +122,7 @@ class JobRunner:
             raise JobError(
                 "model_gone", f"The model {row.model} is not served any more; send the video again."
             )
-        pipeline, _ = run.service.for_caller(run.stopped)
+        pipeline = run.service.for_run(run.context)
         if row.bundle != pipeline.bundle.digest:
             results.clear()
             self.store.start_over(row.id, pipeline.bundle.digest, run=row.run)
@@ -139,15 +134,14 @@ class JobRunner:
                 pipeline.run(
                     video,
                     DetectParams.model_validate_json(row.params),
-                    stopped=run.stopped,
-                    progress=run.progress,
-                    resume=results.resume,
+                    run.context,
+                    results.resume,
                 ),
                 begun=results.last is not None,
             )
 
     def _keep(self, run: "_Run", records: Iterable[JobRecord], *, begun: bool) -> None:
-        """Keep the records as they come; `begun`: an earlier run gave the first one."""
+        """Store the records; `begun`: an earlier run stored the video record."""
         pending: list[JobRecord] = []
         start, flushed = time.monotonic(), 0.0
         try:
@@ -159,17 +153,17 @@ class JobRunner:
                 if now - flushed >= self.files.patience(now - start):
                     self._flush(run, pending)
                     flushed = time.monotonic()
-        except CallDroppedError:
-            # Stopped while a call waited for the engine: the records end here, as at any other stop.
+        except StoppedError:
+            # Stopped while a call waited for the engine.
             return
         finally:
             self._flush(run, pending)
 
     def _flush(self, run: "_Run", pending: list[JobRecord]) -> None:
-        row, progress = run.row, run.progress
+        row, progress = run.row, run.context.progress
         run.results.append(pending)
         pending.clear()
-        # Online mode sees all frames again to fill its bank; to the client that is no step back.
+        # Online mode runs all frames again to fill its bank; progress does not go back.
         done = max(progress.done, row.done)
         size = run.video_bytes + run.results.bytes
         ours = self.store.note_progress(row.id, run=row.run, done=done, total=progress.total, size=size)

@@ -1,6 +1,6 @@
-"""Opening and closing the jobs with the server: where they are, and what the last server left."""
+"""Opening and closing the jobs with the server, and the recovery of jobs of the previous process."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -8,40 +8,35 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from selsa_server.errors import JobError
-from selsa_server.jobs.files import JobsPlaceError
-from selsa_server.jobs.intake import JobsOptions
+from selsa_server.jobs.files import JobError, JobsPlaceError
 from selsa_server.jobs.jobs import Jobs
 from selsa_server.jobs.place import JobsPlace, open_place
 from selsa_server.service.models import Models
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import JobSettings
 from selsa_server.telemetry.metrics import Metrics
 
 
 class JobsService:
-    """The jobs of a server, there while it runs.
+    """The jobs of a running server.
 
     Args:
-        models: what detects.
-        open_place: opens the place where the jobs are; raises `JobsPlaceError`.
-        options: their bounds.
-        required: a place that cannot be used ends the server; otherwise it serves without jobs and says so.
+        models: the models of the server.
+        settings: their place and bounds. A configured place that cannot be used ends the server; without a
+            configured place, it serves without jobs and logs why.
+        metrics: counts their frames.
     """
 
     def __init__(
         self,
         models: Models,
-        open_place: Callable[[], JobsPlace],
-        options: JobsOptions,
+        settings: JobSettings,
         metrics: Metrics,
-        *,
-        required: bool,
     ) -> None:
         self._models = models
         self._metrics = metrics
-        self._open_place = open_place
-        self._options = options
-        self._required = required
+        self._settings = settings
+        # Two servers may share the folder for temporary files; a configured place must be usable.
+        self._required = settings.jobs_dir is not None or settings.shared
         self._jobs: Jobs | None = None
         self._reason = "The server is not running yet."
 
@@ -50,26 +45,26 @@ class JobsService:
         """The jobs.
 
         Raises:
-            JobError: there are none on this server.
+            JobError: this server has no jobs.
         """
         if self._jobs is None:
             raise JobError("jobs_unavailable", self._reason)
         return self._jobs
 
     def stop(self) -> None:
-        """End the work within one batch, and the streams that tell of it. To be called once it drains."""
+        """Stop running jobs within one batch, and end the streams of results and events."""
         if self._jobs is not None:
             self._jobs.stop()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Work on jobs as long as the context lasts; those that have not ended go on the next time.
+        """Run jobs inside the context; jobs that have not ended continue the next time.
 
         Raises:
             JobsPlaceError: the place is required and cannot be used.
         """
         try:
-            place = await anyio.to_thread.run_sync(self._open_place)
+            place = await anyio.to_thread.run_sync(open_place, self._settings)
         except JobsPlaceError as error:
             if self._required:
                 raise
@@ -86,11 +81,11 @@ class JobsService:
     @asynccontextmanager
     async def _working(self, place: JobsPlace) -> AsyncIterator[None]:
         store, files = place.store, place.files
-        # Alone, what runs by the books was the last server's, which is gone.
+        # This server is alone, so jobs marked as running are left from a crashed process.
         await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=True))
         await anyio.to_thread.run_sync(lambda: files.sweep(store.ids()))
         async with anyio.create_task_group() as group:
-            self._jobs = jobs = Jobs(self._models, files, store, self._options, self._metrics)
+            self._jobs = jobs = Jobs(self._models, files, store, self._settings, self._metrics)
             jobs.start(group)
             try:
                 yield
@@ -100,17 +95,3 @@ class JobsService:
                 group.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=False))
-
-
-def build_jobs(models: Models, settings: ServerSettings, metrics: Metrics) -> JobsService:
-    """The jobs that the settings ask for."""
-    options = JobsOptions(
-        concurrent=settings.jobs_concurrent,
-        max_queued=settings.jobs_max_queued,
-        max_bytes=settings.jobs_max_bytes,
-        ttl=settings.jobs_ttl,
-        lease=None if settings.jobs_database is None else settings.jobs_lease,
-    )
-    # Two servers may well share the folder for temporary files; a place that was named is meant.
-    named = settings.jobs_dir is not None or settings.jobs_database is not None
-    return JobsService(models, partial(open_place, settings), options, metrics, required=named)

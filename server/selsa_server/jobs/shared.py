@@ -1,4 +1,4 @@
-"""Videos and results of jobs that servers share: a folder or store of objects, by its fsspec address."""
+"""Videos and results of shared jobs: a folder or object store, by its fsspec address."""
 
 import tempfile
 import time
@@ -15,20 +15,20 @@ from selsa_server.jobs.shared_results import ObjectStore, PartsReader, PartTable
 
 PROBE_SECONDS: Final = 30
 BUCKETS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
-# Records wait this long at least and at most to become a part, and up to this share of the run's time.
+# Seconds that records wait to become a part: at least, at most, and as a share of the run's time.
 FIRST_FLUSH, LAST_FLUSH, FLUSH_SHARE = 1.0, 10.0, 0.02
-# What no job knows may be an upload that becomes one in this very moment, on another server.
+# A video without a job may be an upload that another server is turning into one.
 SWEEP_SECONDS: Final = 3600.0
 
 
 class SharedFiles:
-    """`JobFiles` in a file system of fsspec; what is written there is whole or is not there.
+    """`JobFiles` in a file system of fsspec, whose writes are atomic.
 
     Args:
         files: the file system.
         root: the folder in it, or bucket and prefix.
-        uploads: a folder of this machine for uploads and for videos at work.
-        table: which results count.
+        uploads: a folder of this machine for uploads and for videos in progress.
+        table: lists the parts of the results.
     """
 
     def __init__(self, files: Any, root: str, uploads: Path, table: PartTable) -> None:
@@ -39,7 +39,7 @@ class SharedFiles:
         self._store = ObjectStore(put=self._put, get=self._get)
 
     def patience(self, elapsed: float) -> float:
-        """A part is a request to the store, so that long runs write fewer of them."""
+        """Each part is a request to the store, so long runs write parts less often."""
         return min(LAST_FLUSH, max(FIRST_FLUSH, FLUSH_SHARE * elapsed))
 
     def adopt(self, upload: Path, job_id: str) -> int:
@@ -70,12 +70,12 @@ class SharedFiles:
             self._files.rm_file(self._video(job_id))
 
     def drop(self, job_id: str) -> None:
-        """Delete all files of a job, and what servers wrote that had lost it."""
+        """Delete all files of a job, also those of servers that had lost it."""
         with suppress(FileNotFoundError):
             self._files.rm(self._folder(job_id), recursive=True)
 
     def sweep(self, known: Collection[str]) -> None:
-        """Delete old videos of no job; a server that was killed between storing one and its job left them."""
+        """Delete old videos without a job, left by a server that was killed after storing the video."""
         try:
             paths = self._files.ls(self._root, detail=False)
         except FileNotFoundError:  # nothing is there, and so no folder
@@ -92,17 +92,17 @@ class SharedFiles:
         """Nothing is held."""
 
     def probe(self) -> None:
-        """Write, read and delete something small, as jobs will."""
+        """Write, read and delete a small file, as jobs do."""
         name = f"{self._root}/selsa-probe-{time.time_ns()}"
         self._make_folder(self._root)
         self._files.pipe_file(name, b"selsa")
         found = self._files.cat_file(name)
         self._files.rm_file(name)
         if found != b"selsa":
-            raise OSError("what was written is not what is read")
+            raise OSError("a file that was written reads differently")
 
     def _make_folder(self, path: str) -> None:
-        """A store of objects has no folders, and a bucket that is missing is a mistake and is not made."""
+        """Create a folder. Object stores have none; a missing bucket is an error of the store."""
         protocol = self._files.protocol
         if BUCKETS.isdisjoint((protocol,) if isinstance(protocol, str) else protocol):
             self._files.makedirs(path, exist_ok=True)
@@ -122,7 +122,7 @@ class SharedFiles:
 
 
 def open_shared_files(address: str, uploads: Path, table: PartTable) -> SharedFiles:
-    """The place at an fsspec address, after something was written there, read and deleted.
+    """The storage at an fsspec address, after a test write.
 
     Raises:
         JobsPlaceError: it cannot be reached or refuses, or a driver for it is not installed.
@@ -130,7 +130,7 @@ def open_shared_files(address: str, uploads: Path, table: PartTable) -> SharedFi
     try:
         import fsspec.core
 
-        # Listings of other servers' files grow old at once.
+        # No cache of listings: other servers change the files.
         files, root = fsspec.core.url_to_fs(address, use_listings_cache=False)
     except ImportError as error:
         missing = error.name or str(error)
@@ -138,7 +138,7 @@ def open_shared_files(address: str, uploads: Path, table: PartTable) -> SharedFi
     except (ValueError, OSError) as error:
         raise JobsPlaceError(f"jobs_files {address} cannot be used: {_line(error)}") from error
     shared = SharedFiles(files, root, uploads, table)
-    # In a thread, since drivers have patience of their own.
+    # In a thread, because drivers have their own timeouts.
     pool = ThreadPoolExecutor(1)
     try:
         pool.submit(shared.probe).result(PROBE_SECONDS)

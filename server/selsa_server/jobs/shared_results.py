@@ -1,7 +1,7 @@
-"""Results in a store of objects, which cannot append: a job's results are parts, and a table says which.
+"""Results in an object store, which cannot append: a job's results are parts, listed in a table.
 
-A part is written under a name that nobody else takes, and counts from the moment that the table has it. So a
-server that was believed dead may go on writing without harm, and what readers see is whole.
+Each part has a unique name, and counts once the table lists it. So a server that lost the job can write
+without harm, and readers see complete parts only.
 """
 
 import secrets
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from selsa_server.jobs.files import JobRecord, RunLostError
 from selsa_server.jobs.table import JOB, PART
-from selsa_server.pipeline.progress import Resume
+from selsa_server.pipeline.sequence_run import Resume
 from selsa_server.schema.detect import FrameRecord, parse_record
 
 _COLUMNS: Final = (PART.c.first, PART.c.records, PART.c.frames, PART.c.bytes, PART.c.name)
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStore:
-    """What parts need of a store of objects.
+    """The operations of an object store that parts need.
 
     Attributes:
         put: keeps bytes under a name.
@@ -53,7 +53,7 @@ class ObjectStore:
 
 
 class PartTable:
-    """Which parts the results of jobs are made of."""
+    """The table of parts of the results of jobs."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -63,25 +63,25 @@ class PartTable:
         return self._parts(sa.select(*_COLUMNS).where(PART.c.job == job_id).order_by(PART.c.first))
 
     def at(self, job_id: str, position: int) -> Part | None:
-        """The part that has record number `position`, or None as long as there is none."""
+        """The part with record number `position`; None if there is none yet."""
         here = (PART.c.job == job_id) & (PART.c.first + PART.c.records > position)
         found = self._parts(sa.select(*_COLUMNS).where(here).order_by(PART.c.first).limit(1))
         return found[0] if found else None
 
     def add(self, job_id: str, run: int, part: Part) -> None:
-        """Let a part count. Raises `RunLostError` when the job is not that run's any more."""
+        """List a part. Raises `RunLostError` if the job belongs to another run."""
         with self._of_run(job_id, run) as connection:
             values = {name: getattr(part, name) for name in Part.__slots__}
             connection.execute(sa.insert(PART).values(job=job_id, **values))
 
     def clear(self, job_id: str, run: int) -> None:
-        """Let none count any more. Raises `RunLostError` as `add` does."""
+        """Remove all parts from the table. Raises `RunLostError` as `add` does."""
         with self._of_run(job_id, run) as connection:
             connection.execute(sa.delete(PART).where(PART.c.job == job_id))
 
     @contextmanager
     def _of_run(self, job_id: str, run: int) -> Iterator[sa.Connection]:
-        """A transaction in which the job stays the run's; others wait."""
+        """A transaction that locks the job for the run."""
         ours = (JOB.c.id == job_id) & (JOB.c.run == run) & (JOB.c.state == "running")
         with self._engine.begin() as connection:
             hold = sa.select(JOB.c.number).where(ours).with_for_update()
@@ -95,7 +95,7 @@ class PartTable:
 
 
 class ResultParts:
-    """`Results` of one job as one run goes on writing them."""
+    """`Results` of one job, opened by one run for appending."""
 
     def __init__(self, store: ObjectStore, table: PartTable, job_id: str, run: int) -> None:
         self._store = store
@@ -135,7 +135,7 @@ class ResultParts:
             self._note(record)
 
     def clear(self) -> None:
-        """Begin anew; see the protocol."""
+        """Delete all records; see the protocol."""
         self._table.clear(self._job, self._run)
         self._forget()
 
@@ -174,7 +174,7 @@ class PartsReader:
         self._position = after
 
     def open(self) -> bool:
-        """Whether there are any yet. Nothing is held: what is deleted is gone for readers too."""
+        """Whether there are results. Deleted parts are gone for readers too."""
         return self._table.at(self._job, 0) is not None
 
     def block(self) -> bytes:

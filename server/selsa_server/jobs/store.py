@@ -1,6 +1,6 @@
 """The state of jobs in a database: every change is a transaction that survives the process.
 
-Nothing outside this file asks the database for jobs.
+Only this file queries the jobs in the database.
 """
 
 import time
@@ -20,12 +20,12 @@ _NEXT_VERSION: Final = JOB.c.version + 1
 class JobStore:
     """Jobs by id. Safe for several threads.
 
-    With a lease, several servers may share the database: a job that one of them has claimed is that server's
-    for as long as it renews the lease, then anybody's. Without one, the server is alone with it.
+    With a lease, several servers may share the database: a claimed job belongs to a server as long as it
+    renews the lease; then any server may claim it. Without a lease, one server uses the database.
 
     Args:
         engine: what `jobs_database` opened; closed with the store.
-        owner: a name of this server that no other has.
+        owner: a unique name of this server.
         lease: seconds that a claim holds; None: until the job ends or is put back.
         now: seconds since the epoch; by default the shared database's own clock, or this machine's.
     """
@@ -42,12 +42,12 @@ class JobStore:
         self._owner = owner
         self._lease = lease
         shared = engine.dialect.name == "postgresql"
-        # Several machines' clocks differ, the database has one.
+        # Clocks of machines differ; the database has one clock.
         self._now: Callable[[], _Time] = _database_time if shared else now
         self._insert: Callable[..., Any] = postgresql.insert if shared else sqlite.insert
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     def add(
@@ -85,14 +85,14 @@ class JobStore:
         return self._one(sa.select(JOB).where(JOB.c.id == job_id))
 
     def find(self, reuse_key: str) -> JobRow | None:
-        """The job that a request with this key means."""
+        """The job with this reuse key."""
         return self._one(sa.select(JOB).where(JOB.c.reuse_key == reuse_key))
 
     def claim(self, models: Collection[str] | None = None) -> JobRow | None:
-        """The first job that nobody works on, now running and ours; None if there is none.
+        """Claim the first free job; None if there is none.
 
         Args:
-            models: names of the models that it may be for; None: any.
+            models: names of the models to claim jobs for; None: any.
         """
         free = JOB.c.state == "queued"
         if self._lease is not None:
@@ -121,20 +121,20 @@ class JobStore:
         )
 
     def renew(self, runs: Collection[tuple[str, int]]) -> set[str]:
-        """Hold the claims of these runs (id and `run`) for longer; the ids of those that are still ours."""
+        """Renew the leases of these runs (id and `run`); returns the ids of those still held."""
         ours = sa.tuple_(JOB.c.id, JOB.c.run).in_(list(runs)) & (JOB.c.state == "running")
         held = sa.update(JOB).where(ours).values(lease=self._until()).returning(JOB.c.id)
         with self._engine.begin() as connection:
             return set(connection.execute(held).scalars())
 
     def note_progress(self, job_id: str, *, run: int, done: int, total: int | None, size: int) -> bool:
-        """How far a run of a job is; says whether the job is still that run's."""
+        """Store the progress of a run; False if the job belongs to another run."""
         ours = _of_run(job_id, run)
         found = self._change(ours, done=done, total=total, bytes=size, lease=self._until())
         return found is not None
 
     def start_over(self, job_id: str, bundle: str, *, run: int) -> None:
-        """A running job begins anew with another bundle; a request for the old one is not this job."""
+        """Restart a running job with another bundle; requests for the old bundle no longer match it."""
         self._change(_of_run(job_id, run), bundle=bundle, done=0, started_done=0, reuse_key=None)
 
     def end(
@@ -147,7 +147,7 @@ class JobStore:
         problem: str | None = None,
         keep_key: bool = True,
     ) -> bool:
-        """End a job that has not ended, or only that `run` of it; says whether it did."""
+        """End a job that has not ended, or only that `run` of it; False if it was not."""
         which = (JOB.c.id == job_id) & JOB.c.state.in_(("queued", "running"))
         row = self._change(
             which if run is None else _of_run(job_id, run),
@@ -161,7 +161,7 @@ class JobStore:
         return row is not None
 
     def requeue_running(self, *, crashed: bool) -> None:
-        """Put what this server was running back in the queue; an orderly stop is no attempt."""
+        """Put the running jobs of this server back in the queue; an orderly stop is no attempt."""
         which = JOB.c.state == "running"
         if self._lease is not None:
             which &= JOB.c.owner == self._owner

@@ -10,7 +10,7 @@ from selsa_server.schema.jobs import JobState
 SCHEMA_VERSION: Final = 3
 TABLES: Final = sa.MetaData()
 
-# SQLite counts rows by itself only in a column of this very type.
+# SQLite autoincrements only a column of this type.
 _Number: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 JOB: Final = sa.Table(
@@ -41,7 +41,7 @@ JOB: Final = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Where results are objects of a store without appending: which of them make up a job's results.
+# With an object store: the parts of each job's results.
 PART: Final = sa.Table(
     "part",
     TABLES,
@@ -53,7 +53,7 @@ PART: Final = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
 )
 
-# SQLite keeps a number like this one in the file's head.
+# SQLite stores the version in the file header instead.
 VERSION: Final = sa.Table("selsa_jobs", TABLES, sa.Column("version", sa.Integer, nullable=False))
 
 
@@ -64,25 +64,25 @@ class JobRow:
     Attributes:
         number: counts jobs; the queue's order.
         id: what the client knows it by.
-        reuse_key: what makes a second request the same job; None when there is no second one to be.
+        reuse_key: a second request with the same key is the same job; None: no request is.
         fingerprint: of content, parameters and bundle.
         params: `DetectParams` as JSON.
-        bundle: digest of the bundle that its results are of.
+        bundle: digest of the bundle of its results.
         state: see `JobState`.
         version: goes up with every change.
         bytes: of its files.
         done: frames that have their record or do not decode.
         total: frames that were selected, once that is known.
-        attempts: times in a row that work began and got no frame further.
+        attempts: starts in a row without one more frame.
         created: seconds since the epoch, as all times here.
         started: when the latest run began.
         started_done: `done` at that time.
         ended: when it was done, failed or was cancelled.
         problem: `Problem` as JSON, if it failed.
-        model: the name of the model it is for; None: the default, of jobs that an older server took.
-        run: how often it was claimed. What an earlier run still has to say of it is not heard.
+        model: its model's name; None: the default, in jobs that an older server accepted.
+        run: number of claims, as a fencing token: writes of older runs are rejected.
         owner: the server that claimed it last.
-        lease: until when it is that server's, unless the server asks for longer; None: for ever.
+        lease: until when the server holds it; None: without limit.
     """
 
     number: int
@@ -109,5 +109,5 @@ class JobRow:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the job is final."""
         return self.state in ("done", "failed", "cancelled")

@@ -1,4 +1,4 @@
-"""Calls of the engines on frames in hand."""
+"""Engine calls on prepared frames."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBa
 from selsa_bundle.errors import DeviceMemoryError, EngineError
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.errors import EngineFailureError
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 
 
 class Inference:
-    """The two engines on prepared frames; their time is counted and their errors are the server's."""
+    """The two engines on prepared frames: counts their time and translates their errors."""
 
     def __init__(self, engines: Engines, clock: Stopwatch) -> None:
         self._engines = engines
@@ -57,7 +57,7 @@ class Inference:
 
 
 def _failure(detail: str, error: EngineError) -> EngineFailureError:
-    """What a caller is told; of a runtime's own words only that memory ran out."""
+    """The error for the client; of the runtime's message, only that memory ran out."""
     if isinstance(error, DeviceMemoryError):
         return EngineFailureError(f"{detail} {error}", code="engine_memory")
     return EngineFailureError(detail)

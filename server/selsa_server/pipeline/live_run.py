@@ -1,6 +1,6 @@
-"""One live stream's way through the engines: frames as they come, records as they are final."""
+"""Detection on one live stream: frames as they arrive, records as they become final."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from selsa_bundle.runtimes.load import LoadedBundle
@@ -12,9 +12,9 @@ from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.prefetch import Prefetch
 from selsa_server.pipeline.video_record import fraction_text, model_info
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.stream import StreamStart
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.container import NO_FRAMES
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.live.container import LiveCounts, LiveHead, LiveOptions
@@ -27,22 +27,22 @@ PARTS = ("decode", "prepare", "frame_engine", "sequence_engine")
 
 @dataclass(slots=True)
 class LiveRun:
-    """Detects on what comes in; `records` is to be called once, in a thread that may wait.
+    """Detects on incoming frames; call `records` once, in a thread that may wait.
 
     Attributes:
-        pipeline: the bundle and the sizes of batches are its.
-        start: what the client asked for.
-        source: what the client sends; aborted when the run ends, however it ends.
-        stopped: asked before every engine call; once it is true, the records end there.
-        corrupt: frames that did not decode.
-        saved: decoded frames that were not worked on when it was stopped.
-        dropped: frames that were left out because the engines were too slow.
+        pipeline: has the bundle and the batch sizes.
+        start: the client's parameters.
+        source: the client's data; aborted when the run ends, however it ends.
+        run: cancellation and timings; once it is stopped, the records end.
+        corrupt: frames that cannot be decoded.
+        saved: decoded frames without a record when the run was stopped.
+        dropped: frames left out because the engines were too slow.
     """
 
     pipeline: DetectionPipeline
     start: StreamStart
     source: LiveInput
-    stopped: Callable[[], bool]
+    run: RunContext
     corrupt: int = 0
     saved: int = 0
     dropped: int = 0
@@ -55,33 +55,36 @@ class LiveRun:
             EngineFailureError: an engine failed.
         """
         bundle, options = self.pipeline.bundle, self.pipeline.options
-        counts, clock = LiveCounts(), Stopwatch(PARTS)
-        source = self._frames(clock, counts)
+        counts = LiveCounts()
+        for part in PARTS:
+            self.run.clock.add(part, 0.0)
+        source = self._frames(counts)
         droppable = _is_frame if self.start.drop == "oldest" else None
-        run = _Detection(bundle, self.start, clock)
+        detection = _Detection(bundle, self.start, self.run)
         with Prefetch(
             source.items,
             options.prefetch,
             droppable=droppable,
             interrupt=source.interrupt,
-            stopped=self.stopped,
+            stopped=self.run.stopped,
         ) as feed:
             try:
-                while not self.stopped() and (taken := feed.take(options.batch)):
-                    yield from run.detect(taken)
+                while not self.run.stopped() and (taken := feed.take(options.batch)):
+                    yield from detection.detect(taken)
             finally:
-                self.corrupt, self.saved, self.dropped = run.corrupt, run.left + len(feed), feed.dropped
-                # The thread that reads ahead may be waiting for a client that sends nothing.
+                self.corrupt, self.dropped = detection.corrupt, feed.dropped
+                self.saved = detection.left + len(feed)
+                # The prefetch thread may be waiting for a client that sends nothing.
                 self.source.abort()
-        if self.stopped():
+        if self.run.stopped():
             return
         if counts.seen == 0:
             raise VideoError("no_frames", NO_FRAMES)
-        if run.emitted == 0:
+        if detection.emitted == 0:
             raise VideoError("undecodable", "None of the stream's frames can be decoded.")
-        yield run.summary(counts, self.dropped)
+        yield detection.summary(counts, self.dropped)
 
-    def _frames(self, clock: Stopwatch, counts: LiveCounts) -> FrameSource[PreparedLiveItem]:
+    def _frames(self, counts: LiveCounts) -> FrameSource[PreparedLiveItem]:
         options = LiveOptions(
             limits=self.pipeline.options.limits,
             tolerant=self.start.decode == "tolerant",
@@ -89,20 +92,19 @@ class LiveRun:
         )
         preprocess = self.pipeline.bundle.manifest.preprocess
         decoders = self.pipeline.decoders
-        return decoders.live(self.source, self.start.container, options, preprocess, clock, counts)
+        return decoders.live(self.source, self.start.container, options, preprocess, self.run, counts)
 
 
 class _Detection:
     """Frames in, records out; counts them."""
 
-    def __init__(self, bundle: LoadedBundle, start: StreamStart, clock: Stopwatch) -> None:
+    def __init__(self, bundle: LoadedBundle, params: StreamStart, run: RunContext) -> None:
         self._bundle = bundle
-        self._clock = clock
-        params = start.params()
-        self._online = OnlineDetection(bundle, params, Inference(bundle.engines, clock))
+        self._clock = run.clock
+        self._online = OnlineDetection(bundle, params, Inference(bundle.engines, run.clock))
         self._filter = DetectionFilter(params, bundle.manifest.classes)
         self.corrupt = 0
-        self.left = 0  # of the frames in hand, those without a record
+        self.left = 0  # frames of the current batch without a record
         self.emitted = 0
 
     def detect(self, items: list[PreparedLiveItem]) -> Generator[VideoRecord | FrameRecord, None, None]:

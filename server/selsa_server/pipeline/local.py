@@ -33,11 +33,21 @@ def detect(
         BundleError: the bundle cannot be used, or not as `engines` asks for.
         DetectError: as `DetectionPipeline.run`.
     """
-    # Whoever calls this decodes and detects, and does little else.
+    return local_pipeline(bundle, say, engines).run(video, params)
+
+
+def local_pipeline(
+    bundle: Path | None, say: Callable[[str], None], engines: Mapping[str, str]
+) -> DetectionPipeline:
+    """The pipeline of a bundle, for a process that decodes and detects and does little else.
+
+    Raises:
+        BundleError: the bundle cannot be used, or not as `engines` asks for.
+    """
     keep_freed_memory()
     loaded = load_engines(
         choose_bundle(bundle, say),
         options_named(engines.get("provider", "auto"), engines.get("precision", "auto")),
     )
     prove_engines(loaded)
-    return DetectionPipeline(loaded).run(video, params)
+    return DetectionPipeline(loaded)

@@ -6,13 +6,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from selsa_bundle.runtimes.choice import options_named
-from selsa_bundle.runtimes.load import load_engines, prove_engines
-from selsa_server.engines.bundle_choice import choose_bundle
 from selsa_server.errors import DetectError
-from selsa_server.malloc import keep_freed_memory
 from selsa_server.pipeline.live_run import LiveRun
+from selsa_server.pipeline.local import local_pipeline
 from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.stream import StreamStart
 from selsa_server.video.live.input import LiveInput, LiveMessage
@@ -46,23 +44,17 @@ def stream(
         DetectError: as `LiveRun.records`.
         Exception: whatever the pieces raise.
     """
-    keep_freed_memory()
-    loaded = load_engines(
-        choose_bundle(bundle, say),
-        options_named(engines.get("provider", "auto"), engines.get("precision", "auto")),
-    )
-    prove_engines(loaded)
-    return stream_on(DetectionPipeline(loaded), pieces, start)
+    return stream_on(local_pipeline(bundle, say, engines), pieces, start)
 
 
 def stream_on(pipeline: DetectionPipeline, pieces: Iterable[Piece], start: StreamStart) -> Records:
-    """`stream` on a pipeline that there is already."""
-    pipeline.check(start.params())
+    """`stream` on a pipeline that is loaded already."""
+    pipeline.check(start)
     feed = _Feed(pieces)
     stopped = threading.Event()
     try:
-        for record in LiveRun(pipeline, start, feed.source, stopped.is_set).records():
-            # What was decoded before the source failed is right; that it was all is not.
+        for record in LiveRun(pipeline, start, feed.source, RunContext(stopped=stopped.is_set)).records():
+            # Records from before the source failed are valid, a summary is not.
             if isinstance(record, SummaryRecord) and feed.failure is not None:
                 break
             yield record
@@ -77,7 +69,7 @@ def stream_on(pipeline: DetectionPipeline, pieces: Iterable[Piece], start: Strea
 
 
 class _Feed:
-    """Puts pieces into a live input, in a thread that nobody waits for: a camera's read may never return."""
+    """Puts pieces into a live input, in a thread that is never joined: a camera's read may not return."""
 
     def __init__(self, pieces: Iterable[Piece]) -> None:
         self.source = LiveInput(BUFFER_BYTES)
@@ -86,7 +78,7 @@ class _Feed:
         threading.Thread(target=self._put_all, args=(pieces,), name="live source", daemon=True).start()
 
     def leave(self) -> None:
-        """Nobody takes any more."""
+        """Stop: no more pieces are taken."""
         self._left.set()
         self.source.abort()
 
@@ -100,6 +92,6 @@ class _Feed:
             self.failure = error
         finally:
             self.source.end()
-            # What holds a file or a camera lets go of it in the thread that reads it.
+            # A file or camera is released in the thread that reads it.
             if isinstance(pieces, Generator):
                 pieces.close()

@@ -1,6 +1,6 @@
-"""Online detection: frames come one after the other, and each sees only those before it.
+"""Online detection: each frame attends to earlier frames only.
 
-Shared by the pipeline's `online` mode, which knows the whole file, and by live streams, which do not.
+The pipeline's `online` mode and live streams share it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Work ahead of the engines: an iterator that runs in a thread of its own, a bounded way ahead."""
+"""Decoding ahead of the engines: an iterator that runs in its own thread, up to a fixed depth ahead."""
 
 import threading
 from collections import deque
@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
-# How often a consumer that waits asks whether it was stopped.
+# Seconds between two looks of a waiting consumer at whether it was stopped.
 LOOK_SECONDS: Final = 0.1
 
 T = TypeVar("T")
@@ -19,13 +19,13 @@ class Prefetch(Generic[T]):
     and waits for it. An exception of the source is raised to the consumer in its place.
 
     Args:
-        source: made and closed elsewhere than where it runs.
-        depth: how far ahead.
+        source: runs in the thread, which also closes it.
+        depth: items that may wait for the consumer.
         droppable: whether an item may be left out, the oldest first, when the consumer is too slow; without
             it, the source waits.
-        interrupt: called where the thread is told to stop: makes the source's work on the item in hand end
-            soon, if it can. The source may raise; nobody hears it.
-        stopped: asked while the consumer waits; once it is true, there is nothing more for it.
+        interrupt: called when the thread is told to stop; makes the source end its current item soon, if it
+            can. An exception of the source is then ignored.
+        stopped: asked while the consumer waits; once it is true, the consumer gets no more items.
 
     Attributes:
         dropped: items that were left out.
@@ -78,7 +78,7 @@ class Prefetch(Generic[T]):
             yield item[0]
 
     def take(self, most: int) -> list[T]:
-        """What is there, `most` items at most and one at least; none after the end, or once stopped."""
+        """The waiting items, one at least and `most` at most; none after the end, or once stopped."""
         with self._change:
             while not self._change.wait_for(lambda: self._items or self._done, LOOK_SECONDS):
                 if self._stopped():

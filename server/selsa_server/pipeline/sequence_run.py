@@ -2,38 +2,37 @@
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from selsa_bundle.bank import SequenceBank
 from selsa_bundle.engine import DetectionBatch
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_server.decoders.protocol import Decoders, DecoderStoppedError, OpenVideo
+from selsa_server.decoders.protocol import OpenVideo
 from selsa_server.errors import VideoError
 from selsa_server.pipeline.detection_filter import DetectionFilter
 from selsa_server.pipeline.inference import Inference
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.prefetch import Prefetch
-from selsa_server.pipeline.progress import Progress, Resume
 from selsa_server.pipeline.video_record import video_record
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.settings import VideoSettings
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex
 from selsa_server.video.prepared import FrameInHand, in_batches
-from selsa_server.video.selection import Selection, select_frames
+from selsa_server.video.selection import Selection
 
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineOptions:
-    """How the pipeline works, not what it computes: no result depends on these.
+    """How the pipeline works; no result depends on these.
 
     Attributes:
-        limits: what a video may be at most.
+        limits: of one video.
         batch: frames of one video in one engine call at most.
         prefetch: frames that are decoded ahead at most.
         model: the name that `DetectParams.model` may give; None: the bundle's own.
@@ -45,69 +44,65 @@ class PipelineOptions:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Where an earlier run on the same video, with the same parameters and bundle, ended.
+
+    Attributes:
+        emitted: frame records of that run, all of them kept.
+        last: source index of the last of them.
+    """
+
+    emitted: int
+    last: int
+
+
+def pipeline_options(settings: VideoSettings) -> PipelineOptions:
+    """The options of the settings, without a model's name."""
+    limits = VideoLimits(
+        max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
+    )
+    return PipelineOptions(limits=limits, batch=settings.batch, prefetch=settings.prefetch)
+
+
 class PipelineRun:
-    """One video's way through the pipeline; `DetectionPipeline.run` says what it is given."""
+    """One detection run on one video; see `DetectionPipeline.run`."""
 
     def __init__(
-        self,
-        bundle: LoadedBundle,
-        options: PipelineOptions,
-        decoders: Decoders,
-        path: Path,
-        params: DetectParams,
-        stopped: Callable[[], bool],
-        progress: Progress,
+        self, bundle: LoadedBundle, options: PipelineOptions, params: DetectParams, run: RunContext
     ) -> None:
-        self.stopped = stopped
-        self.progress = progress
+        self.run = run
         self.bundle = bundle
         self.options = options
-        self.decoders = decoders
-        self.path = path
         self.params = params
-        self.clock = Stopwatch(PARTS)
-        self.inference = Inference(bundle.engines, self.clock)
+        for part in PARTS:
+            run.clock.add(part, 0.0)
+        self.inference = Inference(bundle.engines, run.clock)
         self.filter = DetectionFilter(params, bundle.manifest.classes)
         self.corrupt = 0
         self.emitted = 0
 
     def records(
-        self, resume: Resume, video: OpenVideo | None
+        self, video: OpenVideo, selection: Selection, resume: Resume
     ) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
         """The records after those of an earlier run."""
-        if video is not None:
-            yield from self._records(video, resume)
-            return
-        preprocess = self.bundle.manifest.preprocess
-        try:
-            with self.clock("index"):
-                video = self.decoders.open(self.path, self.options.limits, preprocess, stopped=self.stopped)
-        except DecoderStoppedError:
-            return
-        with video:
-            yield from self._records(video, resume)
-
-    def _records(
-        self, video: OpenVideo, resume: Resume
-    ) -> Generator[VideoRecord | FrameRecord | SummaryRecord, None, None]:
         index = video.index
-        selection = select_frames(index, self.params, self.bundle.manifest.reference_frames)
         keys = selection.keys
-        self.progress.total = len(keys)
+        self.run.progress.total = len(keys)
         if self.params.mode == "sequence":
             bank = self._sequence_bank(video, selection.references)
-            if self.stopped():
+            if self.run.stopped():
                 return
             yield video_record(self.bundle, index, self.params, bank.used)
             keys = self._left(keys, resume)
             yield from self._sequence(video, keys, bank)
         else:
             yield video_record(self.bundle, index, self.params, ())
-            # The bank depends on every frame before, so all are run again.
+            # The bank depends on every earlier frame, so all frames run again.
             yield from self._online(video, keys, resume.last)
-        if self.stopped():
+        if self.run.stopped():
             return
-        # Nothing is read any more. Whoever has the last record finds that nothing is held for the video.
+        # Release the decoder before yielding the summary.
         video.rest()
         if self.emitted == 0:
             count = len(selection.keys)
@@ -115,10 +110,10 @@ class PipelineRun:
         yield self._summary(index, selection)
 
     def _left(self, keys: Sequence[int], resume: Resume) -> Sequence[int]:
-        """The key frames after those of an earlier run, which are counted."""
+        """The key frames after those of an earlier run, which count as done."""
         before = bisect_right(keys, resume.last)
         self.emitted, self.corrupt = resume.emitted, before - resume.emitted
-        self.progress.done = before
+        self.run.progress.done = before
         return keys[before:]
 
     def _sequence_bank(self, video: OpenVideo, references: Sequence[int]) -> SequenceBank:
@@ -162,21 +157,23 @@ class PipelineRun:
 
     def _count_corrupt(self, count: int) -> None:
         self.corrupt += count
-        self.progress.done += count
+        self.run.progress.done += count
 
     def _batches(
         self, frames: Prefetch[FrameInHand | CorruptFrame]
     ) -> Iterator[tuple[list[FrameInHand], int]]:
         batches = in_batches(frames, self.options.batch)
-        return itertools.takewhile(lambda _: not self.stopped(), batches)
+        return itertools.takewhile(lambda _: not self.run.stopped(), batches)
 
     def _frames(self, video: OpenVideo, wanted: Sequence[int]) -> Prefetch[FrameInHand | CorruptFrame]:
-        source = video.frames(wanted, self.clock, tolerant=self.params.decode == "tolerant")
-        return Prefetch(source.items, self.options.prefetch, interrupt=source.interrupt, stopped=self.stopped)
+        source = video.frames(wanted, self.run, tolerant=self.params.decode == "tolerant")
+        return Prefetch(
+            source.items, self.options.prefetch, interrupt=source.interrupt, stopped=self.run.stopped
+        )
 
     def _record(self, frame: FrameInHand, detections: DetectionBatch, position: int) -> FrameRecord:
         self.emitted += 1
-        self.progress.done += 1
+        self.run.progress.done += 1
         return FrameRecord(
             index=frame.index, pts=frame.pts, time=frame.time, detections=self.filter(detections, position)
         )
@@ -189,6 +186,6 @@ class PipelineRun:
             corrupt=self.corrupt,
             skipped=len(index.pts) - len(selection.keys),
             emitted=self.emitted,
-            seconds=self.clock.elapsed,
-            timings=self.clock.parts,
+            seconds=self.run.clock.elapsed,
+            timings=self.run.clock.parts,
         )

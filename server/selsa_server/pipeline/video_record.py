@@ -1,4 +1,4 @@
-"""The first record: what is known of a video, and of the model that works on it, before detection."""
+"""The first record: the properties of the video and of the model, known before detection."""
 
 from fractions import Fraction
 

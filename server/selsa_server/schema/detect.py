@@ -1,4 +1,4 @@
-"""The wire format: what `/detect` takes and gives, for the server and for the client.
+"""The wire format of `/detect`: parameters and records, for the server and the client.
 
 A response is a sequence of records: one `video`, one `frame` per frame, then exactly one `summary` or
 `error`. A sequence without that last record is incomplete. This module needs pydantic and nothing else.
@@ -58,7 +58,7 @@ class DetectParams(BaseModel):
     end: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="seconds; frames at or after it are left out"
     )
-    stride: int = Field(default=1, ge=1, le=100_000, description="detect on every stride-th frame")
+    stride: int = Field(default=1, ge=1, le=100_000, description="detect on every n-th frame")
     decode: Literal["strict", "tolerant"] = Field(
         default="strict",
         description="strict: a damaged video is an error; "
@@ -73,7 +73,7 @@ class DetectParams(BaseModel):
 
 
 class ModelInfo(_Wire):
-    """The model that made the detections and where it runs."""
+    """The model of the detections and where it runs."""
 
     name: str
     bundle: str = Field(description="sha256: and the digest of the bundle")
@@ -83,7 +83,7 @@ class ModelInfo(_Wire):
 
 
 class VideoRecord(_Wire):
-    """First record: what is known of the video before detection."""
+    """First record: properties of the video, known before detection."""
 
     type: Literal["video"] = "video"
     width: int = Field(description="pixels, as displayed (rotation applied)")
@@ -159,10 +159,15 @@ class ErrorRecord(_Wire):
 
     type: Literal["error"] = "error"
     code: str
-    status: int = Field(description="the HTTP status this error has when a response has not begun")
+    status: int = Field(description="the HTTP status of this error in a response that has not started")
     title: str
     detail: str
     emitted: int = Field(description="frame records before this one")
+
+    def problem(self) -> Problem:
+        """The same error as a problem."""
+        fields = self.model_dump(include={"code", "status", "title", "detail"})
+        return Problem(type=f"urn:selsa:problem:{self.code}", **fields)
 
 
 Record = Annotated[VideoRecord | FrameRecord | SummaryRecord | ErrorRecord, Field(discriminator="type")]

@@ -1,4 +1,4 @@
-"""The wire format of jobs: what `/v1/jobs` gives. Results are the records of `schema`."""
+"""The wire format of `/v1/jobs`. Results are the records of `schema.detect`."""
 
 from datetime import datetime
 from typing import Literal
@@ -20,14 +20,14 @@ class JobProgress(BaseModel):
 
 
 class Job(BaseModel):
-    """One job as it is now."""
+    """The state of one job."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     state: JobState
     model: str | None = Field(
-        description="the model it is for; null: the default one, of a job that an older server took"
+        description="its model; null: the default one, in a job that an older server accepted"
     )
     bundle: str = Field(description="sha256: and the digest of the bundle that its results are of")
     progress: JobProgress

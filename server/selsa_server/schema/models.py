@@ -1,4 +1,4 @@
-"""The wire format of `/v1/models`: which models there are and how they are."""
+"""The wire format of `/v1/models`: the models and their states."""
 
 from typing import Annotated, Final, Literal
 
@@ -13,7 +13,7 @@ ModelState = Literal["loading", "ready", "unloading", "failed"]
 
 
 class LoadModel(BaseModel):
-    """What to load."""
+    """The body of `PUT /v1/models/{name}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,22 +23,22 @@ class LoadModel(BaseModel):
 
 
 class ModelStatus(BaseModel):
-    """One name and what is behind it."""
+    """The model behind one name."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(description="what `model` must be to ask for it")
+    name: str = Field(description="the value of `model` that selects it")
     state: ModelState = Field(
-        description="ready: takes requests. loading: not yet. unloading: takes none any more, those inside "
+        description="ready: accepts requests. loading: not yet. unloading: accepts none, running ones "
         "finish. failed: could not be loaded, `error` says why"
     )
     default: bool = Field(description="whether it is the model of requests that name none")
     replacing: bool = Field(
-        description="whether another bundle is being loaded under the name of a model that is ready; until "
-        "then requests go to the one there is"
+        description="whether another bundle is being loaded to replace this ready model, which serves "
+        "until then"
     )
     requests: int = Field(
-        description="requests, running jobs and streams inside, those of a replaced bundle included"
+        description="requests, running jobs and streams, those on a replaced bundle included"
     )
     bundle: str | None = Field(description="sha256: and the digest of the bundle; null until it is loaded")
     classes: int | None = Field(description="how many classes it has")

@@ -1,9 +1,9 @@
-"""The wire format of `WS /stream`: what a client sends. What it gets are the records of `schema`.
+"""The wire format of `WS /stream`: the client's messages. The server sends the records of `schema.detect`.
 
     client -> server   text    StreamStart, once, first
                        binary  the next bytes of the container, or one JPEG image
-                       text    StreamFrame before an image: when it is shown
-                       text    StreamEnd: there is no more
+                       text    StreamFrame before an image: its time
+                       text    StreamEnd: the input is complete
     server -> client   text    records: one video, frames, then exactly one summary or error
 
 After the last record the server closes with 1000, or after an error with 4000 + its HTTP status.
@@ -22,35 +22,21 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StreamStart(_Message):
-    """The first message: what will come and what is wanted of it."""
+class StreamStart(DetectParams):
+    """The first message: the container, and the parameters of `/detect` that a live video can have."""
 
     type: Literal["start"]
     container: LiveContainer = Field(
         description="mp4 (index in front, or fragmented), mpegts, matroska (WebM too), or jpeg: single images"
     )
-    model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="which of the models served; default: the server's default"
-    )
+    mode: Literal["online"] = Field(default="online", description="a live video has no other mode")
+    start: None = Field(default=None, description="a live video has no range")
+    end: None = Field(default=None, description="a live video has no range")
     drop: Literal["never", "oldest"] = Field(
         default="never",
-        description="when frames come faster than they are detected on. never: reading slows down; "
-        "oldest: frames that wait longest are left out and counted",
+        description="when frames arrive faster than they are detected on. never: reading slows down; "
+        "oldest: the frames that have waited longest are left out and counted",
     )
-    bank: Literal["spread", "first"] = "spread"
-    score_threshold: float = Field(default=0.05, ge=0, le=1)
-    max_detections: int | None = Field(default=None, ge=1, le=4096)
-    classes: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
-        default=(), max_length=1000
-    )
-    reference_frames: int | None = Field(default=None, ge=0, le=64)
-    stride: int = Field(default=1, ge=1, le=100_000)
-    decode: Literal["strict", "tolerant"] = "strict"
-
-    def params(self) -> DetectParams:
-        """The same as parameters of `/detect`."""
-        options = self.model_dump(exclude={"type", "container", "drop"})
-        return DetectParams(mode="online", **options)
 
 
 class StreamFrame(_Message):

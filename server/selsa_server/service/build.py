@@ -1,4 +1,4 @@
-"""From a bundle to a service: what all models of a server share is put around its engines."""
+"""From a bundle to a service: its own engines, with everything that the models of a server share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.service.admission import Admission
 from selsa_server.service.detection import DetectionService
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import EngineSettings
 from selsa_server.telemetry.metrics import Metrics
 
-LoadBundle = Callable[[Path, ServerSettings], LoadedBundle]
+LoadBundle = Callable[[Path], LoadedBundle]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,15 @@ class Services:
     """Makes services that share everything but their engines.
 
     Attributes:
-        settings: how calls are batched, and what `load_bundle` goes by.
-        options: of the pipelines of bundles that are loaded.
-        admission: who may detect when, over all models.
-        metrics: what engines and requests do is counted here.
-        load_bundle: how a bundle is loaded; raises BundleError.
-        decoders: who decodes.
+        settings: how engine calls are merged.
+        options: of the pipelines.
+        admission: bounds the requests of all models together.
+        metrics: counts engine calls and requests.
+        load_bundle: loads the bundle in a folder; raises BundleError.
+        decoders: decode the videos of all models.
     """
 
-    settings: ServerSettings
+    settings: EngineSettings
     options: PipelineOptions
     admission: Admission
     metrics: Metrics
@@ -39,7 +39,7 @@ class Services:
     decoders: Decoders
 
     def around(self, pipeline: DetectionPipeline) -> DetectionService:
-        """The service of a pipeline, whose engines it owns from now on."""
+        """The service of a pipeline. It owns the pipeline's engines."""
         options = BatchingOptions(
             max_batch=self.settings.max_batch,
             max_wait=self.settings.max_batch_wait,
@@ -58,7 +58,7 @@ class Services:
         Raises:
             BundleError: it cannot be used, or its engines fail.
         """
-        bundle = self.load_bundle(folder, self.settings)
+        bundle = self.load_bundle(folder)
         try:
             run_one_frame(bundle)
         except BaseException:

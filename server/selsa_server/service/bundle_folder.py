@@ -1,4 +1,4 @@
-"""The folder below which bundles may be loaded over HTTP: a name in a request never leads out of it."""
+"""The folder of the bundles that may be loaded over HTTP; no path of a request leads out of it."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ class BundleFolder:
             root = self._root.resolve(strict=True)
             found = (root / path).resolve(strict=True)
             inside = found.is_relative_to(root) and found != root and found.is_dir()
-            # A bundle's own files may be links too; and what is no file, such as a pipe, is never opened.
+            # The bundle's own files may be links too; special files, such as pipes, are never opened.
             inside = inside and all(_is_within(entry, root) for entry in found.iterdir())
         except (OSError, RuntimeError):
             inside = False

@@ -1,4 +1,4 @@
-"""Coming to an end: no new work, running requests finish, and those that cannot in time are told so."""
+"""Draining: no new work; running requests finish, or end with an error when the time is over."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,12 +12,12 @@ from selsa_server.errors import DetectError, OverloadError
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 0.1
-# For last records to reach their clients, after the drain's own time is over.
+# After the drain's own time, for last records to reach their clients.
 GRACE_SECONDS: Final = 2.0
 
 
 class Drain:
-    """Whether the server is ending, and when the last request must have.
+    """Whether the server is ending, and until when requests may run.
 
     `begin` may be called from a signal handler; everything else belongs to the event loop.
     """
@@ -29,14 +29,14 @@ class Drain:
         self.begun = False
 
     def begin(self) -> None:
-        """Let no new work in from now on."""
+        """Refuse new work."""
         self.begun = True
 
     def check(self) -> None:
         """Refuse new work while the server ends.
 
         Raises:
-            OverloadError: it does.
+            OverloadError: the server is ending.
         """
         if self.begun:
             wait = max(1, round(self._timeout))
@@ -63,7 +63,7 @@ class Drain:
     async def watch(
         self, *, begun: Callable[[], None], idle: Callable[[], bool], done: Callable[[], None]
     ) -> None:
-        """Wait for the begin, give what runs its time, then call `done`."""
+        """Wait for the drain to begin, give running requests their time, then call `done`."""
         while not self.begun:
             await anyio.sleep(LOOK_SECONDS)
         begun()
@@ -76,7 +76,7 @@ class Drain:
 
 
 class Deadline:
-    """When one request must have ended: after `seconds` if there are any, and with the drain."""
+    """The end of one request: after `seconds`, if set, and with the drain."""
 
     def __init__(self, seconds: float | None, drain: Drain) -> None:
         self._seconds = seconds
@@ -84,7 +84,7 @@ class Deadline:
         self._drain = drain
 
     async def within(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of `work`, if it comes in time.
+        """The result of `work`, if it ends in time.
 
         Raises:
             DetectError: `deadline_exceeded`, or `draining`.

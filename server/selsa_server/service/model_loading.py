@@ -1,6 +1,6 @@
-"""Models that come and go while the server runs: a bundle is loaded, warmed up, then offered.
+"""Loading and unloading of models while the server runs: a bundle is loaded, warmed up, then offered.
 
-The words and states are those of Triton's model repository; what runs meanwhile never notices.
+Terms and states are those of Triton's model repository. Running requests are not affected.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -15,31 +15,32 @@ from anyio.abc import TaskGroup
 
 from selsa_bundle.errors import BundleError, EngineError
 from selsa_bundle.runtimes.load import verify_bundle
-from selsa_server.errors import DetectError, EngineFailureError, ModelError
+from selsa_server.errors import DetectError, EngineFailureError
 from selsa_server.schema.detect import Problem
 from selsa_server.schema.models import ModelState, ModelStatus
+from selsa_server.schema.problems import problem_of
 from selsa_server.service.bundle_folder import BundleFolder
 from selsa_server.service.detection import DetectionService
 from selsa_server.service.draining import Drain
-from selsa_server.service.models import Model, Models
+from selsa_server.service.models import Model, ModelError, Models
 
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
-    """A load under some name: under way, or failed."""
+    """A load under one name, running or failed."""
 
     failure: Problem | None = None
 
 
 class ModelLoading:
-    """Loads, unloads and describes models. Everything but the loading itself belongs to the event loop.
+    """Loads, unloads and describes models. Call it from the event loop; it loads in a thread.
 
     Args:
-        models: where models are offered.
-        folder: where bundles may come from; None: the models are fixed.
-        build: from a name and a bundle's folder to a warmed-up service; runs in a thread, raises BundleError.
-        drain: once it begins, nothing is loaded any more.
-        most: names at most.
+        models: the models of the server.
+        folder: has the bundles that may be loaded; None: models are fixed.
+        build: makes a warmed-up service of a name and a bundle's folder; in a thread, raises BundleError.
+        drain: nothing is loaded after it has begun.
+        most: largest number of names.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class ModelLoading:
         self._drain = drain
         self._most = most
         self._attempts: dict[str, _Attempt] = {}
-        # One at a time: two at once take the memory of both before the first one is of any use.
+        # One at a time: two loads would take the memory of both before the first can serve.
         self._threads = anyio.CapacityLimiter(1)
         self._group: TaskGroup | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Load what is asked for, and close what is not used any more, as long as the context lasts."""
+        """Load models and close unused ones while the context lasts."""
         async with anyio.create_task_group() as group:
             self._group = group
             group.start_soon(self._models.close_unused)
@@ -83,7 +84,7 @@ class ModelLoading:
         return [self.status(name) for name in self.states]
 
     def status(self, name: str) -> ModelStatus:
-        """How a name is.
+        """The state of a name.
 
         Raises:
             ModelError: there is no such name.
@@ -109,10 +110,10 @@ class ModelLoading:
         )
 
     async def load(self, name: str, path: str) -> None:
-        """Begin to load a bundle; once it is warmed up it has the name, and what had it before is unloaded.
+        """Start loading a bundle. After its warm-up it replaces the model of that name, if there is one.
 
         Raises:
-            ModelError: models are fixed, too many, the name is being loaded, or the bundle is none.
+            ModelError: models are fixed, too many, the name is being loaded, or the bundle is invalid.
             ParameterError: `path` names no folder of the allowed ones.
             OverloadError: the server is ending.
         """
@@ -135,10 +136,10 @@ class ModelLoading:
         group.start_soon(self._load, name, found, path, attempt)
 
     def unload(self, name: str) -> None:
-        """Give a model no new work and close it when those inside are done; a failed load is forgotten.
+        """Retire a model, or forget a failed load.
 
         Raises:
-            ModelError: models are fixed, or it is the default, being loaded or not there.
+            ModelError: models are fixed, or it is the default, being loaded or unknown.
             OverloadError: the server is ending.
         """
         self._changeable()
@@ -153,7 +154,7 @@ class ModelLoading:
             self._models.remove(name)
 
     def make_default(self, name: str) -> None:
-        """From now on requests that name no model get this one.
+        """Make a model the default.
 
         Raises:
             ModelError: models are fixed, or it is not ready.
@@ -170,9 +171,9 @@ class ModelLoading:
             service = await anyio.to_thread.run_sync(self._build, name, folder, limiter=self._threads)
         except Exception as error:
             log.error("model not loaded", exc_info=error)
-            attempt.failure = _failure(error, folder, path).problem()
+            attempt.failure = problem_of(_failure(error, folder, path))
             return
-        # No checkpoint between the build and here: what was built is always offered, and so always closed.
+        # No checkpoint between the build and here, so every service that was built is offered.
         self._forget(name)
         self._models.put(name, service)
         log.info("model loaded", bundle=service.pipeline.bundle.digest)
@@ -224,7 +225,7 @@ def _verify(folder: Path, path: str) -> None:
 
 
 def _failure(error: Exception, folder: Path, path: str) -> DetectError:
-    """An error of a load in words that name the bundle as the client does, not where the server keeps it."""
+    """The error of a load; it names the bundle's path as the client wrote it, not the server's folder."""
     text = " ".join(str(error).replace(str(folder), path).split())
     if isinstance(error, EngineError):
         return EngineFailureError(text)

@@ -1,4 +1,4 @@
-"""The models of one server by name, each with its own engines. They share admission, not engines."""
+"""The models of one server by name. Each has its own engines; they share admission."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,18 +8,33 @@ import anyio
 import anyio.to_thread
 
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_server.errors import ParameterError
+from selsa_server.errors import DetectError, ParameterError
 from selsa_server.service.detection import DetectionService
+
+
+class ModelError(DetectError):
+    """There is no such model, it may not be changed, or a bundle cannot be loaded."""
+
+    codes = frozenset(
+        {
+            "models_fixed",
+            "model_not_found",
+            "model_is_default",
+            "model_loading",
+            "models_full",
+            "invalid_bundle",
+        }
+    )
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Model:
-    """A bundle under a name, from its first request until its engines are closed.
+    """A bundle that is served under a name, until its engines are closed.
 
     Attributes:
-        name: what `model` must be to ask for it.
-        service: what detects.
-        inside: requests, jobs and streams that use it.
+        name: the value of `model` that selects it.
+        service: detects with it.
+        inside: number of requests, jobs and streams that use it.
     """
 
     name: str
@@ -28,20 +43,20 @@ class Model:
 
     @property
     def bundle(self) -> LoadedBundle:
-        """What is served."""
+        """The bundle."""
         return self.service.pipeline.bundle
 
 
 class Models:
-    """What can be asked for as `model`; the first one is the default until another is made it.
+    """The models that requests can name. The first one is the default until another one becomes it.
 
-    A model that is replaced or removed gets no new work and is closed once nobody is inside. Everything here
-    belongs to the event loop.
+    A replaced or removed model gets no new work, and is closed when its last request has ended. Call
+    everything here from the event loop.
 
     Args:
         services: by name, at least one.
-        came: called with every model that can be asked for from now on.
-        gone: called with every model that cannot any more.
+        came: called with every model that becomes available.
+        gone: called with every model that is no longer available.
     """
 
     def __init__(
@@ -65,17 +80,17 @@ class Models:
 
     @property
     def default(self) -> Model:
-        """The model of those who name none."""
+        """The model of requests that name none."""
         return self._ready[self._default]
 
     @property
     def ready(self) -> dict[str, Model]:
-        """What can be asked for, by name, the default first."""
+        """The available models by name, the default first."""
         return {self._default: self.default} | self._ready
 
     @property
     def retired(self) -> tuple[Model, ...]:
-        """Models without new work whose engines are not closed yet."""
+        """Models that get no new work and whose engines are not closed yet."""
         return tuple(self._retired)
 
     def named(self, name: str | None) -> Model:
@@ -95,7 +110,7 @@ class Models:
 
     @contextmanager
     def using(self, name: str | None) -> Iterator[Model]:
-        """The model of this name, or the default; its engines stay open as long as the block lasts.
+        """The model of this name, or the default; its engines stay open inside the block.
 
         Raises:
             ParameterError: there is none.
@@ -110,31 +125,31 @@ class Models:
                 self._unused.set()
 
     def put(self, name: str, service: DetectionService) -> None:
-        """Give `name` to a model; one that had it is retired."""
+        """Serve a model under `name`; the previous model of that name is retired."""
         if name in self._ready:
             self._retire(name)
         model = self._ready[name] = Model(name=name, service=service)
         self._came(model)
 
     def remove(self, name: str) -> None:
-        """Take a model that is there and not the default out of service."""
+        """Retire an available model, which must not be the default."""
         assert name != self._default, "a server always has a default"
         self._retire(name)
 
     def make_default(self, name: str) -> None:
-        """From now on a model that is there is the one of those who name none."""
+        """Make an available model the default."""
         assert name in self._ready, "the default is always ready"
         self._default = name
 
     async def close_unused(self) -> None:
-        """Close what is retired once nobody is inside, for ever: a task of the application."""
+        """Close retired models after their last request; runs until it is cancelled."""
         while True:
             self._unused = unused = anyio.Event()
             await self._close_retired()
             await unused.wait()
 
     def close(self) -> None:
-        """Close all engines, whoever is inside."""
+        """Close all engines at once."""
         for model in (*self._ready.values(), *self._retired):
             model.service.engines.close()
 

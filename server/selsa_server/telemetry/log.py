@@ -7,7 +7,7 @@ import structlog
 
 
 def configure_log(level: str) -> None:
-    """Set up structlog, and send what uvicorn logs through the same stream."""
+    """Set up structlog, and uvicorn's log on the same stream."""
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[

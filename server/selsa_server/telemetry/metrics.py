@@ -1,6 +1,6 @@
-"""What the server counts, for Prometheus. One registry per application.
+"""Metrics for Prometheus. One registry per application.
 
-No label ever holds text of a client: routes are templates, methods and codes come from fixed lists.
+No label holds text of a client: routes are templates, methods and codes come from fixed lists.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,15 +61,15 @@ class Metrics:
         )
         self._frames = Counter(
             "selsa_frames",
-            "Frames by what asked for them and outcome. saved: not worked on because the client left or "
-            "cancelled; dropped: left out of a stream at its client's wish",
+            "Frames by kind of request and outcome. saved: not worked on because the client left or "
+            "cancelled; dropped: left out of a stream by its drop option",
             ("kind", "outcome"),
             registry=registry,
         )
         self._decoders = Counter(
             "selsa_decoders",
-            "Decoder processes that ended, by how. cancelled: its client left; failed: it could not be "
-            "begun, or failed in a way that the log tells",
+            "Decoder processes that ended, by outcome. cancelled: its client left; failed: it could not "
+            "start, or the log has its error",
             ("outcome",),
             registry=registry,
         )

@@ -1,8 +1,8 @@
 """Spans of requests for OpenTelemetry, sent over OTLP/HTTP; needs the tracing extra.
 
-Spans wait in a bounded queue and leave in a thread of their own: a collector that is slow or gone costs spans
-and nothing else. Attributes come from fixed lists, route templates and validated values, never from the text
-of a client.
+A thread sends spans from a bounded queue: a slow or missing collector costs spans and nothing else.
+Attributes come from fixed lists, route templates and validated values, never from text of a client.
+OpenTelemetry's ASGI instrumentation is not used: it records path, query, user agent and `tracestate`.
 """
 
 import time
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import NDJSON
 from selsa_server.telemetry.metrics import METHODS
-from selsa_server.telemetry.request_timings import RequestTimings, collect_timings
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-# Asked for every few seconds by machines, and never the answer to a question about time.
+# Probes ask for these every few seconds.
 UNTRACED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 MISSING: Final = (
     "otlp_endpoint is set, and tracing needs the tracing extra: pip install 'selsa[server,tracing]'"
@@ -30,7 +30,7 @@ MISSING: Final = (
 
 
 def require_tracing() -> None:
-    """Find out whether the tracing extra is installed.
+    """Check that the tracing extra is installed.
 
     Raises:
         ImportError: it is not; the message is for the person at the command line.
@@ -43,11 +43,10 @@ def require_tracing() -> None:
 
 
 def build_tracing(endpoint: str) -> "TracerProvider":
-    """What makes spans and sends them to `endpoint` + /v1/traces.
+    """The provider of spans that sends them to `endpoint` + /v1/traces.
 
     OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_TIMEOUT and so on
-    hold as OpenTelemetry's SDK defines them. What is left in the queue is sent when the process ends, within
-    that timeout.
+    work as in OpenTelemetry's SDK. Spans in the queue are sent when the process ends, within that timeout.
 
     Raises:
         ImportError: the tracing extra is not installed.
@@ -68,7 +67,7 @@ def build_tracing(endpoint: str) -> "TracerProvider":
 
 
 class Tracing:
-    """ASGI middleware: one span per HTTP request, to stand around all other middleware."""
+    """ASGI middleware: one span per HTTP request. Add it as the outermost one."""
 
     def __init__(self, app: ASGIApp, provider: "TracerProvider") -> None:
         self._app = app
@@ -86,15 +85,14 @@ class Tracing:
                 request.answered(message)
             await send(message)
 
-        with collect_timings() as timings:
-            try:
-                await self._app(scope, receive, send_and_see)
-            finally:
-                request.ended(timings)
+        try:
+            await self._app(scope, receive, send_and_see)
+        finally:
+            request.ended()
 
 
 class _TracedRequest:
-    """A request from its begin to its end."""
+    """The span of one request."""
 
     def __init__(self, tracer: "Tracer", scope: Scope) -> None:
         from opentelemetry.trace import SpanKind
@@ -104,7 +102,7 @@ class _TracedRequest:
         self._status = 0
         method = scope["method"]
         self._method = method if method in METHODS else "_OTHER"
-        # Spans have times of the wall clock, what is measured here has not.
+        # Spans need wall-clock times; this module measures with `perf_counter`.
         self._wall = time.time_ns() - round(time.perf_counter() * 1e9)
         self._begun = time.perf_counter()
         self._span: Span = tracer.start_span(
@@ -119,17 +117,18 @@ class _TracedRequest:
         """The response begins."""
         self._status = start["status"]
         if Headers(raw=start["headers"]).get("content-type", "").startswith(NDJSON):
-            # A stream of records begins with its first ones.
+            # The response of a stream starts with its first records.
             self._part("first_record", self._begun, time.perf_counter())
 
-    def ended(self, timings: RequestTimings) -> None:
-        """The response is over, or given up."""
+    def ended(self) -> None:
+        """The response is complete, or was abandoned."""
         from opentelemetry.trace import StatusCode
 
-        for part, seconds in timings.parts.items():
-            begun = timings.begun or self._begun
-            self._part(part, begun, begun + seconds, total=True)
         state, span = self._scope.get("state", {}), self._span
+        run = state.get("run")
+        if isinstance(run, RunContext):
+            for part, seconds in run.clock.parts.items():
+                self._part(part, run.clock.begun, run.clock.begun + seconds, total=True)
         route = getattr(self._scope.get("route"), "path", "unmatched")
         span.update_name(f"{self._method} {route}")
         attributes: dict[str, Any] = {
@@ -145,7 +144,7 @@ class _TracedRequest:
         span.end()
 
     def _part(self, name: str, begun: float, ended: float, *, total: bool = False) -> None:
-        """A child span that is over already; `total`: of pieces, put together at the begin of detection."""
+        """A child span that has ended; `total`: a sum of pieces, shown from the start of detection."""
         from opentelemetry.trace import set_span_in_context
 
         child = self._tracer.start_span(
@@ -164,6 +163,6 @@ def _parent(scope: Scope) -> "Context":
     """Of the span in the `traceparent` header, if it has the form that W3C gives it."""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    # Without `tracestate`, which is text of the client.
+    # Without `tracestate`, because it is text of the client.
     given = Headers(scope=scope).get("traceparent", "")
     return TraceContextTextMapPropagator().extract({"traceparent": given})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import Stopwatch
 from selsa_server.video.decode import CorruptFrame, decode_frames
 from selsa_server.video.index import VideoIndex
 

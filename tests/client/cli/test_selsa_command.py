@@ -138,10 +138,10 @@ class EngineError(BundleError):
     pass
 
 class DetectError(Exception):
-    code, title = "truncated", "The video is cut off"
+    parameter = allowed = None
 
-    def __init__(self, status):
-        self.status, self.detail = status, "Send the whole file."
+    def __init__(self, code):
+        self.code, self.detail = code, "Send the whole file."
 
 def detect(video, params, *, bundle, say, engines):
     records = [json.loads(line) for line in video.read_text().splitlines()]
@@ -149,8 +149,8 @@ def detect(video, params, *, bundle, say, engines):
     yield FrameRecord.model_validate(records[1] | {"index": params.stride})
     if bundle.name == "damaged":
         raise EngineError("frame.onnx is damaged")
-    if bundle.name.isdigit():
-        raise DetectError(int(bundle.name))
+    if bundle.name in ("truncated", "engine_failed"):
+        raise DetectError(bundle.name)
     if bundle.name == "lacking":
         import no_such_package_of_others
     if bundle.name != "silent":
@@ -162,8 +162,8 @@ def detect(video, params, *, bundle, say, engines):
     ("bundle", "exit_code", "message"),
     [
         ("good", 0, ""),
-        ("422", 3, "selsa detect: Send the whole file. (422 truncated)\n"),
-        ("500", 4, "selsa detect: Send the whole file. (500 truncated)\n"),
+        ("truncated", 3, "selsa detect: Send the whole file. (422 truncated)\n"),
+        ("engine_failed", 4, "selsa detect: Send the whole file. (500 engine_failed)\n"),
         ("damaged", 4, "selsa detect: frame.onnx is damaged (500 bundle_unusable)\n"),
         ("lacking", 2, "`selsa detect --local` needs the server extra: pip install 'selsa[server]'\n"),
         ("silent", 5, "selsa detect: The detections are incomplete: the pipeline gave no summary\n"),

@@ -11,7 +11,6 @@ from media import audio_only, damage_packet, png, write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
-from selsa_server.errors import TITLES
 from selsa_server.schema.detect import (
     DetectionDocument,
     FrameRecord,
@@ -19,6 +18,7 @@ from selsa_server.schema.detect import (
     VideoRecord,
     parse_record,
 )
+from selsa_server.schema.problems import TITLES
 from selsa_server.settings import ServerSettings
 
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -45,7 +45,7 @@ def still_serves(client: TestClient, settings: ServerSettings, video: bytes) -> 
     assert list(settings.spool_dir.iterdir()) == []
 
 
-def test_json_and_ndjson_say_the_same(client: TestClient, video: bytes) -> None:
+def test_json_and_ndjson_have_the_same_records(client: TestClient, video: bytes) -> None:
     document = DetectionDocument.model_validate_json(client.post("/detect", content=video).content)
     stream = client.post("/detect", content=video, headers=NDJSON)
     assert stream.headers["content-type"] == "application/x-ndjson"
@@ -95,7 +95,7 @@ def test_parameters_are_taken_from_the_query(client: TestClient, video: bytes) -
         ("decode", "maybe", "strict or tolerant"),
     ],
 )
-def test_a_bad_parameter_is_named_with_its_value_and_what_is_allowed(
+def test_a_bad_parameter_is_named_with_its_value_and_the_allowed_values(
     client: TestClient, video: bytes, name: str, value: str, allowed: str
 ) -> None:
     body = problem_of(client.post("/detect", content=video, params={name: value}), 422, "invalid_parameter")
@@ -132,7 +132,7 @@ def test_an_empty_range_of_time_is_refused(client: TestClient, video: bytes) -> 
         ("too long", 413, "video_too_long"),
     ],
 )
-def test_a_bad_file_has_its_status_and_the_server_goes_on(
+def test_a_bad_file_has_its_status_and_the_server_continues(
     client: TestClient,
     settings: ServerSettings,
     video: bytes,
@@ -173,7 +173,9 @@ def bad_file(name: str, video: bytes, folder: Path) -> bytes:
     return write_video(folder / "a.mkv", 3, codec="mpeg4", pts=[0, 40, 70_000]).read_bytes()
 
 
-def test_a_cut_off_video_is_served_as_far_as_it_goes_when_asked(client: TestClient, tmp_path: Path) -> None:
+def test_tolerant_decoding_serves_the_readable_part_of_a_truncated_video(
+    client: TestClient, tmp_path: Path
+) -> None:
     path = write_video(tmp_path / "a.mp4", 40, codec="mpeg4", container_options={"movflags": "faststart"})
     data = path.read_bytes()
     response = client.post("/detect", content=data[: len(data) * 3 // 4], params={"decode": "tolerant"})
@@ -196,7 +198,7 @@ def test_an_empty_body_is_refused(client: TestClient) -> None:
     problem_of(client.post("/detect", files={"file": ("a.mp4", b"")}), 400, "empty_body")
 
 
-def test_a_body_over_the_limit_is_refused_announced_or_not(
+def test_a_body_over_the_limit_is_refused_with_and_without_content_length(
     client: TestClient, settings: ServerSettings, video: bytes
 ) -> None:
     large = b"x" * (MAX_UPLOAD + 1)
@@ -252,7 +254,7 @@ def test_a_broken_form_is_refused(client: TestClient, body: bytes) -> None:
     problem_of(client.post("/detect", content=body, headers=headers), 400, "malformed_request")
 
 
-def test_a_media_type_that_cannot_be_given_is_refused(client: TestClient, video: bytes) -> None:
+def test_an_unavailable_media_type_is_refused(client: TestClient, video: bytes) -> None:
     body = problem_of(
         client.post("/detect", content=video, headers={"Accept": "text/html"}), 406, "not_acceptable"
     )
@@ -291,7 +293,7 @@ def test_an_early_failure_has_a_real_status_in_a_stream(settings: ServerSettings
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
-def test_an_unforeseen_failure_tells_nothing_of_the_inside(
+def test_an_unexpected_failure_shows_no_internals(
     engines: FakeEngines, settings: ServerSettings, video: bytes, accept: str
 ) -> None:
     class Broken(FakeEngines):

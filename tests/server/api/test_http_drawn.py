@@ -59,7 +59,7 @@ def test_detections_are_drawn(client: TestClient, tmp_path: Path) -> None:
         ("video", {"start": "60"}, 422, "invalid_parameter"),
     ],
 )
-def test_what_goes_wrong_is_a_problem_as_in_the_other_forms(
+def test_errors_are_problems_as_in_the_other_formats(
     client: TestClient,
     settings: ServerSettings,
     tmp_path: Path,
@@ -99,7 +99,7 @@ def test_a_drawn_video_over_the_limit_is_413_and_leaves_nothing(
     assert list(settings.spool_dir.iterdir()) == []
 
 
-def test_the_other_forms_are_named_when_none_fits_and_this_one_is_documented(client: TestClient) -> None:
+def test_a_refused_media_type_lists_the_others_and_video_is_documented(client: TestClient) -> None:
     answer = client.post("/detect", content=b"x", headers={"Accept": "image/png"})
     assert answer.status_code == 406
     assert "video/mp4" in answer.json()["allowed"]

@@ -9,7 +9,9 @@ from fastapi.testclient import TestClient
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
-from selsa_server.errors import TITLES, JobError, ModelError
+from selsa_server.jobs.files import JobError
+from selsa_server.schema.problems import TITLES
+from selsa_server.service.models import ModelError
 from selsa_server.settings import ServerSettings
 
 
@@ -60,13 +62,13 @@ def operation(client: TestClient) -> dict[str, Any]:
     return found
 
 
-def test_openapi_describes_both_forms_of_the_body(operation: dict[str, Any]) -> None:
+def test_openapi_describes_both_content_types_of_the_body(operation: dict[str, Any]) -> None:
     content = operation["requestBody"]["content"]
     assert set(content) == {"application/octet-stream", "video/*", "multipart/form-data"}
     assert content["multipart/form-data"]["schema"]["required"] == ["file"]
 
 
-def test_openapi_describes_all_forms_of_the_answer(operation: dict[str, Any]) -> None:
+def test_openapi_describes_all_media_types_of_the_response(operation: dict[str, Any]) -> None:
     forms = {"application/json", "application/x-ndjson", "video/mp4"}
     assert set(operation["responses"]["200"]["content"]) == forms
 

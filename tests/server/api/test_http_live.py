@@ -16,7 +16,7 @@ from media import write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
-from selsa_server.api.listening import listen
+from selsa_server.api.serving import listen
 from selsa_server.settings import ServerSettings
 
 FRAMES = 200
@@ -133,7 +133,7 @@ def crowded(settings: ServerSettings) -> ServerSettings:
     return settings.model_copy(update={"max_concurrent": 1, "max_queued": 1})
 
 
-def test_a_client_that_leaves_while_queued_is_never_worked_for(crowded: ServerSettings, video: bytes) -> None:
+def test_a_queued_request_whose_client_leaves_never_runs(crowded: ServerSettings, video: bytes) -> None:
     engines = FakeEngines(seconds_per_frame=0.02)
     with serving(engines, crowded) as client, ThreadPoolExecutor() as pool:
         ran = engines.frames_run
@@ -147,7 +147,7 @@ def test_a_client_that_leaves_while_queued_is_never_worked_for(crowded: ServerSe
         assert selected <= engines.frames_run - ran <= selected + references
 
 
-def test_beyond_its_places_the_server_says_when_to_come_again(crowded: ServerSettings, video: bytes) -> None:
+def test_requests_beyond_the_queue_get_retry_after(crowded: ServerSettings, video: bytes) -> None:
     engines = FakeEngines(seconds_per_frame=0.02)
     with serving(engines, crowded) as client, ThreadPoolExecutor() as pool:
         inside = [pool.submit(client.post, "/detect", content=video, params={"stride": 4}) for _ in range(2)]
@@ -160,7 +160,7 @@ def test_beyond_its_places_the_server_says_when_to_come_again(crowded: ServerSet
         assert client.post("/detect", content=video, params={"stride": 50}).status_code == 200
 
 
-def test_two_videos_at_once_give_what_each_gives_alone(settings: ServerSettings, tmp_path: Path) -> None:
+def test_concurrent_videos_give_the_same_records_as_alone(settings: ServerSettings, tmp_path: Path) -> None:
     videos = [write_video(tmp_path / f"{n}.mp4", n, codec="mpeg4").read_bytes() for n in (20, 30, 25)]
     together = settings.model_copy(update={"max_concurrent": 3})
     with serving(FakeEngines(seconds_per_frame=0.002), together) as client, ThreadPoolExecutor() as pool:
@@ -195,20 +195,22 @@ def test_a_refusal_arrives_although_the_client_is_still_sending(
     assert b"body_too_large" in answer
 
 
-def test_a_refusal_of_an_unannounced_size_arrives(settings: ServerSettings, engines: FakeEngines) -> None:
+def test_a_refusal_without_content_length_arrives(settings: ServerSettings, engines: FakeEngines) -> None:
     with serving(engines, settings) as client:
         response = client.post("/detect", content=(bytes(1 << 16) for _ in range(64)))
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
         assert client.get("/healthz").status_code == 200
 
 
-def test_a_client_that_asks_first_need_not_send(settings: ServerSettings, engines: FakeEngines) -> None:
+def test_expect_100_continue_is_refused_before_the_body(
+    settings: ServerSettings, engines: FakeEngines
+) -> None:
     with serving(engines, settings) as client, connect(client) as raw:
         raw.sendall(head(b"", client, "Expect: 100-continue", length=MAX_UPLOAD + 1))
         assert answer_of(raw).startswith(b"HTTP/1.1 413 ")
 
 
-def test_an_upload_that_stands_still_is_ended(settings: ServerSettings, engines: FakeEngines) -> None:
+def test_a_stalled_upload_is_ended(settings: ServerSettings, engines: FakeEngines) -> None:
     with serving(engines, settings) as client, connect(client) as raw:
         raw.sendall(head(b"", client, length=1000) + b"abc")
         answer = answer_of(raw)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selsa_server.api.negotiation import choose_media_type
+from selsa_server.api.responses import choose_media_type
 from selsa_server.errors import RequestError
 
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -26,13 +26,13 @@ JSON, LINES = "application/json", "application/x-ndjson"
         ("application/x-ndjson;q=0.3, application/*;q=0.9", JSON),
     ],
 )
-def test_the_best_rated_media_type_is_chosen(accept: str | None, chosen: str) -> None:
+def test_the_media_type_with_the_highest_quality_is_chosen(accept: str | None, chosen: str) -> None:
     assert choose_media_type(accept, (JSON, LINES)) == chosen
 
 
 @pytest.mark.parametrize(
     "accept", ["text/html", "application/json;q=0", "video/mp4", "*/*;q=0", "nonsense", ";"]
 )
-def test_nothing_acceptable_is_an_error_that_lists_what_there_is(accept: str) -> None:
+def test_no_acceptable_media_type_is_an_error_that_lists_all(accept: str) -> None:
     with pytest.raises(RequestError, match=LINES):
         choose_media_type(accept, (JSON, LINES))

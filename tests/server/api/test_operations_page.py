@@ -7,7 +7,7 @@ import yaml
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from selsa_server.errors import TITLES
+from selsa_server.schema.problems import TITLES
 from selsa_server.settings import ServerSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()

@@ -20,8 +20,7 @@ from media import write_video
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import Lifecycle, build_app
-from selsa_server.api.listening import listen
-from selsa_server.api.serving import DrainingServer
+from selsa_server.api.serving import DrainingServer, listen
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 
@@ -86,7 +85,7 @@ def guarded(settings: ServerSettings, tmp_path: Path) -> Iterator[TestClient]:
 @pytest.mark.parametrize(
     "headers", [{"Authorization": f"Bearer {KEY}"}, {"Authorization": f"bearer {KEY}"}, {"X-API-Key": KEY}]
 )
-def test_a_key_lets_in(guarded: TestClient, video: bytes, headers: dict[str, str]) -> None:
+def test_a_valid_key_is_accepted(guarded: TestClient, video: bytes, headers: dict[str, str]) -> None:
     assert guarded.post("/detect?stride=50", content=video, headers=headers).status_code == 200
 
 
@@ -103,7 +102,9 @@ def test_a_key_lets_in(guarded: TestClient, video: bytes, headers: dict[str, str
     ],
 )
 @pytest.mark.parametrize("path", ["/detect", "/model", "/metrics", "/nothing", "/docs"])
-def test_without_a_key_nothing_is_told(guarded: TestClient, headers: dict[str, str], path: str) -> None:
+def test_without_a_key_every_request_is_refused(
+    guarded: TestClient, headers: dict[str, str], path: str
+) -> None:
     response = guarded.get(path, headers=headers)
     assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
     assert response.headers["www-authenticate"].startswith("Bearer")
@@ -137,7 +138,7 @@ def test_the_deadline_ends_a_request_with_its_error(
         assert client.post("/detect?stride=50", content=video).status_code == 200
 
 
-def test_a_client_that_does_not_read_loses_its_place(settings: ServerSettings, tmp_path: Path) -> None:
+def test_a_client_that_does_not_read_is_disconnected(settings: ServerSettings, tmp_path: Path) -> None:
     long = write_video(tmp_path / "long.mp4", 450, codec="mpeg4", size=(32, 32)).read_bytes()
     tight = with_changes(settings, send_timeout=0.4)
     with serving(FakeEngines(), tight) as (client, _):
@@ -158,7 +159,7 @@ def value_of(client: Any, name: str) -> float:
     return float(found[1])
 
 
-def test_too_many_video_seconds_are_refused_with_a_time_to_come_again(
+def test_too_many_waiting_video_seconds_are_refused_with_retry_after(
     settings: ServerSettings, video: bytes
 ) -> None:
     tight = with_changes(settings, max_queue_seconds=9, max_concurrent=1)
@@ -180,7 +181,7 @@ def test_too_many_video_seconds_are_refused_with_a_time_to_come_again(
         assert again.result().status_code == 200
 
 
-def test_where_the_time_went_is_told(settings: ServerSettings, video: bytes) -> None:
+def test_server_timing_has_the_parts(settings: ServerSettings, video: bytes) -> None:
     with TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER)) as client:
         response = client.post("/detect", content=video)
         timings = response.json()["summary"]["timings"]
@@ -211,7 +212,7 @@ def test_requests_and_frames_are_counted(settings: ServerSettings, video: bytes)
         assert value_of(client, "selsa_first_record_seconds_count") == 0
 
 
-def test_frames_that_a_client_spared_are_counted(settings: ServerSettings, video: bytes) -> None:
+def test_frames_saved_by_a_disconnection_are_counted(settings: ServerSettings, video: bytes) -> None:
     with serving(FakeEngines(seconds_per_frame=0.01), settings) as (client, _):
         with client.stream("POST", "/detect", content=video, headers=NDJSON) as response:
             next(response.iter_lines())
@@ -223,7 +224,7 @@ def test_frames_that_a_client_spared_are_counted(settings: ServerSettings, video
         )
 
 
-def test_two_applications_count_apart(settings: ServerSettings) -> None:
+def test_two_applications_have_separate_metrics(settings: ServerSettings) -> None:
     one, other = (
         TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER))
         for _ in range(2)
@@ -233,7 +234,7 @@ def test_two_applications_count_apart(settings: ServerSettings) -> None:
     assert 'route="/healthz"' not in other.get("/metrics").text
 
 
-def test_a_drain_lets_running_requests_finish_and_no_new_ones_in(
+def test_a_drain_finishes_running_requests_and_refuses_new_ones(
     settings: ServerSettings, video: bytes
 ) -> None:
     engines = FakeEngines(seconds_per_frame=0.01)
@@ -251,7 +252,7 @@ def test_a_drain_lets_running_requests_finish_and_no_new_ones_in(
         wait_until(lambda: server.should_exit)
 
 
-def test_streams_that_outlast_a_drain_end_with_a_record_that_says_so(
+def test_streams_longer_than_the_drain_end_with_a_draining_record(
     settings: ServerSettings, video: bytes
 ) -> None:
     engines = FakeEngines(seconds_per_frame=0.05)

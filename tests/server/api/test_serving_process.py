@@ -24,9 +24,7 @@ def start(bundle: Path, spool: Path, log: Path) -> tuple[subprocess.Popen[str], 
     return process, process.stdout.readline().split()[-1]
 
 
-def test_sigterm_lets_the_running_request_finish_and_the_log_tells_all(
-    r18_bundle: Path, tmp_path: Path
-) -> None:
+def test_sigterm_lets_the_running_request_finish_and_logs_it(r18_bundle: Path, tmp_path: Path) -> None:
     spool, log = tmp_path / "spool", tmp_path / "log"
     spool.mkdir()
     video = write_video(tmp_path / "v.mp4", 6, size=(160, 96)).read_bytes()
@@ -56,7 +54,7 @@ def test_sigterm_lets_the_running_request_finish_and_the_log_tells_all(
     assert [path for path in spool.iterdir() if path.suffix == ".upload"] == []
 
 
-def test_a_provider_that_cannot_be_had_is_refused(r18_bundle: Path, tmp_path: Path) -> None:
+def test_an_unavailable_provider_is_refused(r18_bundle: Path, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "selsa"), "serve", "--bundle", str(r18_bundle)]
     result = subprocess.run(
         [*command, "--provider", "cuda", "--port", "0"],

@@ -203,7 +203,7 @@ def cut_off(tmp_path: Path) -> bytes:
         (cut_off, "mp4", "truncated", 4422),
     ],
 )
-def test_what_is_wrong_ends_the_stream_with_an_error_and_a_close_code(
+def test_an_error_ends_the_stream_with_a_record_and_a_close_code(
     address: str, tmp_path: Path, make: Any, container: str, code: str, closed: int
 ) -> None:
     (*_, last), found = detect(address, make(tmp_path), container)
@@ -212,7 +212,7 @@ def test_what_is_wrong_ends_the_stream_with_an_error_and_a_close_code(
     assert detect(address, clip(tmp_path, "mpegts"), "mpegts")[1] == 1000
 
 
-def test_tolerant_decoding_goes_on_after_damage_and_counts_it(address: str, tmp_path: Path) -> None:
+def test_tolerant_decoding_continues_after_damage_and_counts_it(address: str, tmp_path: Path) -> None:
     (_, *frames, summary), closed = detect(address, damaged(tmp_path), "matroska", decode="tolerant")
     assert (len(frames), summary["corrupt"], summary["demuxed"], closed) == (9, 1, 10, 1000)
     assert [frame["index"] for frame in frames] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
@@ -239,7 +239,7 @@ def test_a_wrong_first_message_is_named(address: str, first: str | bytes) -> Non
     assert (error["type"], error["code"], closed) == ("error", "malformed_request", 4400)
 
 
-def test_a_class_that_the_model_has_not_is_refused(address: str) -> None:
+def test_an_unknown_class_is_refused(address: str) -> None:
     with stream(address, "jpeg", classes=["cat"]) as socket:
         (error,), closed = rest(socket)
     assert (error["code"], closed) == ("invalid_parameter", 4422)
@@ -272,7 +272,7 @@ def test_a_silent_client_is_ended(engines: FakeEngines, settings: ServerSettings
     assert (error["code"], closed) == ("request_timeout", 4408)
 
 
-def test_streams_beyond_the_limit_are_told_to_come_again(
+def test_streams_beyond_the_limit_are_refused_with_a_retry_time(
     engines: FakeEngines, settings: ServerSettings
 ) -> None:
     one = settings.model_copy(update={"max_streams": 1})
@@ -366,7 +366,7 @@ def test_an_engine_that_fails_ends_the_stream_though_the_client_still_sends(
     assert (error["code"], closed) == ("engine_failed", 4500)
 
 
-def test_two_streams_at_once_give_what_each_gives_alone(address: str, tmp_path: Path) -> None:
+def test_concurrent_streams_give_the_same_records_as_alone(address: str, tmp_path: Path) -> None:
     data = [clip(tmp_path, "mpegts", 30), clip(tmp_path, "matroska", 25)]
     kinds = ["mpegts", "matroska"]
     alone = [detect(address, each, kind)[0][:-1] for each, kind in zip(data, kinds, strict=True)]

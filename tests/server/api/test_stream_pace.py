@@ -17,9 +17,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from selsa_bundle.runtimes.fake import FakeEngines
-from selsa_server.api.live_session import LiveSession, StreamLimits
+from selsa_server.api.live_session import LiveSession
 from selsa_server.service.draining import Drain
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import ServerSettings, StreamSettings
 from selsa_server.video.live.input import LiveFile, LiveInput, LiveMessage
 
 START = '{"type":"start","container":"jpeg"%s}'
@@ -53,17 +53,20 @@ class StuckClient:
             await anyio.sleep_forever()
 
 
+BUFFER = 20_000
+
+
 @pytest.mark.parametrize("drop", ["never", "oldest"])
-def test_what_waits_for_a_client_that_takes_no_records_is_bounded(drop: str) -> None:
+def test_frames_that_wait_for_a_client_that_reads_nothing_are_bounded(drop: str) -> None:
     engines, client = FakeEngines(), StuckClient(5, drop)
     models = fake_models(engines, batch=2)
     options = models.default.service.pipeline.options
-    limits = StreamLimits(timeout=0.8, buffer_bytes=20_000)
+    limits = StreamSettings(stream_timeout=0.8)
 
     async def main() -> None:
         socket = WebSocket({"type": "websocket"}, client.receive, client.send)
         socket.client_state = socket.application_state = socket.client_state.CONNECTED
-        session = LiveSession(socket, models, limits, anyio.CapacityLimiter(2))
+        session = LiveSession(socket, models, limits, anyio.CapacityLimiter(2), buffer_bytes=BUFFER)
         with pytest.raises(WebSocketDisconnect):
             await session.serve()
         assert session.run is not None
@@ -73,11 +76,11 @@ def test_what_waits_for_a_client_that_takes_no_records_is_bounded(drop: str) -> 
     anyio.run(main)
     models.close()
     assert engines.frames_run <= 5 + options.batch
-    waiting = limits.buffer_bytes // len(jpeg(1)) + 3 + options.prefetch
+    waiting = BUFFER // len(jpeg(1)) + 3 + options.prefetch
     assert drop == "oldest" or client.sent <= engines.frames_run + waiting
 
 
-def test_whoever_puts_into_a_full_input_waits_until_there_is_room() -> None:
+def test_putting_into_a_full_input_waits_for_room() -> None:
     source = LiveInput(100)
     source.put(LiveMessage(b"x" * 150))
     assert source.full
@@ -93,7 +96,7 @@ def test_whoever_puts_into_a_full_input_waits_until_there_is_room() -> None:
     assert (file.read_all(100), file.read(1)) == (b"y" * 60, b"")
 
 
-def test_aborting_lets_everybody_go_who_waits() -> None:
+def test_aborting_releases_every_waiting_thread() -> None:
     source = LiveInput(10)
     source.put(LiveMessage(b"x" * 10))
     waiting = [threading.Thread(target=source.put, args=[LiveMessage(b"y")]) for _ in range(3)]
@@ -106,7 +109,9 @@ def test_aborting_lets_everybody_go_who_waits() -> None:
     assert (source.get(), source.bytes) == (None, 0)
 
 
-def test_a_server_that_ends_tells_its_streams(settings: ServerSettings, tmp_path: Any) -> None:
+def test_a_server_that_ends_ends_its_streams_with_an_error_record(
+    settings: ServerSettings, tmp_path: Any
+) -> None:
     drain = Drain(5)
     engines = FakeEngines(seconds_per_frame=0.02)
     video = write_video(tmp_path / "video.mp4", 200, codec="mpeg4").read_bytes()

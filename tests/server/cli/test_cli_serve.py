@@ -90,7 +90,7 @@ def test_importing_the_commands_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     from selsa_server.cli.serve import _listen
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -43,20 +43,22 @@ def refusal(command, *arguments: str) -> str:
         (["--provider", "abacus"], "provider is 'abacus'"),
     ],
 )
-def test_the_server_does_not_start_with_what_cannot_be_had(arguments: list[str], said: str) -> None:
+def test_the_server_does_not_start_with_an_unavailable_provider_or_precision(
+    arguments: list[str], said: str
+) -> None:
     line = refusal(serve, "--bundle", str(default_bundle()), *arguments)
     assert said in line
     assert line.count("\n") == 1
 
 
-def test_bench_names_what_is_allowed() -> None:
+def test_bench_names_the_allowed_values() -> None:
     assert "--provider is 'abacus'; allowed are auto, tensorrt, cuda" in refusal(
         bench, "--provider", "abacus"
     )
 
 
 @needs_openvino
-def test_the_model_and_the_video_record_say_what_really_runs_and_why(tmp_path: Path) -> None:
+def test_the_model_and_the_video_record_name_the_actual_provider(tmp_path: Path) -> None:
     bundle = load_engines(default_bundle(), EngineOptions(provider="openvino", precision="fp32"))
     settings = ServerSettings(spool_dir=tmp_path, jobs_dir=tmp_path / "jobs")
     with TestClient(build_app(DetectionPipeline(bundle), settings)) as client:
@@ -70,14 +72,14 @@ def test_the_model_and_the_video_record_say_what_really_runs_and_why(tmp_path: P
 
 
 @needs_openvino
-def test_detecting_locally_runs_on_the_provider_that_was_named() -> None:
+def test_local_detection_runs_on_the_named_provider() -> None:
     command = [SELSA, "detect", "--local", "--provider", "openvino", "--end", "0.05", str(sample_video())]
     done = subprocess.run([*command, "--reference-frames", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["model"]["provider"] == "OpenVINO"
 
 
-def test_detecting_locally_in_a_precision_that_is_not_there_is_one_error() -> None:
+def test_local_detection_in_an_unavailable_precision_is_one_error() -> None:
     done = subprocess.run(
         [SELSA, "detect", "--local", "--precision", "int8", str(sample_video())],
         capture_output=True,

@@ -27,32 +27,27 @@ from selsa_server.confined.outcome_kind import DecoderOutcome
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.video_answers import IndexAnswer
 from selsa_server.decoders.local import LocalDecoders
-from selsa_server.decoders.protocol import Decoders, DecoderStoppedError
+from selsa_server.decoders.protocol import Decoders
 from selsa_server.errors import DecoderError, VideoError
-from selsa_server.stopwatch import Stopwatch
+from selsa_server.run_context import RunContext, StoppedError
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import index_video
 
 LIMITS = VideoLimits(max_duration=60, max_frames=500)
 PREPROCESS = Preprocess(long_side=64, short_side=48)
 RULES = DecoderRules(timeout=2)
-PARTS = ("decode", "prepare")
-
-
-def never() -> bool:
-    return False
 
 
 def everything(decoders: Decoders, path: Path, wanted: Any, *, tolerant: bool) -> list[Any]:
     """What is told of a video and of its frames, in comparable pieces."""
-    with decoders.open(path, LIMITS, PREPROCESS, stopped=never) as video:
+    with decoders.open(path, LIMITS, PREPROCESS, RunContext()) as video:
         index = video.index
         told: list[Any] = [
             replace(index, pts=None, keyframe=None),
             index.pts.tolist(),
             index.keyframe.tolist(),
         ]
-        for frame in video.frames(wanted(len(index)), Stopwatch(PARTS), tolerant=tolerant).items:
+        for frame in video.frames(wanted(len(index)), RunContext(), tolerant=tolerant).items:
             prepared = getattr(frame, "prepared", None)
             told.append(
                 frame if prepared is None else (frame.index, frame.pts, frame.time, prepared.image_size)
@@ -98,18 +93,18 @@ def test_frames_are_decoded_when_they_are_asked_for_and_no_more(tmp_path: Path) 
     ended: list[tuple[DecoderOutcome, float]] = []
     decoders = ConfinedDecoders(fork_server=FORK_SERVER, rules=RULES, ended=lambda *each: ended.append(each))
     path = write_video(tmp_path / "video.mp4", 30)
-    clock = Stopwatch(PARTS)
-    with decoders.open(path, LIMITS, PREPROCESS, stopped=never) as video:
-        frames = video.frames(range(30), clock, tolerant=False).items
+    run = RunContext()
+    with decoders.open(path, LIMITS, PREPROCESS, RunContext()) as video:
+        frames = video.frames(range(30), run, tolerant=False).items
         assert [next(frames).index for _ in range(3)] == [0, 1, 2]
         frames.close()
         # What was left is not gone through, and there is another process for what comes.
         video.rest()
-        assert [each.index for each in video.frames([4, 7], clock, tolerant=False).items] == [4, 7]
+        assert [each.index for each in video.frames([4, 7], run, tolerant=False).items] == [4, 7]
     assert [outcome for outcome, _ in ended] == ["cancelled", "ok"]
     assert all(seconds > 0 for _, seconds in ended)
-    assert clock.parts["decode"] > 0
-    assert clock.parts["prepare"] > 0
+    assert run.clock.parts["decode"] > 0
+    assert run.clock.parts["prepare"] > 0
 
 
 def test_a_fork_server_that_hangs_is_replaced(tmp_path: Path) -> None:
@@ -120,7 +115,7 @@ def test_a_fork_server_that_hangs_is_replaced(tmp_path: Path) -> None:
         assert first is not None
         os.kill(first, signal.SIGSTOP)
         with pytest.raises(Exception, match="can start no decoder"):
-            decoders.open(path, LIMITS, PREPROCESS, stopped=never)
+            decoders.open(path, LIMITS, PREPROCESS, RunContext())
         patient = replace(decoders, rules=replace(RULES, timeout=20))
         assert len(everything(patient, path, range, tolerant=False)) == 12
         assert fork_server.pid != first
@@ -225,7 +220,7 @@ def test_a_decoder_that_hangs_up_and_goes_on_is_ended() -> None:
     impostor = Impostor(hang_up, until_cut=True)
     decoders = ConfinedDecoders(fork_server=impostor, rules=RULES)  # type: ignore[arg-type]
     with pytest.raises(DecoderError, match="makes no sense"):
-        decoders.open(sample_video(), LIMITS, PREPROCESS, stopped=never)
+        decoders.open(sample_video(), LIMITS, PREPROCESS, RunContext())
 
 
 def test_an_answer_that_is_too_long_is_not_read() -> None:
@@ -269,11 +264,11 @@ def test_an_index_over_a_limit_is_refused(sound: tuple[IndexAnswer, bytes]) -> N
             rules=RULES,
         )
         with pytest.raises(VideoError) as error:
-            decoders.open(sample_video(), LIMITS, PREPROCESS, stopped=never)
+            decoders.open(sample_video(), LIMITS, PREPROCESS, RunContext())
         assert error.value.code == code
 
 
-def test_whoever_is_stopped_waits_for_no_decoder() -> None:
+def test_a_stopped_run_does_not_wait_for_a_decoder() -> None:
     ended: list[DecoderOutcome] = []
     decoders = ConfinedDecoders(
         fork_server=Impostor(lambda *_: None),  # type: ignore[arg-type]
@@ -281,8 +276,10 @@ def test_whoever_is_stopped_waits_for_no_decoder() -> None:
         ended=lambda outcome, _: ended.append(outcome),
     )
     begun = time.monotonic()
-    with pytest.raises(DecoderStoppedError):
-        decoders.open(sample_video(), LIMITS, PREPROCESS, stopped=lambda: time.monotonic() > begun + 0.2)
+    with pytest.raises(StoppedError):
+        decoders.open(
+            sample_video(), LIMITS, PREPROCESS, RunContext(stopped=lambda: time.monotonic() > begun + 0.2)
+        )
     assert time.monotonic() - begun < 2
     assert ended == ["cancelled"]
 
@@ -298,7 +295,7 @@ def test_memory_that_is_shared_keeps_its_size(sound: tuple[IndexAnswer, bytes]) 
         saying(index_with(sound))(channel, frame)
 
     decoders = ConfinedDecoders(fork_server=Impostor(shrink), rules=RULES)  # type: ignore[arg-type]
-    with decoders.open(sample_video(), LIMITS, PREPROCESS, stopped=never):
+    with decoders.open(sample_video(), LIMITS, PREPROCESS, RunContext()):
         assert refused == [True]
 
 
@@ -306,7 +303,7 @@ def test_no_decoder_outlives_its_fork_server(tmp_path: Path) -> None:
     path = write_video(tmp_path / "video.mp4", 30)
     with ForkServer() as fork_server:
         decoders = ConfinedDecoders(fork_server=fork_server, rules=RULES)
-        opened = [decoders.open(path, LIMITS, PREPROCESS, stopped=never) for _ in range(3)]
+        opened = [decoders.open(path, LIMITS, PREPROCESS, RunContext()) for _ in range(3)]
         below = psutil.Process(fork_server.pid).children()
         assert len(below) == 3
     assert not any(each.is_running() for each in below)

@@ -14,7 +14,8 @@ from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank
 from selsa_bundle.errors import EngineError
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import load_engines
-from selsa_server.engines.batching import BatchingEngines, BatchingOptions, CallDroppedError, EngineCall
+from selsa_server.engines.batching import BatchingEngines, BatchingOptions, EngineCall
+from selsa_server.run_context import RunContext, StoppedError
 
 GATHER = BatchingOptions(max_batch=8, max_wait=0.05)
 
@@ -65,13 +66,13 @@ def wait_until(true, seconds: float = 60) -> None:
     max_batch=st.integers(1, 9),
     calls_at_once=st.integers(1, 2),
 )
-def test_every_caller_gets_what_it_would_get_alone(calls, max_batch: int, calls_at_once: int) -> None:
+def test_every_caller_gets_the_same_results_as_alone(calls, max_batch: int, calls_at_once: int) -> None:
     alone = FakeEngines()
     options = BatchingOptions(max_batch=max_batch, max_wait=0.001, calls_at_once=calls_at_once)
     shared = BatchingEngines(FakeEngines(), options)
 
     def call(mine):
-        engines = shared.caller(lambda: False)
+        engines = shared.caller(RunContext())
         return [engines.run_frames(*frames_of(*each)) for each in mine]
 
     with ThreadPoolExecutor(8) as pool:
@@ -83,11 +84,11 @@ def test_every_caller_gets_what_it_would_get_alone(calls, max_batch: int, calls_
 
 def gathered(engines: GatedEngines, shared: BatchingEngines, calls, pool: ThreadPoolExecutor):
     """Futures of calls that were queued one after the other while the engine stood still on a first one."""
-    pool.submit(shared.caller(lambda: False).run_frames, *frames_of(0))
+    pool.submit(shared.caller(RunContext()).run_frames, *frames_of(0))
     assert engines.entered.wait(60)
     futures = []
     for number, each in enumerate(calls, 1):
-        futures.append(pool.submit(shared.caller(lambda: False).run_frames, *frames_of(*each)))
+        futures.append(pool.submit(shared.caller(RunContext()).run_frames, *frames_of(*each)))
         wait_until(lambda number=number: len(shared._queue._pending) == number)
     engines.gate.set()
     return futures
@@ -110,7 +111,7 @@ def test_waiting_calls_of_one_size_are_one_engine_call() -> None:
 def test_a_caller_alone_does_not_wait_for_others() -> None:
     shared = BatchingEngines(FakeEngines(), BatchingOptions(max_wait=0.5))
     begun = time.monotonic()
-    shared.caller(lambda: False).run_frames(*frames_of(1))
+    shared.caller(RunContext()).run_frames(*frames_of(1))
     shared.close()
     assert time.monotonic() - begun < 0.3
 
@@ -121,13 +122,13 @@ def test_a_long_video_does_not_starve_a_short_one() -> None:
     done = threading.Event()
 
     def long() -> None:
-        engines = shared.caller(lambda: False)
+        engines = shared.caller(RunContext())
         while not done.is_set():
             engines.run_frames(*frames_of(1, 4))
 
     with ThreadPoolExecutor(4) as pool:
         others = [pool.submit(long) for _ in range(3)]
-        short = shared.caller(lambda: False)
+        short = shared.caller(RunContext())
         begun = time.monotonic()
         for _ in range(10):
             short.run_frames(*frames_of(2, 1))
@@ -168,9 +169,9 @@ def test_a_stopped_caller_leaves_the_queue_without_an_engine_call() -> None:
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(shared.run_frames, *frames_of(0))
         assert engines.entered.wait(60)
-        second = pool.submit(shared.caller(stop.is_set).run_frames, *frames_of(1))
+        second = pool.submit(shared.caller(RunContext(stopped=stop.is_set)).run_frames, *frames_of(1))
         stop.set()
-        with pytest.raises(CallDroppedError):
+        with pytest.raises(StoppedError):
             second.result(60)
         engines.gate.set()
         first.result(60)
@@ -197,10 +198,11 @@ def test_closing_answers_every_waiter_and_later_callers() -> None:
         shared.run_frames(*frames_of(1))
 
 
-def test_a_callers_account_of_waiting_is_its_own() -> None:
+def test_waiting_is_counted_for_the_run_that_waits() -> None:
     engines = GatedEngines()
     shared = BatchingEngines(engines, GATHER)
-    late = shared.caller(lambda: False)
+    run = RunContext()
+    late = shared.caller(run)
     with ThreadPoolExecutor(8) as pool:
         pool.submit(shared.run_frames, *frames_of(0))
         assert engines.entered.wait(60)
@@ -209,8 +211,8 @@ def test_a_callers_account_of_waiting_is_its_own() -> None:
         engines.gate.set()
         second.result(60)
     shared.close()
-    assert late.waited["frame_engine"] >= 0.09
-    assert late.waited["sequence_engine"] == 0
+    assert run.clock.parts["queue"] >= 0.09
+    assert "sequence_engine" not in run.clock.parts
 
 
 def test_key_frames_of_two_videos_keep_their_own_banks() -> None:

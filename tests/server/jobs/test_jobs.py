@@ -80,7 +80,7 @@ def files(settings: ServerSettings) -> list[str]:
     ]
 
 
-def test_a_job_gives_the_records_of_a_request(client: TestClient, video: bytes) -> None:
+def test_a_job_gives_the_same_records_as_detect(client: TestClient, video: bytes) -> None:
     direct = client.post("/detect", content=video, params={"stride": 2}).json()
     job = submit(client, video, params={"stride": 2})
     view = ended(client, job)
@@ -93,14 +93,14 @@ def test_a_job_gives_the_records_of_a_request(client: TestClient, video: bytes) 
 
 
 @pytest.mark.parametrize("after", [0, 1, 17, FRAMES + 2, 1000])
-def test_results_can_be_had_from_any_record_on(client: TestClient, video: bytes, after: int) -> None:
+def test_results_can_be_read_from_any_record(client: TestClient, video: bytes, after: int) -> None:
     job = submit(client, video)
     ended(client, job)
     whole = records(client.get(f"{job}/results"))
     assert records(client.get(f"{job}/results", params={"after": after})) == whole[after:]
 
 
-def test_results_that_are_held_are_read_to_the_end_though_their_job_is_deleted(tmp_path: Path) -> None:
+def test_open_results_stay_readable_after_their_job_is_deleted(tmp_path: Path) -> None:
     path = tmp_path / "results"
     lines = b"".join(b"%d\n" % number for number in range(50_000))
     path.write_bytes(lines)
@@ -119,7 +119,7 @@ def test_an_ended_job_keeps_its_results_and_not_its_video(
     wait_until(lambda: files(settings) == [".ndjson"])
 
 
-def test_a_job_tells_how_far_it_is_and_when_it_should_end(settings: ServerSettings, video: bytes) -> None:
+def test_a_job_shows_progress_and_an_estimated_end(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(seconds_per_frame=SLOW), settings) as client:
         job = submit(client, video)
         wait_until(lambda: 0 < client.get(job).json()["progress"]["done"] < FRAMES)
@@ -139,7 +139,7 @@ def test_results_can_be_followed_to_the_end(settings: ServerSettings, video: byt
         assert followed[-1]["type"] == "summary"
 
 
-def test_a_job_that_fails_says_why_in_its_state_and_as_last_record(client: TestClient) -> None:
+def test_a_failed_job_has_its_error_in_the_state_and_as_last_record(client: TestClient) -> None:
     job = submit(client, b"this is no video")
     view = ended(client, job)
     assert (view["state"], view["error"]["code"]) == ("failed", "not_a_video")
@@ -147,7 +147,7 @@ def test_a_job_that_fails_says_why_in_its_state_and_as_last_record(client: TestC
     assert (last["type"], last["code"]) == ("error", "not_a_video")
 
 
-def test_an_engine_that_fails_midway_leaves_what_was_before(settings: ServerSettings, video: bytes) -> None:
+def test_an_engine_failure_keeps_the_records_before_it(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(fail_at=20), settings) as client:
         job = submit(client, video, params={"mode": "online"})
         assert ended(client, job)["error"]["code"] == "engine_failed"
@@ -173,7 +173,7 @@ def test_bad_requests_are_refused_at_once_and_leave_nothing(
 
 @pytest.mark.parametrize("name", ["x" * 24, "x", "..%2f..%2fetc", "%00" * 24, "é" * 24])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_a_name_that_is_no_jobs_is_not_found_or_refused(client: TestClient, name: str, method: str) -> None:
+def test_an_invalid_job_id_is_not_found_or_refused(client: TestClient, name: str, method: str) -> None:
     assert client.request(method, f"/v1/jobs/{name}").status_code in (404, 422)
     assert client.get(f"/v1/jobs/{name}/results").status_code in (404, 422)
     assert client.get(f"/v1/jobs/{name}/events").status_code in (404, 422)
@@ -197,7 +197,7 @@ def test_a_running_job_that_is_deleted_stops_and_leaves_nothing(
         assert code(client.get(job)) == (404, "job_not_found")
 
 
-def test_a_queued_job_that_is_deleted_is_never_worked_on(settings: ServerSettings, video: bytes) -> None:
+def test_a_deleted_queued_job_never_runs(settings: ServerSettings, video: bytes) -> None:
     engines = FakeEngines(seconds_per_frame=SLOW)
     with running(engines, settings) as client:
         ran = engines.frames_run
@@ -209,7 +209,7 @@ def test_a_queued_job_that_is_deleted_is_never_worked_on(settings: ServerSetting
         assert engines.frames_run - ran <= FRAMES + 1  # the first frame that a server runs is its own
 
 
-def test_whoever_follows_a_job_that_is_cancelled_is_told(settings: ServerSettings, video: bytes) -> None:
+def test_following_a_cancelled_job_ends_with_an_error_record(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(seconds_per_frame=SLOW), settings) as client:
         blocker, job = submit(client, video), submit(client, video, params={"stride": 2})
         threading.Timer(0.2, lambda: client.delete(job)).start()
@@ -227,7 +227,7 @@ def test_the_same_video_with_the_same_parameters_is_the_same_job(client: TestCli
     assert submit(client, video, params={"stride": 2}) != job
 
 
-def test_a_failed_or_cancelled_job_is_not_given_again(settings: ServerSettings, video: bytes) -> None:
+def test_a_failed_or_cancelled_job_is_not_reused(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(seconds_per_frame=SLOW), settings) as client:
         job = submit(client, video)
         client.delete(job)
@@ -237,7 +237,7 @@ def test_a_failed_or_cancelled_job_is_not_given_again(settings: ServerSettings, 
         assert failed != job
 
 
-def test_an_idempotency_key_means_one_job_and_one_request(client: TestClient, video: bytes) -> None:
+def test_an_idempotency_key_belongs_to_one_job_and_one_request(client: TestClient, video: bytes) -> None:
     headers = {"Idempotency-Key": "Mine/1"}
     job = submit(client, video, headers=headers)
     again = client.post("/v1/jobs", content=video, headers=headers)
@@ -247,14 +247,14 @@ def test_an_idempotency_key_means_one_job_and_one_request(client: TestClient, vi
     assert submit(client, video, headers={"Idempotency-Key": "Mine/2"}) != job
 
 
-def test_jobs_stay_within_their_bytes(settings: ServerSettings, video: bytes) -> None:
+def test_files_of_jobs_stay_within_jobs_max_bytes(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(), settings, jobs_max_bytes=len(video) - 1) as client:
         assert code(client.post("/v1/jobs", content=video)) == (507, "jobs_full")
     with running(FakeEngines(), settings, jobs_max_bytes=len(video) + 100) as client:
         assert ended(client, submit(client, video))["error"]["code"] == "jobs_full"
 
 
-def test_jobs_beyond_the_queue_are_told_to_come_again(settings: ServerSettings, video: bytes) -> None:
+def test_jobs_beyond_the_queue_get_retry_after(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(seconds_per_frame=SLOW), settings, jobs_max_queued=1) as client:
         first = submit(client, video)
         wait_until(lambda: state(client, first) == "running")
@@ -279,7 +279,7 @@ def test_a_folder_has_one_server(settings: ServerSettings, video: bytes) -> None
         submit(first, video)
 
 
-def test_a_server_whose_default_folder_is_taken_serves_without_jobs(tmp_path: Path, video: bytes) -> None:
+def test_a_server_whose_default_folder_is_in_use_serves_without_jobs(tmp_path: Path, video: bytes) -> None:
     settings = ServerSettings(spool_dir=tmp_path)
     with running(FakeEngines(), settings) as first, running(FakeEngines(), settings) as second:
         submit(first, video)

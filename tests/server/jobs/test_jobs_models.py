@@ -96,7 +96,7 @@ def counted(client: TestClient, kind: str, outcome: str) -> float:
     return float(found[1])
 
 
-def test_a_job_is_done_by_the_model_it_names_and_says_so(settings: ServerSettings, video: bytes) -> None:
+def test_a_job_runs_on_the_model_it_names_and_shows_it(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small") as client:
         for params, name in (({}, "fake"), ({"model": "small"}, "small")):
             job = submit(client, video, **params)
@@ -110,7 +110,7 @@ def test_a_job_is_done_by_the_model_it_names_and_says_so(settings: ServerSetting
         assert client.post("/v1/jobs", content=video, params={"model": "small"}).status_code == 200
 
 
-def test_an_idempotency_key_means_one_model(settings: ServerSettings, video: bytes) -> None:
+def test_an_idempotency_key_belongs_to_one_model(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small") as client:
         headers = {"Idempotency-Key": "mine"}
         first = client.post("/v1/jobs", content=video, headers=headers)
@@ -119,7 +119,7 @@ def test_an_idempotency_key_means_one_model(settings: ServerSettings, video: byt
         assert other.json()["code"] == "idempotency_key_reused"
 
 
-def test_after_a_restart_a_job_goes_on_with_its_model(settings: ServerSettings, video: bytes) -> None:
+def test_after_a_restart_a_job_continues_with_its_model(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small", slow=SLOW) as client:
         job = submit(client, video, model="small")
         wait_until(lambda: begun(client, job))
@@ -132,7 +132,7 @@ def test_after_a_restart_a_job_goes_on_with_its_model(settings: ServerSettings, 
         assert counted(client, "job", "emitted") < FRAMES, "what was done is not done again"
 
 
-def test_with_another_bundle_under_the_name_a_job_begins_anew(settings: ServerSettings, video: bytes) -> None:
+def test_with_another_bundle_under_the_name_a_job_restarts(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small", slow=SLOW) as client:
         job = submit(client, video, model="small")
         wait_until(lambda: begun(client, job))
@@ -144,7 +144,7 @@ def test_with_another_bundle_under_the_name_a_job_begins_anew(settings: ServerSe
         wait_until(lambda: counted(client, "job", "emitted") == FRAMES)
 
 
-def test_a_job_whose_model_is_gone_fails_and_says_so(settings: ServerSettings, video: bytes) -> None:
+def test_a_job_whose_model_is_gone_fails_with_model_gone(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small", slow=SLOW) as client:
         job = submit(client, video, model="small")
         wait_until(lambda: begun(client, job))
@@ -193,7 +193,7 @@ PRAGMA user_version = 1;
 """
 
 
-def test_jobs_of_an_older_server_are_done_by_the_default_or_the_model_they_named(
+def test_jobs_of_an_older_server_run_on_the_default_or_named_model(
     settings: ServerSettings, video: bytes
 ) -> None:
     assert settings.jobs_dir is not None
@@ -242,9 +242,7 @@ class HeldEngines(FakeEngines):
         return super().run_frames(frames, image_size)
 
 
-def test_a_cancelled_job_leaves_the_engines_queue_though_the_engine_is_busy(
-    settings: ServerSettings, video: bytes
-) -> None:
+def test_a_cancelled_job_leaves_the_queue_of_a_busy_engine(settings: ServerSettings, video: bytes) -> None:
     engines = HeldEngines()
     assert settings.jobs_dir is not None
     with TestClient(build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)) as client:
@@ -266,7 +264,7 @@ def test_a_cancelled_job_leaves_the_engines_queue_though_the_engine_is_busy(
         busy.join()
 
 
-def test_a_stream_whose_client_leaves_is_out_of_the_queue_though_the_engine_is_busy(
+def test_a_disconnected_stream_leaves_the_queue_of_a_busy_engine(
     settings: ServerSettings, video: bytes
 ) -> None:
     engines = HeldEngines()
@@ -290,9 +288,7 @@ def test_a_stream_whose_client_leaves_is_out_of_the_queue_though_the_engine_is_b
         busy.join()
 
 
-def test_frames_of_jobs_are_counted_those_that_a_cancellation_saved_too(
-    settings: ServerSettings, video: bytes
-) -> None:
+def test_frames_of_jobs_are_counted_including_saved_ones(settings: ServerSettings, video: bytes) -> None:
     with running(settings, slow=SLOW) as client:
         ended(client, submit(client, video, stride=4))
         wait_until(lambda: counted(client, "job", "emitted") == FRAMES / 4)
@@ -312,7 +308,7 @@ def start(**options: Any) -> str:
     return json.dumps({"type": "start", "container": "jpeg", **options})
 
 
-def test_a_stream_has_the_model_that_its_start_names(settings: ServerSettings, tmp_path: Path) -> None:
+def test_a_stream_uses_the_model_of_its_start_message(settings: ServerSettings, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundles" / "cups", "cup")
     with running(settings, "small", bundle_dir=tmp_path / "bundles") as client:
         for options, found in (({}, "dog"), ({"model": "fake"}, "dog"), ({"model": "small"}, "small")):
@@ -337,7 +333,7 @@ def test_a_stream_has_the_model_that_its_start_names(settings: ServerSettings, t
         wait_until(lambda: client.get("/v1/models/small").json()["requests"] == 0)
 
 
-def test_frames_of_streams_are_counted_those_that_a_client_saved_too(settings: ServerSettings) -> None:
+def test_frames_of_streams_are_counted_including_saved_ones(settings: ServerSettings) -> None:
     with running(settings, slow=0.05) as client:
         with client.websocket_connect("/stream") as socket:
             socket.send_text(start())

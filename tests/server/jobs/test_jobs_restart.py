@@ -142,7 +142,7 @@ def test_after_kills_at_any_moment_no_record_is_lost_doubled_or_changed(
 
 
 @pytest.mark.slow
-def test_after_a_kill_real_engines_go_on_as_if_nothing_had_been(
+def test_after_a_kill_a_job_on_real_engines_gives_the_same_results(
     small_bundle: Path, video: bytes, tmp_path: Path
 ) -> None:
     command = [str(Path(sys.executable).parent / "selsa"), "serve", "--bundle", str(small_bundle)]
@@ -176,9 +176,7 @@ def running(engines: FakeEngines, settings: ServerSettings, digest: str = "0") -
         yield client
 
 
-def test_a_server_that_ends_in_order_leaves_its_jobs_to_the_next(
-    settings: ServerSettings, video: bytes
-) -> None:
+def test_an_orderly_stop_leaves_jobs_to_the_next_server(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(seconds_per_frame=0.02), settings) as client:
         job = client.post("/v1/jobs", content=video).headers["location"]
         wait_until(lambda: client.get(job).json()["progress"]["done"] > 5)
@@ -202,7 +200,7 @@ def test_with_another_bundle_a_job_starts_over(settings: ServerSettings, video: 
     assert [record["index"] for record in records[1:-1]] == list(range(FRAMES))
 
 
-def test_what_no_job_knows_is_swept_away_and_foreign_files_are_not(
+def test_files_of_unknown_jobs_are_deleted_and_other_files_are_not(
     settings: ServerSettings, tmp_path: Path
 ) -> None:
     assert settings.jobs_dir is not None
@@ -217,7 +215,7 @@ def test_what_no_job_knows_is_swept_away_and_foreign_files_are_not(
         assert [path.exists() for path in (*lost, *kept)] == [False] * 3 + [True] * 3
 
 
-def test_a_job_that_ends_the_process_again_and_again_is_given_up(tmp_path: Path) -> None:
+def test_a_job_that_repeatedly_ends_the_process_fails(tmp_path: Path) -> None:
     store = JobStore(open_sqlite(tmp_path / "jobs.sqlite3"))
     store.add(job_id="a", reuse_key=None, fingerprint="", params="{}", model="a", bundle="", size=1)
     attempts = []
@@ -240,9 +238,7 @@ def test_a_job_that_ends_the_process_again_and_again_is_given_up(tmp_path: Path)
     store.close()
 
 
-def test_a_disk_that_fails_for_a_while_ends_neither_server_nor_jobs(
-    settings: ServerSettings, video: bytes
-) -> None:
+def test_server_and_jobs_survive_a_temporary_disk_failure(settings: ServerSettings, video: bytes) -> None:
     with running(FakeEngines(), settings) as client:
         assert settings.jobs_dir is not None
         # Another connection that holds the lock for longer than SQLite waits is as good as a failing disk.

@@ -58,7 +58,7 @@ def test_a_source_that_fails_is_that_error_and_never_a_summary(before: int) -> N
     assert not any(isinstance(each, SummaryRecord) for each in seen)
 
 
-def test_leaving_lets_go_of_the_source_in_its_own_thread() -> None:
+def test_leaving_releases_the_source_in_its_own_thread() -> None:
     closed_by: list[str] = []
     waiting = threading.Event()
 
@@ -80,7 +80,7 @@ def test_leaving_lets_go_of_the_source_in_its_own_thread() -> None:
     assert closed_by == ["live source"]
 
 
-def test_what_the_model_has_not_or_the_bytes_are_not_is_refused() -> None:
+def test_unknown_classes_and_wrong_containers_are_refused() -> None:
     pipeline = fake_pipeline(FakeEngines())
     with pytest.raises(ParameterError):
         list(stream_on(pipeline, [], start("jpeg", classes=["unicorn"])))

@@ -13,6 +13,7 @@ from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.errors import DetectError, EngineFailureError, ParameterError, VideoError
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
+from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 
 FRAMES = 40
@@ -44,7 +45,7 @@ def test_every_frame_is_run_exactly_once_references_included(video: Path) -> Non
     assert last.complete
 
 
-def test_times_are_the_sources(video: Path) -> None:
+def test_times_are_those_of_the_source(video: Path) -> None:
     _, frames, _ = run(FakeEngines(), video)
     assert [frame.time for frame in frames] == pytest.approx([i / 25 for i in range(FRAMES)])
 
@@ -67,7 +68,7 @@ def test_boxes_are_pixels_of_the_frame_as_displayed(tmp_path: Path) -> None:
     batch=st.integers(1, 9),
     mode=st.sampled_from(["sequence", "online"]),
 )
-def test_whatever_is_selected_is_emitted_once_and_in_order(
+def test_selected_frames_are_emitted_once_and_in_order(
     video: Path,
     start: float | None,
     length: float | None,
@@ -107,7 +108,7 @@ def test_a_range_without_frames_is_refused_naming_where_frames_are(video: Path) 
         run(FakeEngines(), video, DetectParams(start=99))
 
 
-def test_what_the_bundle_does_not_have_is_refused_before_any_work(video: Path) -> None:
+def test_parameters_that_do_not_fit_the_bundle_are_refused_before_any_work(video: Path) -> None:
     engines = FakeEngines()
     for params, named in (
         (DetectParams(classes=("dog", "unicorn")), "unicorn"),
@@ -124,7 +125,7 @@ def test_classes_scores_and_numbers_filter_detections(video: Path) -> None:
         assert not any(frame.detections for frame in run(FakeEngines(), video, params)[1])
 
 
-def test_a_failing_engine_is_our_error_and_says_nothing_of_the_inside(video: Path) -> None:
+def test_a_failing_engine_is_an_engine_error_without_internals(video: Path) -> None:
     with pytest.raises(EngineFailureError) as raised:
         run(FakeEngines(fail_at=5), video)
     assert raised.value.code == "engine_failed"
@@ -134,7 +135,7 @@ def test_a_failing_engine_is_our_error_and_says_nothing_of_the_inside(video: Pat
 def test_it_stops_before_the_next_engine_call(video: Path) -> None:
     engines = FakeEngines()
     pipeline = DetectionPipeline(fake_bundle(engines), PipelineOptions(batch=2))
-    records = pipeline.run(video, DetectParams(), stopped=lambda: engines.frames_run >= 10)
+    records = pipeline.run(video, DetectParams(), RunContext(stopped=lambda: engines.frames_run >= 10))
     assert not any(isinstance(record, SummaryRecord) for record in records)
     assert engines.frames_run <= 12
 
@@ -152,7 +153,6 @@ def test_a_damaged_frame_is_counted_where_that_is_tolerated_and_an_error_where_n
 def test_every_error_has_a_status_and_a_sentence(video: Path) -> None:
     with pytest.raises(DetectError) as raised:
         run(FakeEngines(), video, DetectParams(classes=("unicorn",)))
-    problem = raised.value.problem()
-    assert (problem.status, problem.parameter) == (422, "classes")
-    assert problem.allowed == "dog, fox"
-    assert problem.detail.endswith(".")
+    assert (raised.value.code, raised.value.parameter) == ("invalid_parameter", "classes")
+    assert raised.value.allowed == "dog, fox"
+    assert raised.value.detail.endswith(".")

@@ -32,7 +32,7 @@ def test_numbers_are_the_shortest_decimals_that_are_the_engines_float32() -> Non
     assert corners == [tuple(float(str(value)) for value in box) for box in boxes]
 
 
-def test_threshold_classes_and_number_are_kept_to_in_the_order_of_scores() -> None:
+def test_score_threshold_classes_and_number_filter_in_the_order_of_scores() -> None:
     boxes = np.arange(16, dtype=np.float32).reshape(4, 4)
     scores = np.array([0.9, 0.8, 0.7, 0.1], np.float32)
     labels = np.array([1, 0, 1, 1], np.int64)

@@ -15,7 +15,7 @@ from live_server import wait_until
 from selsa_server.confined.check import unconfined_parts
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.confined.rules import DecoderRules
-from selsa_server.doctor.confinement import confinement_findings
+from selsa_server.doctor.doctor import confinement_findings
 from selsa_server.sandbox.confine import PARTS
 
 # Everything is imported before, since a confined process can import nothing.

@@ -51,13 +51,13 @@ def test_a_request_goes_to_the_model_it_names_and_otherwise_to_the_first(
     assert engines.frames_run > small.frames_run >= 6
 
 
-def test_a_model_that_is_not_there_is_refused_with_those_that_are(two: TestClient, video: bytes) -> None:
+def test_an_unknown_model_is_refused_with_a_list_of_models(two: TestClient, video: bytes) -> None:
     response = two.post("/detect", content=video, params={"model": "large"})
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
     assert (response.json()["parameter"], response.json()["allowed"]) == ("model", "fake, small")
 
 
-def test_classes_are_those_of_the_model_that_was_named(two: TestClient, video: bytes) -> None:
+def test_classes_are_those_of_the_named_model(two: TestClient, video: bytes) -> None:
     assert two.post("/detect", content=video, params={"model": "small", "classes": "dog"}).status_code == 422
     assert two.post("/detect", content=video, params={"model": "small", "classes": "car"}).status_code == 200
 
@@ -67,7 +67,7 @@ def test_all_models_are_described_the_default_first(two: TestClient) -> None:
     assert two.get("/model").json()["served_as"] == "fake"
 
 
-def test_bundles_are_given_as_folders_with_or_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_option_is_a_folder_with_or_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     named = BundleSource(name="a", path=Path("x/y"))
     plain = BundleSource(name=None, path=Path("z"))
     assert ServerSettings(bundle="a=x/y,z").bundle == (named, plain)

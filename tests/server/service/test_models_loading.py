@@ -112,7 +112,7 @@ def metric(client: TestClient, start: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
 
 
-def test_a_bundle_can_be_asked_for_once_it_is_loaded(client: TestClient, video: Path) -> None:
+def test_a_loaded_bundle_serves_requests(client: TestClient, video: Path) -> None:
     assert code(detect(client, video, "small")) == (422, "invalid_parameter")
     loaded(client, "small", "cats")
     now = status(client, "small")
@@ -142,7 +142,7 @@ def test_the_server_stays_ready_and_works_while_another_model_loads(
 
 
 @pytest.mark.parametrize("path", ["broken", "bad"])
-def test_engines_that_cannot_run_are_never_offered_and_the_reason_is_told(
+def test_engines_that_cannot_run_never_serve_and_the_status_says_why(
     client: TestClient, video: Path, bundles: Path, load: FakeLoader, path: str
 ) -> None:
     assert put(client, "small", path).status_code == 202
@@ -156,7 +156,7 @@ def test_engines_that_cannot_run_are_never_offered_and_the_reason_is_told(
     assert code(client.get("/v1/models/small")) == (404, "model_not_found")
 
 
-def test_a_replacement_that_fails_leaves_what_was_there(client: TestClient, video: Path) -> None:
+def test_a_failed_replacement_keeps_the_old_model(client: TestClient, video: Path) -> None:
     loaded(client, "small", "cats")
     put(client, "small", "bad")
     wait_until(lambda: settled(client, "small"))
@@ -167,7 +167,7 @@ def test_a_replacement_that_fails_leaves_what_was_there(client: TestClient, vide
     assert class_of(detect(client, video, "small")) == "car"
 
 
-def test_a_request_inside_finishes_on_the_bundle_it_began_with(
+def test_a_running_request_finishes_on_its_bundle(
     settings: ServerSettings, bundles: Path, video: Path
 ) -> None:
     load = FakeLoader(seconds_per_frame=0.04)
@@ -183,7 +183,7 @@ def test_a_request_inside_finishes_on_the_bundle_it_began_with(
         wait_until(lambda: load.closed == [1, 0])
 
 
-def test_an_unloaded_model_gets_no_new_work_and_is_closed_when_the_old_is_done(
+def test_an_unloaded_model_gets_no_new_work_and_is_closed_after_its_last_request(
     settings: ServerSettings, bundles: Path, video: Path
 ) -> None:
     load = FakeLoader(seconds_per_frame=0.04)
@@ -204,7 +204,9 @@ def test_an_unloaded_model_gets_no_new_work_and_is_closed_when_the_old_is_done(
         assert metric(client, "selsa_bundle{") == metric(client, 'selsa_models{state="ready"}') == 1
 
 
-def test_the_default_is_unloaded_only_after_another_one_was_made_it(client: TestClient, video: Path) -> None:
+def test_the_default_is_unloaded_only_after_another_one_became_the_default(
+    client: TestClient, video: Path
+) -> None:
     assert code(client.delete("/v1/models/fake")) == (409, "model_is_default")
     assert code(client.put("/v1/models/small/default")) == (404, "model_not_found")
     loaded(client, "small", "cats")
@@ -216,14 +218,14 @@ def test_the_default_is_unloaded_only_after_another_one_was_made_it(client: Test
     assert code(client.delete("/v1/models/small")) == (409, "model_is_default")
 
 
-def test_models_have_a_bound(settings: ServerSettings, bundles: Path, load: FakeLoader) -> None:
+def test_the_number_of_models_is_bounded(settings: ServerSettings, bundles: Path, load: FakeLoader) -> None:
     with serving(settings, load, bundle_dir=bundles, max_models=2) as client:
         loaded(client, "small", "cats")
         assert code(put(client, "large", "cars")) == (507, "models_full")
         loaded(client, "small", "cars")
 
 
-def test_whoever_ends_while_a_model_loads_leaves_no_engine_open(
+def test_a_shutdown_during_a_load_leaves_no_engine_open(
     settings: ServerSettings, bundles: Path, load: FakeLoader
 ) -> None:
     with serving(settings, load, bundle_dir=bundles) as client:
@@ -239,7 +241,7 @@ def frames_of(folder: Path, video: Path) -> list[dict[str, Any]]:
     return [record.model_dump(mode="json") for record in records if isinstance(record, FrameRecord)]
 
 
-def test_under_load_every_answer_is_that_of_the_model_it_names_alone(
+def test_under_load_every_response_is_from_the_named_model(
     settings: ServerSettings, bundles: Path, video: Path
 ) -> None:
     """Names are loaded, swapped and unloaded at random while eight clients ask for them."""
@@ -367,7 +369,7 @@ def test_a_body_that_is_wrong_is_refused(client: TestClient, body: bytes, found:
     assert code(client.put("/v1/models/x", content=body)) == (415, "unsupported_media_type")
 
 
-def test_without_a_folder_models_are_as_they_are(settings: ServerSettings, load: FakeLoader) -> None:
+def test_without_a_folder_models_are_fixed(settings: ServerSettings, load: FakeLoader) -> None:
     with serving(settings, load) as client:
         assert code(put(client, "x", "cats")) == (403, "models_fixed")
         assert code(client.delete("/v1/models/fake")) == (403, "models_fixed")

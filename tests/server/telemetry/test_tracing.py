@@ -115,7 +115,7 @@ def test_a_request_is_a_span_with_its_parts_as_children(
     assert collector.resource["service.name"] == "selsa"
 
 
-def test_a_trace_of_the_client_goes_on_in_ours(
+def test_a_traceparent_of_the_client_is_continued(
     traced: TestClient, collector: Collector, video: bytes
 ) -> None:
     parent = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=text-of-the-client"}
@@ -126,12 +126,14 @@ def test_a_trace_of_the_client_goes_on_in_ours(
 
 
 @pytest.mark.parametrize("given", ["", "00-nothing", f"00-{'0' * 32}-{PARENT}-01", "x" * 5000])
-def test_a_parent_that_is_none_begins_a_trace(traced: TestClient, collector: Collector, given: str) -> None:
+def test_an_invalid_traceparent_starts_a_new_trace(
+    traced: TestClient, collector: Collector, given: str
+) -> None:
     assert traced.get("/model", headers={"traceparent": given}).status_code == 200
     assert collector.named("GET /model").parent_span_id == b""
 
 
-def test_what_a_client_writes_is_in_no_span(traced: TestClient, collector: Collector) -> None:
+def test_no_span_contains_text_of_the_client(traced: TestClient, collector: Collector) -> None:
     wrong = {"X-Request-ID": "<script>", "User-Agent": "<script>"}
     assert traced.get("/<script>?a=<script>", headers=wrong).status_code == 404
     assert traced.request("<script>", "/detect").status_code == 405
@@ -141,7 +143,7 @@ def test_what_a_client_writes_is_in_no_span(traced: TestClient, collector: Colle
     assert b"script" not in b"".join(each.SerializeToString() for each in collector.spans)
 
 
-def test_a_refusal_of_ours_is_no_error_of_the_server(traced: TestClient, collector: Collector) -> None:
+def test_a_refused_request_is_not_an_error_span(traced: TestClient, collector: Collector) -> None:
     traced.post("/detect", content=b"no video")
     span = collector.named("POST /detect")
     assert attributes(span)["selsa.code"] == "not_a_video"
@@ -156,7 +158,7 @@ def test_probes_are_not_traced(traced: TestClient, collector: Collector) -> None
 
 
 @pytest.mark.alone
-def test_without_a_collector_requests_are_as_fast_and_right_as_ever(
+def test_without_a_collector_requests_are_fast_and_correct(
     soon: None, settings: ServerSettings, video: bytes
 ) -> None:
     settings = settings.model_copy(update={"otlp_endpoint": "http://127.0.0.1:1"})
@@ -168,7 +170,7 @@ def test_without_a_collector_requests_are_as_fast_and_right_as_ever(
         assert time.perf_counter() - begun < 3
 
 
-def test_neither_sdk_nor_exporter_is_imported_where_no_endpoint_is_set() -> None:
+def test_sdk_and_exporter_are_imported_only_with_an_endpoint() -> None:
     ours = ("opentelemetry.sdk", "opentelemetry.exporter")
     code = f"import sys, selsa_server.api.app; sys.exit(any(n.startswith({ours}) for n in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -184,7 +186,7 @@ def test_an_endpoint_without_the_extra_is_refused_with_the_remedy(tmp_path: Path
     assert "pip install 'selsa[server,tracing]'" in done.stderr
 
 
-def test_the_standard_variable_is_the_default_and_ours_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selsa_otlp_endpoint_overrides_the_standard_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ServerSettings().otlp_endpoint is None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
     assert ServerSettings().otlp_endpoint == "http://collector:4318"
@@ -195,6 +197,6 @@ def test_the_standard_variable_is_the_default_and_ours_goes_before(monkeypatch: 
 @pytest.mark.parametrize(
     "text", ["collector:4318", "ftp://x", "http://user:password@collector", "http://a b"]
 )
-def test_an_endpoint_that_is_no_address_or_holds_a_password_is_refused(text: str) -> None:
+def test_an_endpoint_without_an_address_or_with_a_password_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="otlp_endpoint"):
         ServerSettings(otlp_endpoint=text)

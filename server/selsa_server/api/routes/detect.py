@@ -2,46 +2,38 @@
 
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
 from selsa_server.api.disconnect import unless_disconnected
-from selsa_server.api.drawn_answer import MP4, write_drawn_video
-from selsa_server.api.negotiation import choose_media_type
 from selsa_server.api.openapi import BINARY, NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
-from selsa_server.api.responses import FileResponse, RecordsResponse, server_timing, write_document
-from selsa_server.api.spool import SpoolLimits, check_body, spool_body
-from selsa_server.errors import TITLES, JobError, ModelError
+from selsa_server.api.responses import (
+    JSON,
+    MP4,
+    FileResponse,
+    RecordsResponse,
+    choose_media_type,
+    server_timing,
+    write_document,
+    write_drawn_video,
+)
+from selsa_server.api.spool import check_body, spool_body
+from selsa_server.jobs.files import JobError
 from selsa_server.schema.detect import NDJSON, DetectionDocument, DetectParams
+from selsa_server.schema.problems import TITLES
 from selsa_server.service.detection import DetectionService, Records, Result
 from selsa_server.service.draining import Deadline, Drain
-from selsa_server.service.models import Models
+from selsa_server.service.models import ModelError, Models
+from selsa_server.settings import RequestSettings
 
-JSON: Final = "application/json"
-# Codes that other addresses answer with.
+# Codes of other addresses.
 ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectLimits:
-    """Bounds of one request.
-
-    Attributes:
-        spool: of its upload.
-        seconds: from its first byte to its last record; None: no bound.
-        send_timeout: seconds that its client may take nothing.
-    """
-
-    spool: SpoolLimits
-    seconds: float | None
-    send_timeout: float
-
-
-def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectLimits) -> APIRouter:
+def detect_router(models: Models, drain: Drain, limits: RequestSettings) -> APIRouter:
     """The routes of detection."""
     router = APIRouter(tags=["detection"])
 
@@ -63,23 +55,24 @@ def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectL
     async def detect(request: Request, params: Annotated[DetectParams, Query()]) -> Response:
         """Send the video's bytes; get its detections as JSON, as NDJSON records when final, or drawn."""
         media_type = choose_media_type(request.headers.get("accept"), (JSON, NDJSON, MP4))
-        check_body(request, limits.spool)
-        deadline = Deadline(limits.seconds, drain)
+        check_body(request, limits)
+        deadline = Deadline(limits.request_deadline, drain)
         async with AsyncExitStack() as stack:
             service = stack.enter_context(models.using(params.model)).service
             service.pipeline.check(params)
             place = stack.enter_context(service.admission.place())
-            spooling = spool_body(request, spool_dir, limits.spool)
+            spooling = spool_body(request, limits.spool_dir, limits)
             path = await deadline.within(lambda: stack.enter_async_context(spooling))
             answer = _Answer(stack, service, deadline, limits)
 
             async def begin() -> Response:
                 records = await stack.enter_async_context(service.detecting(path, params, place))
+                request.state.run = records.run
                 if media_type == NDJSON:
                     return await answer.stream(records)
                 if media_type == MP4:
-                    return await answer.video(records, spool_dir, request, path, params)
-                return await answer.document(records, spool_dir, request)
+                    return await answer.video(records, limits.spool_dir, request, path, params)
+                return await answer.document(records, limits.spool_dir, request)
 
             return await unless_disconnected(request.receive, lambda: deadline.within(begin))
 
@@ -87,10 +80,10 @@ def detect_router(models: Models, drain: Drain, spool_dir: Path, limits: DetectL
 
 
 class _Answer:
-    """From the records of a video to the response that owns them."""
+    """Makes the response of the records; the response owns them."""
 
     def __init__(
-        self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, limits: DetectLimits
+        self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, limits: RequestSettings
     ) -> None:
         self._stack = stack
         self._service = service
@@ -99,7 +92,7 @@ class _Answer:
         self._begun = time.perf_counter()
 
     async def stream(self, records: Records) -> Response:
-        """NDJSON, once the video record and what follows it are there: then the status is 200."""
+        """NDJSON, after the first two records: the status can be 200 from then on."""
         head: list[Result] = []
         async for record in records:
             head.append(record)
@@ -133,7 +126,7 @@ class _Answer:
             params,
             decoders=self._service.pipeline.decoders,
             threads=self._service.admission.threads,
-            max_bytes=self._limits.spool.max_bytes,
+            max_bytes=self._limits.max_upload_bytes,
         )
         return self._file(path, MP4, records, request)
 

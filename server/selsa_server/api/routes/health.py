@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and what does it serve."""
+"""Whether the server is alive and ready, and the models that it serves."""
 
 from typing import Literal
 
@@ -22,9 +22,9 @@ class Alive(BaseModel):
 
 
 class ServedModel(ModelInfo):
-    """The bundle that is served and where it runs."""
+    """A served bundle and where it runs."""
 
-    served_as: str = Field(description="what `model` must be to ask for it")
+    served_as: str = Field(description="the value of `model` that selects it")
     architecture: str
     reference_frames: int
     long_side: int
@@ -35,7 +35,7 @@ class ServedModel(ModelInfo):
 
 
 def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: Metrics) -> APIRouter:
-    """The routes that say how the server is."""
+    """The routes of health, metrics and models."""
     router = APIRouter(tags=["server"])
 
     @router.get("/healthz", summary="Whether the server is alive")
@@ -60,11 +60,11 @@ def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: M
     async def show_metrics() -> Response:
         return Response(metrics.text(), headers={"Content-Type": PROMETHEUS})
 
-    @router.get("/model", summary="Which model is served")
+    @router.get("/model", summary="The default model")
     async def model() -> ServedModel:
         return _served(models.default)
 
-    @router.get("/models", summary="Which models are served; the first is the default")
+    @router.get("/models", summary="All models; the first is the default")
     async def all_models() -> list[ServedModel]:
         return [_served(model) for model in models.ready.values()]
 

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: long videos, whose results wait for the client."""
+"""`/v1/jobs`: long videos, whose results are stored for the client."""
 
 import time
 from typing import Annotated, Any, Final
@@ -7,17 +7,16 @@ import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
 from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
-from selsa_server.api.spool import SpoolLimits, check_body, spool_body
-from selsa_server.errors import JobError
-from selsa_server.jobs.files import ID_PATTERN
+from selsa_server.api.spool import check_body, spool_body
+from selsa_server.jobs.files import ID_PATTERN, JobError
 from selsa_server.jobs.service import JobsService
-from selsa_server.jobs.streams import follow_results, state_events, written_results
-from selsa_server.jobs.view import job_view
 from selsa_server.schema.detect import NDJSON, DetectParams
 from selsa_server.schema.jobs import Job
 from selsa_server.service.models import Models
+from selsa_server.settings import UploadSettings
 
 EVENT_STREAM: Final = "text/event-stream"
 # Of each event: so OpenAPI 3.1 is read for a stream of them.
@@ -35,9 +34,6 @@ UPLOAD_CODES: Final = (
     "empty_body",
     "request_timeout",
     "body_too_large",
-    "video_too_long",
-    "too_many_frames",
-    "frame_too_large",
     "unsupported_media_type",
     "invalid_parameter",
     "idempotency_key_reused",
@@ -55,13 +51,13 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="your name for this request: sent again, it gives the job that exists. Without it, the "
-        "same video with the same parameters does.",
+        description="your name for this request: a repeated request with it gets the existing job. "
+        "Without it, the same video with the same parameters does.",
     ),
 ]
 
 
-def jobs_router(models: Models, service: JobsService, limits: SpoolLimits) -> APIRouter:
+def jobs_router(models: Models, service: JobsService, limits: UploadSettings) -> APIRouter:
     """The routes of jobs."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     _add_submit(router, models, service, limits)
@@ -70,10 +66,10 @@ def jobs_router(models: Models, service: JobsService, limits: SpoolLimits) -> AP
     return router
 
 
-def _add_submit(router: APIRouter, models: Models, service: JobsService, limits: SpoolLimits) -> None:
+def _add_submit(router: APIRouter, models: Models, service: JobsService, limits: UploadSettings) -> None:
     @router.post(
         "",
-        summary="Detect objects in a video, later",
+        summary="Detect objects in a video in the background",
         status_code=202,
         openapi_extra={"requestBody": REQUEST_BODY},
         responses={
@@ -88,7 +84,7 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         params: Annotated[DetectParams, Query()],
         idempotency_key: IdempotencyKey = None,
     ) -> Job:
-        """Send a video as to `/detect`; its results are kept until you have had time to read them."""
+        """Send a video as to `/detect`; its results are stored until the job expires."""
         jobs = service.jobs
         if jobs.stopping:
             raise JobError("jobs_unavailable", "The server is ending; send the video again in a minute.")
@@ -96,21 +92,21 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         with models.using(params.model) as model:
             model.service.pipeline.check(params)
             declared = request.headers.get("content-length", "")
-            size = int(declared) if declared.isdecimal() else limits.max_bytes
+            size = int(declared) if declared.isdecimal() else limits.max_upload_bytes
             with jobs.intake.room(size, await jobs.intake.used()):
                 async with spool_body(request, jobs.files.uploads, limits) as upload:
                     row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
         response.status_code = 202 if new else 200
         response.headers["Location"] = f"/v1/jobs/{row.id}"
-        return job_view(row, jobs.options.ttl, time.time())
+        return job_view(row, jobs.settings.jobs_ttl, time.time())
 
 
 def _add_state(router: APIRouter, service: JobsService) -> None:
-    @router.get("/{job_id}", summary="How a job is", responses=problem_responses(*READ_CODES))
+    @router.get("/{job_id}", summary="The state of a job", responses=problem_responses(*READ_CODES))
     async def state(job_id: JobId) -> Job:
-        """State, progress in frames, and when it should be done."""
+        """State, progress in frames, and estimated end."""
         jobs = service.jobs
-        return job_view(await jobs.get(job_id), jobs.options.ttl, time.time())
+        return job_view(await jobs.get(job_id), jobs.settings.jobs_ttl, time.time())
 
     @router.delete(
         "/{job_id}",
@@ -119,7 +115,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
         responses=problem_responses(*READ_CODES),
     )
     async def delete(job_id: JobId) -> None:
-        """A job that has not ended is cancelled and stops within one batch; one that has is forgotten."""
+        """Cancels a job that has not ended, within one batch; deletes an ended job."""
         await service.jobs.delete(job_id)
 
 
@@ -149,7 +145,7 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
         after: Annotated[int, Query(ge=0, description="records that you have already")] = 0,
         follow: Annotated[bool, Query(description="stay until the job has ended")] = False,  # noqa: FBT002
     ) -> Response:
-        """The same records as `/detect` gives; ask again with `after` = the number of records you have."""
+        """The records as `/detect` sends them; ask again with `after` = the number of records you have."""
         jobs = service.jobs
         row = await jobs.get(job_id)
         if row.state == "cancelled":

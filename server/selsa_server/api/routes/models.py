@@ -47,8 +47,8 @@ def models_router(loading: ModelLoading, timeout: float) -> APIRouter:
     """The routes of models.
 
     Args:
-        loading: does what they say.
-        timeout: seconds that the few bytes of a request may take.
+        loading: loads and unloads models.
+        timeout: seconds in which the body must arrive.
     """
     router = APIRouter(prefix="/v1/models", tags=["models"])
     _add_views(router, loading)
@@ -58,13 +58,13 @@ def models_router(loading: ModelLoading, timeout: float) -> APIRouter:
 
 
 def _add_views(router: APIRouter, loading: ModelLoading) -> None:
-    @router.get("", summary="All models and how they are; the first is the default")
+    @router.get("", summary="All models and their states; the first is the default")
     async def every() -> list[ModelStatus]:
         return loading.all()
 
     @router.get(
         "/{name}",
-        summary="How a model is",
+        summary="The state of a model",
         responses=problem_responses("model_not_found", "invalid_parameter", "internal_error"),
     )
     async def one(name: ModelName) -> ModelStatus:
@@ -74,7 +74,7 @@ def _add_views(router: APIRouter, loading: ModelLoading) -> None:
 def _add_load(router: APIRouter, loading: ModelLoading, timeout: float) -> None:
     @router.put(
         "/{name}",
-        summary="Load a bundle under a name, new or not",
+        summary="Load a bundle under a new or existing name",
         status_code=202,
         openapi_extra={"requestBody": REQUEST_BODY},
         responses={
@@ -83,10 +83,10 @@ def _add_load(router: APIRouter, loading: ModelLoading, timeout: float) -> None:
         },
     )
     async def load(request: Request, name: ModelName) -> ModelStatus:
-        """The bundle must lie below the server's `bundle_dir`. It is checked at once and loaded after the
-        answer: the state goes from `loading` to `ready` or `failed`. A model that has the name already goes
-        on serving until the new one has run a frame; then new requests get the new one, those inside finish
-        on the old one, and the old one's memory is freed. A model loaded so is not there after a restart.
+        """The bundle must lie below the server's `bundle_dir`. It is verified at once and loaded after the
+        response: the state goes from `loading` to `ready` or `failed`. A model of that name serves until the
+        new one has run a frame. Then new requests get the new model, running requests finish on the old one,
+        and its memory is freed. A restart does not load the model again.
         """
         wanted = _parsed(await _body(request, timeout))
         await loading.load(name, wanted.path)
@@ -100,7 +100,7 @@ def _add_changes(router: APIRouter, loading: ModelLoading) -> None:
         responses=problem_responses(*CHANGE_CODES),
     )
     async def make_default(name: ModelName) -> ModelStatus:
-        """From now on, requests, jobs and streams that name no model get this one."""
+        """Requests, jobs and streams that name no model get this one."""
         loading.make_default(name)
         return loading.status(name)
 
@@ -112,15 +112,14 @@ def _add_changes(router: APIRouter, loading: ModelLoading) -> None:
         responses=problem_responses(*CHANGE_CODES, "model_is_default", "model_loading"),
     )
     async def unload(name: ModelName) -> None:
-        """It gets no new work from now on. Requests, running jobs and streams inside finish; until then it is
-        listed as `unloading`. Jobs that still wait for it fail with `model_gone`. The default cannot be
-        unloaded.
+        """The model gets no new work. Requests, running jobs and streams finish; until then it is listed as
+        `unloading`. Jobs that wait for it fail with `model_gone`. The default cannot be unloaded.
         """
         loading.unload(name)
 
 
 async def _body(request: Request, timeout: float) -> bytes:
-    """The body, which a framework would read whole, however large."""
+    """The body, at most `MAX_BODY_BYTES` of it; the framework would read it without a limit."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != JSON:
         raise RequestError(

@@ -24,7 +24,7 @@ _MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Everything from this server and nothing inline. A video that was chosen is a blob.
+# Everything from this server and nothing inline. A local video is a blob.
 _POLICY: Final = "; ".join(
     (
         "default-src 'self'",
@@ -45,7 +45,7 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# The names of assets hold a digest of what is in them; the first document must be asked for each time.
+# Names of assets contain a digest of their content; the document must be revalidated each time.
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _ASK: Final = "no-cache"
 
@@ -56,7 +56,7 @@ class Page:
 
     Attributes:
         document: `index.html`.
-        assets: what it loads: by name the bytes and their media type.
+        assets: bytes and media type of each file that it loads, by name.
         sample: the packaged sample video, if this build has one.
     """
 
@@ -66,13 +66,13 @@ class Page:
 
     @property
     def addresses(self) -> frozenset[str]:
-        """All its paths. There is nothing secret at them: one has to have the page to give an API key."""
+        """All its paths. They are open: a user needs the page to enter an API key."""
         sample = {_SAMPLE} if self.sample is not None else set()
         return frozenset({"/", *(f"/assets/{name}" for name in self.assets), *sample})
 
 
 def read_page(folder: Path = _PACKAGED) -> Page:
-    """The page in a folder, wholly in memory: 100 kB at most, and no path of a request is ever opened.
+    """The page in a folder, read into memory (100 kB at most): no path of a request is ever opened.
 
     Raises:
         OSError: it has no `index.html`, or a file that cannot be read.
@@ -90,7 +90,7 @@ def read_page(folder: Path = _PACKAGED) -> Page:
 
 
 def page_router(page: Page) -> APIRouter:
-    """The routes of the page. They are for people, so the OpenAPI document does not have them."""
+    """The routes of the page, left out of the OpenAPI document."""
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/", methods=["GET", "HEAD"])

@@ -8,28 +8,29 @@ import structlog
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from selsa_server.api.live_session import LiveSession, StreamLimits
+from selsa_server.api.live_session import LiveSession
 from selsa_server.errors import DetectError, OverloadError
+from selsa_server.schema.problems import error_record, status_of
 from selsa_server.service.models import Models
-from selsa_server.settings import ServerSettings
+from selsa_server.settings import StreamSettings
 from selsa_server.telemetry.metrics import Metrics
 
 # Codes from 4000 on are an application's (RFC 6455 section 7.4.2): 4000 + the HTTP status of the error.
 ERROR_CLOSE_CODES: Final = 4000
-# A browser that offers subprotocols (one of them is its API key) needs one of them chosen.
+# A browser that offers subprotocols (one is its API key) needs the server to choose one.
 PROTOCOL: Final = "selsa"
 
 
 class Streams:
     """The live streams of a server."""
 
-    def __init__(self, models: Models, limits: StreamLimits, retry_after: int, metrics: Metrics) -> None:
+    def __init__(self, models: Models, limits: StreamSettings, retry_after: int, metrics: Metrics) -> None:
         self._models = models
         self._metrics = metrics
         self._limits = limits
         self._retry_after = retry_after
-        # For each stream one thread that computes and one that waits for room.
-        self._threads = anyio.CapacityLimiter(2 * limits.streams)
+        # Two threads per stream: one computes, one waits for room in the buffer.
+        self._threads = anyio.CapacityLimiter(2 * limits.max_streams)
         self._sessions: set[LiveSession] = set()
         self._ending: DetectError | None = None
 
@@ -39,10 +40,10 @@ class Streams:
         return len(self._sessions)
 
     def stop(self) -> None:
-        """Take no more streams, and end those there are once what has come is worked on."""
+        """Accept no more streams, and end the open ones after the data that has arrived."""
         wait = self._retry_after
         self._ending = OverloadError(
-            f"The server is ending; begin the stream anew in {wait} s.", wait, code="draining"
+            f"The server is ending; start the stream again in {wait} s.", wait, code="draining"
         )
         for session in self._sessions:
             session.end(self._ending)
@@ -59,7 +60,7 @@ class Streams:
                 await self._refuse(socket, session, error)
             except WebSocketDisconnect:
                 raise
-            except Exception as error:  # noqa: BLE001 - the client gets a last record whatever happens
+            except Exception as error:  # noqa: BLE001 - the client always gets a last record
                 structlog.get_logger().error("stream failed", exc_info=error)
                 hidden = DetectError("internal_error", "The server failed on this stream; its log says why.")
                 await self._refuse(socket, session, hidden)
@@ -67,9 +68,9 @@ class Streams:
     async def _serve(self, session: LiveSession) -> None:
         if self._ending is not None:
             raise self._ending
-        if self.open >= self._limits.streams:
+        if self.open >= self._limits.max_streams:
             raise OverloadError(
-                f"The server works on {self.open} streams already; come again in {self._retry_after} s.",
+                f"The server is busy with {self.open} other streams; try again in {self._retry_after} s.",
                 self._retry_after,
             )
         self._sessions.add(session)
@@ -89,8 +90,8 @@ class Streams:
     @staticmethod
     async def _refuse(socket: WebSocket, session: LiveSession, error: DetectError) -> None:
         structlog.get_logger().info("stream failed", code=error.code, detail=error.detail)
-        await session.send(error.record(session.emitted))
-        await socket.close(ERROR_CLOSE_CODES + error.status, error.code)
+        await session.send(error_record(error, session.emitted))
+        await socket.close(ERROR_CLOSE_CODES + status_of(error.code), error.code)
 
 
 def stream_router(streams: Streams) -> APIRouter:
@@ -102,13 +103,3 @@ def stream_router(streams: Streams) -> APIRouter:
         await streams.serve(socket)
 
     return router
-
-
-def build_streams(models: Models, settings: ServerSettings, metrics: Metrics) -> Streams:
-    """The live streams that the settings ask for."""
-    limits = StreamLimits(
-        streams=settings.max_streams,
-        message_bytes=settings.max_message_bytes,
-        timeout=settings.stream_timeout,
-    )
-    return Streams(models, limits, settings.retry_after, metrics)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Generator
 
 from selsa_bundle.preprocess import Preprocess
+from selsa_server.run_context import Stopwatch
 from selsa_server.schema.stream import LiveContainer
-from selsa_server.stopwatch import Stopwatch
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.live.container import LiveCounts, LiveHead, LiveItem, LiveOptions, container_frames
 from selsa_server.video.live.images import image_frames

@@ -1,17 +1,15 @@
 """What runs a bundle: what was asked for or a refusal; unasked, the fastest that its report allows."""
 
 import re
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from selsa_bundle.errors import ChoiceError
 from selsa_bundle.precision_report import Accuracy, DetectionAgreement, MeasuredPrecision, PrecisionReport
-from selsa_bundle.runtimes.choice import EngineOptions, PrecisionName, ProviderName, choose, options_named
+from selsa_bundle.runtimes.choice import EngineOptions, choose, options_named
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.processor import processor_flags, processor_name
-from selsa_server.settings import PrecisionName as PrecisionSetting
-from selsa_server.settings import ProviderName as ProviderSetting
 
 BOTH = ("fp32", "int8")
 
@@ -158,11 +156,6 @@ def test_a_gpu_is_chosen_unasked_where_onnx_runtime_was_built_for_it() -> None:
 def test_an_unknown_name_is_shown_with_what_is_allowed(provider: str, precision: str) -> None:
     with pytest.raises(ChoiceError, match=r"is '(gpu|int4)'; allowed are auto, "):
         options_named(provider, precision)
-
-
-def test_the_server_takes_the_same_names() -> None:
-    assert get_args(ProviderSetting) == get_args(ProviderName)
-    assert get_args(PrecisionSetting) == get_args(PrecisionName)
 
 
 def test_a_processor_that_says_nothing_has_no_instructions(tmp_path: Any) -> None:

@@ -1,1 +1,0 @@
-"""Sizes that the head of an upload declares."""
