@@ -46,10 +46,7 @@ def calls(
     scales = np.array([frame.scale_factor for frame in frames], np.float32)
     features = engines.run_frames(pixels, sizes)
     rows = [i % len(frames) for i in range(max(1, references))]
-    bank = ReferenceBank(
-        memory=np.concatenate([features.memory[i] for i in rows], axis=2),
-        valid=np.concatenate([features.valid[i] for i in rows]),
-    )
+    bank = ReferenceBank.of([features[i : i + 1] for i in rows], engines.dimensions)
     return {
         "frame": lambda: engines.run_frames(pixels, sizes),
         "sequence": lambda: engines.run_sequence(features, sizes, scales, bank),

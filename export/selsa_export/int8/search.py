@@ -137,8 +137,8 @@ def _features(model: Any, frames: Sequence[PreparedFrame]) -> list[FrameBatch]:
     found = []
     for frame in frames:
         feeds = {"frames": frame.pixels[None], "image_size": np.array([frame.image_size], np.int64)}
-        boxes, valid, queries, memory = session.run(["boxes", "valid", "queries", "memory"], feeds)
-        found.append(FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory))
+        names = [node.name for node in session.get_outputs()]
+        found.append(FrameBatch(**dict(zip(names, session.run(names, feeds), strict=True))))
     return found
 
 

@@ -102,7 +102,7 @@ def sequence_profiles(dims: Dimensions, reference_frames: int, max_batch: int) -
 
     One key frame may have a larger bank than several: memory grows with both.
     """
-    rows, profiles = dims.proposals, []
+    rows, profiles = dims.bank_rows, []
     for batch in _batches(max_batch):
         most = MOST_REFERENCES if batch.high == 1 else SHARED_REFERENCES
         best = min(max(reference_frames, 1), most)

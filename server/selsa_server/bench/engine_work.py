@@ -29,10 +29,7 @@ class EngineWork:
         self.features = self.run_frames(len(frames))
         count = max(1, bundle.manifest.reference_frames)
         rows = [self.features[i % len(frames) : i % len(frames) + 1] for i in range(count)]
-        self.bank = ReferenceBank(
-            memory=np.concatenate([f.memory[0] for f in rows], axis=2),
-            valid=np.concatenate([f.valid[0] for f in rows]),
-        )
+        self.bank = ReferenceBank.of(rows, self._engines.dimensions)
 
     @property
     def padded_size(self) -> tuple[int, int]:

@@ -70,11 +70,9 @@ class EngineReplica:
         batch: FrameBatch,
         image_size: Int,
         scale_factor: Float,
-        memory: Float,
-        valid: npt.NDArray[np.bool_],
+        bank: ReferenceBank,
     ) -> DetectionBatch:
-        """The sequence engine on a bank that travels as its arrays; see `Engines`."""
-        bank = ReferenceBank(memory=memory, valid=valid)
+        """The sequence engine on a bank without `state`; see `Engines`."""
         return await self._call(self._engines.run_sequence, batch, image_size, scale_factor, bank)
 
     async def _call(self, call: Callable[..., T], *inputs: Any) -> T:
