@@ -1,17 +1,16 @@
 """`precisions.json`: what each provider and precision was found to cost and to change, by measurement."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from selsa_bundle.errors import ManifestError
+from selsa_bundle.providers import ProviderKind
 from selsa_bundle.tolerance import Precision
 
 PRECISIONS_NAME: Final = "precisions.json"
 MAX_BYTES: Final = 1 << 20
-
-ProviderKind = Literal["tensorrt", "cuda", "openvino", "cpu"]
 
 
 class _Part(BaseModel):

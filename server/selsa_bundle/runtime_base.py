@@ -1,11 +1,11 @@
-"""What every runtime shares: the engine protocol around one call, and the check of an engine's tensors.
+"""The base of all runtimes: the engine protocol around one call, and the check of an engine's tensors.
 
-A runtime is a class that derives from `RuntimeEngines` and has `call` and `close`, and an entry in
-`selsa_bundle.runtimes.providers`.
+A runtime is a class that derives from `RuntimeEngines` and has `call` and `close`, a function that opens it
+from `Graphs`, and an entry in `selsa_bundle.providers`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,29 @@ from selsa_bundle.engine import (
     sequence_feeds,
 )
 from selsa_bundle.errors import ContractError, EngineError
+from selsa_bundle.manifest import Manifest, Variant
+from selsa_bundle.tolerance import Precision
 
 CLOSED: Final = "The engines were closed."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graphs:
+    """What a runtime is opened with; see `selsa_bundle.runtimes.choice.EngineOptions` for the last five."""
+
+    folder: Path
+    manifest: Manifest
+    variant: Variant
+    precision: Precision
+    threads: int
+    allow_cpu: bool
+    max_batch: int
+    engine_cache: Path | None
+    say: Callable[[str], None]
+
+    def path(self, engine: EngineName) -> Path:
+        """The graph's file of one engine."""
+        return self.folder / self.manifest.engines[self.variant][engine].file
 
 
 class RuntimeEngines(ABC):

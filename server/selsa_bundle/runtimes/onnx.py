@@ -10,7 +10,15 @@ import onnxruntime as ort
 from selsa_bundle.contract import Dimensions, EngineName, contract_for
 from selsa_bundle.engine import Array, EngineInfo, ReferenceBank, bank_feeds
 from selsa_bundle.errors import EngineError
-from selsa_bundle.runtime_base import CLOSED, FoundTensor, RuntimeEngines, check_tensors, failure, lines_of
+from selsa_bundle.runtime_base import (
+    CLOSED,
+    FoundTensor,
+    Graphs,
+    RuntimeEngines,
+    check_tensors,
+    failure,
+    lines_of,
+)
 from selsa_bundle.runtimes.onnx_device import ResidentBanks, run_bound
 from selsa_bundle.tolerance import Precision
 
@@ -146,3 +154,32 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
 def _tensor(node: Any) -> FoundTensor:
     shape = tuple(size if isinstance(size, int) else None for size in node.shape)
     return FoundTensor(node.name, ORT_DTYPES.get(node.type, node.type), shape)
+
+
+def open_cpu(graphs: Graphs) -> OnnxEngines:
+    """Engines on the CPU."""
+    return open_onnx(graphs, (CPU,))
+
+
+def open_cuda(graphs: Graphs) -> OnnxEngines:
+    """Engines on the first GPU."""
+    return open_onnx(graphs, (CUDA, CPU))
+
+
+def open_onnx(graphs: Graphs, providers: tuple[str, ...]) -> OnnxEngines:
+    """Engines on the first of these execution providers.
+
+    Raises:
+        EngineError: ONNX Runtime chose another one, and the CPU was not allowed instead.
+    """
+    options = RuntimeOptions(threads=graphs.threads, providers=providers, precision=graphs.precision)
+    dims = graphs.manifest.dimensions
+    engines = OnnxEngines(graphs.path("frame"), graphs.path("sequence"), dims, options)
+    found = engines.info.provider
+    if found == providers[0] or (graphs.allow_cpu and found == CPU):
+        return engines
+    engines.close()
+    raise EngineError(
+        f"The engines run on {found} although {providers[0]} was requested; repair its installation, or give "
+        "--allow-cpu to run on the CPU."
+    )

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from selsa_bundle.contract import EngineName
+from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.errors import EngineError
 from selsa_bundle.manifest import EngineFile, Manifest, Variant
+from selsa_bundle.runtime_base import Graphs, RuntimeEngines
+from selsa_bundle.runtimes.onnx import CPU, CUDA, TENSORRT, open_onnx
 from selsa_bundle.tensorrt.builder import BUILD_FLAGS, BuildOptions, build_engine
 from selsa_bundle.tensorrt.cuda_device import CudaDevice
 from selsa_bundle.tensorrt.engine_cache import EngineCache, EngineKey, default_engine_cache
@@ -15,7 +17,6 @@ from selsa_bundle.tensorrt.library import ComputeCapability, TensorRT, import_te
 from selsa_bundle.tensorrt.profiles import Profile, frame_profiles, sequence_profiles
 from selsa_bundle.tensorrt.runtime import Plan, TensorRtEngines
 
-ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
 TensorRtPrecision = Literal["fp32", "fp16", "int8"]
 NATIVE_GRAPHS: Final[dict[TensorRtPrecision, Variant]] = {
     "fp32": "native",
@@ -151,3 +152,15 @@ def open_tensorrt(
         workers=options.workers,
         say=options.say,
     )
+
+
+def open_graphs(graphs: Graphs) -> RuntimeEngines:
+    """TensorRT itself for native graphs; without them, ONNX Runtime's TensorRT provider.
+
+    Raises:
+        EngineError: as `open_tensorrt`.
+    """
+    if graphs.variant == "fp32" or graphs.precision == "bf16":
+        return open_onnx(graphs, (TENSORRT, CUDA, CPU))
+    options = TensorRtOptions(cache=graphs.engine_cache, max_batch=graphs.max_batch, say=graphs.say)
+    return open_tensorrt(graphs.folder, graphs.manifest, graphs.precision, options)

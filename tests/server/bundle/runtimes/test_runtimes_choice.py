@@ -7,7 +7,8 @@ import pytest
 
 from selsa_bundle.errors import ChoiceError
 from selsa_bundle.precision_report import Accuracy, DetectionAgreement, MeasuredPrecision, PrecisionReport
-from selsa_bundle.runtimes.choice import EngineOptions, PrecisionName, ProviderName, choose, options_named
+from selsa_bundle.providers import PrecisionName, ProviderName
+from selsa_bundle.runtimes.choice import EngineOptions, choose, options_named
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.processor import processor_flags, processor_name
 from selsa_server.settings import PrecisionName as PrecisionSetting

@@ -25,8 +25,7 @@ if importlib.util.find_spec("openvino") is None:
 import openvino as ov
 from openvino import opset9 as op
 
-from selsa_bundle.runtimes.openvino import OpenVinoEngines
-from selsa_bundle.runtimes.openvino_boxes import keep_boxes_exact
+from selsa_bundle.runtimes.openvino import OpenVinoEngines, keep_boxes_exact
 
 NO_BF16 = Host.here().cannot("openvino", "bf16")
 
