@@ -144,21 +144,26 @@ $(INT8): | $(WORK)/bench/r50.bundle
 	$(BIN)/selsa quantize $(WORK)/bench/r50.bundle -o $@ --precision fp32,bf16,int8 --calibrate server/selsa_bundle/sample.mp4
 
 figures-default: $(VENV)/.installed
-	$(BIN)/selsa bench --provider cpu --precision fp32 --frames 48 --clients 1,2,4,8,16 --profile --rounds $(ROUNDS) \
-		--json $(FIGURES)/default.json --plot $(FIGURES)/default.png
+	$(BIN)/selsa bench --provider cpu --precision fp32 --frames 48 --clients 1,2,4,8,16 --rounds $(ROUNDS) \
+		--json $(FIGURES)/default.json
+	$(BIN)/python benchmarks/profile_bench.py $(FIGURES)/default.json
+	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/default.json $(FIGURES)/default.png
 
 figures-r50: $(INT8)
 	$(BIN)/selsa bench --bundle $(INT8) --provider cpu,openvino --precision fp32,bf16,int8 --phases engines,pipeline \
-		--rounds $(ROUNDS) --json $(FIGURES)/r50.json --plot $(FIGURES)/r50.png
+		--rounds $(ROUNDS) --json $(FIGURES)/r50.json
+	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/r50.json $(FIGURES)/r50.png
 
 figures-r50-profile: $(WORK)/bench/r50.bundle
-	$(BIN)/selsa bench --bundle $(WORK)/bench/r50.bundle --frames 16 --phases engines,pipeline --profile \
+	$(BIN)/selsa bench --bundle $(WORK)/bench/r50.bundle --frames 16 --phases engines,pipeline \
 		--rounds $(ROUNDS) --json $(FIGURES)/r50-profile.json
+	$(BIN)/python benchmarks/profile_bench.py $(FIGURES)/r50-profile.json --bundle $(WORK)/bench/r50.bundle
 
 figures-models: $(MODELS)
 	$(BIN)/selsa bench $(addprefix --bundle ,server/selsa_bundle/default $(MODELS)) --frames 16 \
 		--provider cpu --precision fp32 --phases engines,pipeline \
-		--rounds $(ROUNDS) --json $(FIGURES)/models.json --plot $(FIGURES)/models.png
+		--rounds $(ROUNDS) --json $(FIGURES)/models.json
+	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/models.json $(FIGURES)/models.png
 
 figures-pytorch: $(INT8)
 	$(BIN)/python benchmarks/beside_pytorch.py --checkpoint $(WORK)/bench/r50 --bundle $(INT8) \

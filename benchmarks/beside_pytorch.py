@@ -21,17 +21,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from contenders import Contender, Footage, Ours, Published, Torchvision
+from output import check_output, write_json
+from picture import COLOURS, GREY, check_picture, new_figure, save_figure, tidy
 
 from selsa_bundle.errors import BundleError
 from selsa_bundle.gate.agreement import Agreement, compare_detections
 from selsa_bundle.runtimes.choice import options_named
 from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines, prove_engines
-from selsa_server.bench.errors import BenchError
 from selsa_server.bench.machine import Machine
-from selsa_server.bench.output import check_output, write_json
-from selsa_server.bench.picture import COLOURS, GREY, check_picture, new_figure, save_figure, tidy
+from selsa_server.bench.report import Spread
 from selsa_server.bench.sample_video import write_sample_video
-from selsa_server.bench.spread import Spread
+from selsa_server.bench.ways import BenchError
 from selsa_server.schema.detect import FrameRecord
 from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from selsa_training.checkpoint.detector import detector_of

@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from output import check_output, write_json
 from peak_memory import peak_of_local, peak_of_server
+from picture import COLOURS, check_picture, new_figure, save_figure, tidy
 
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.manifest import Manifest
-from selsa_server.bench.errors import BenchError
 from selsa_server.bench.machine import Machine
-from selsa_server.bench.output import check_output, write_json
-from selsa_server.bench.picture import COLOURS, check_picture, new_figure, save_figure, tidy
 from selsa_server.bench.sample_video import write_sample_video
+from selsa_server.bench.ways import BenchError
 
 __all__ = ["Peaks", "measure"]
 

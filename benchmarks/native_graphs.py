@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from output import write_json
 
 from selsa_bundle.default_bundle import sample_video
 from selsa_bundle.engine import ReferenceBank
@@ -21,8 +22,7 @@ from selsa_bundle.manifest import Manifest, Variant
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 from selsa_server.bench.machine import Machine
-from selsa_server.bench.output import write_json
-from selsa_server.bench.spread import Spread
+from selsa_server.bench.report import Spread
 
 KINDS: tuple[Variant, Variant] = ("fp32", "native")
 
@@ -46,10 +46,7 @@ def calls(
     scales = np.array([frame.scale_factor for frame in frames], np.float32)
     features = engines.run_frames(pixels, sizes)
     rows = [i % len(frames) for i in range(max(1, references))]
-    bank = ReferenceBank(
-        memory=np.concatenate([features.memory[i] for i in rows], axis=2),
-        valid=np.concatenate([features.valid[i] for i in rows]),
-    )
+    bank = ReferenceBank.of([features[i : i + 1] for i in rows], engines.dimensions)
     return {
         "frame": lambda: engines.run_frames(pixels, sizes),
         "sequence": lambda: engines.run_sequence(features, sizes, scales, bank),

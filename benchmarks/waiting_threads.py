@@ -11,13 +11,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from output import write_json
+
 from selsa_bundle.default_bundle import default_bundle, sample_video
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.runtimes.load import load_engines
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 from selsa_server.bench.machine import Machine
-from selsa_server.bench.output import write_json
-from selsa_server.bench.spread import Spread
+from selsa_server.bench.report import Spread
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.schema.detect import DetectParams, SummaryRecord
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from selsa_bundle.contract import EngineName
+from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.engine import Engines
 from selsa_bundle.files.new_folder import new_folder
 from selsa_bundle.files.stored_file import StoredFile
@@ -29,7 +29,6 @@ from selsa_training.model.dimensions import dimensions_of
 from selsa_training.model.torch_engines import TorchEngines
 
 Graphs = dict[Variant, dict[EngineName, EngineFile]]
-ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
 WRITERS: Final = ("selsa", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime")
 
 

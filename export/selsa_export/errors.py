@@ -1,19 +1,19 @@
 """Errors of the exporter.
 
 ExportError
-├── ParityFramesError   the frames to compare on cannot be read
-├── CalibrationError    the videos to calibrate on cannot be read, or show nothing
-├── PrecisionError      a precision that was asked for cannot be made or measured here
-└── ParityError         the engines do not compute what the model computes
+├── ParityFramesError   the frames for the comparison cannot be read
+├── CalibrationError    the videos for the calibration cannot be read, or have no frames
+├── PrecisionError      a requested precision cannot be made or measured here
+└── ParityError         the engines differ from the model
 """
 
 
 class ExportError(Exception):
-    """Base of what can go wrong between a checkpoint and its bundle."""
+    """Base of all errors of the exporter."""
 
 
 class ParityFramesError(ExportError):
-    """The frames that the engines should be compared on cannot be read."""
+    """The frames for the comparison with torch cannot be read."""
 
 
 class ParityError(ExportError):
@@ -21,8 +21,8 @@ class ParityError(ExportError):
 
 
 class CalibrationError(ExportError):
-    """The videos that int8 should be calibrated on cannot be read."""
+    """The videos for the int8 calibration cannot be read."""
 
 
 class PrecisionError(ExportError):
-    """A precision that was asked for cannot be made or measured here."""
+    """A requested precision cannot be made or measured here."""

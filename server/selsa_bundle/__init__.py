@@ -1,8 +1,8 @@
-"""What a selsa bundle is, and how to run one: the ground floor that every other package stands on.
+"""The bundle format, and the runtimes that run a bundle. All other packages build on this one.
 
 A *bundle* is a folder with `manifest.json`, a frame engine and a sequence engine (ONNX). This package
-describes it, checks it, prepares frames for it and runs it. It never imports torch, and
-onnxruntime only in `load` and the runtimes, so that training needs no runtime.
+describes it, checks it, prepares frames for it and runs it. It never imports torch. Only the runtimes import
+onnxruntime, so that training needs no runtime.
 """
 
 import importlib
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
     from selsa_bundle.manifest import Manifest
     from selsa_bundle.preprocess import PreparedFrame, Preprocess
+    from selsa_bundle.providers import PrecisionName, ProviderName
 
 __all__ = [
     "BundleError",
@@ -26,23 +27,27 @@ __all__ = [
     "FrameBatch",
     "Manifest",
     "ManifestError",
+    "PrecisionName",
     "PreparedFrame",
     "Preprocess",
+    "ProviderName",
     "ReferenceBank",
 ]
 
-# Unless told otherwise before it is imported, ONNX Runtime (1.29 and later) reports to its makers on the
-# models that it loads. What people load is theirs to tell. Whoever wants the reports sets the variable to 0.
+# ONNX Runtime (1.29 and later) sends telemetry about the models that it loads unless this is set before its
+# import. Set the variable to 0 to send it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# Imported when they are asked for: they bring NumPy and OpenCV, which a file's lock needs none of.
+# Imported on first use, since they bring NumPy and OpenCV.
 _LATER = {
     "DetectionBatch": "selsa_bundle.engine",
     "Engines": "selsa_bundle.engine",
     "FrameBatch": "selsa_bundle.engine",
     "Manifest": "selsa_bundle.manifest",
+    "PrecisionName": "selsa_bundle.providers",
     "PreparedFrame": "selsa_bundle.preprocess",
     "Preprocess": "selsa_bundle.preprocess",
+    "ProviderName": "selsa_bundle.providers",
     "ReferenceBank": "selsa_bundle.engine",
 }
 

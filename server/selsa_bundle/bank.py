@@ -1,6 +1,7 @@
-"""Reference banks: key/value memory of reference frames, filled as frames come.
+"""Reference banks: features of reference frames, filled frame by frame.
 
-Memory is R * P * C * 4 values (two stages of key and value) whatever the video's length, allocated once.
+Memory is allocated once and does not depend on the video's length: for Faster R-CNN with two stages, 4 * C
+values for each proposal of each reference frame.
 """
 
 from collections import defaultdict
@@ -10,29 +11,36 @@ from typing import Protocol
 import numpy as np
 
 from selsa_bundle.contract import Dimensions
-from selsa_bundle.engine import FrameBatch, ReferenceBank
+from selsa_bundle.engine import Array, FrameBatch, ReferenceBank
+from selsa_bundle.family import Shape
 from selsa_bundle.references import OnlineReferences
 
 
 class BankSlots:
-    """A reference bank of `count` frames' places, empty at first; an empty place is masked, not zero."""
+    """A reference bank with places for `count` frames, all empty at first; an empty place is masked."""
 
     def __init__(self, dims: Dimensions, count: int) -> None:
-        # One place at least: attention over an empty bank is not defined, over a masked one it is.
-        self._proposals = dims.proposals
-        rows = max(count, 1) * dims.proposals
+        # One place at least: attention over a bank without rows is undefined, over a masked one it is not.
+        self._per_frame = dims.bank_rows
+        self._features = dims.tensors.bank_features
+        # The bank has these whole, unless it keeps only the best proposals of a frame.
+        whole = dims.bank_rows == dims.proposals
+        self._whole = frozenset(f.name for f in self._features if whole)
         self._state = object()
+        rows = max(count, 1) * self._per_frame
         self.bank = ReferenceBank(
-            memory=np.zeros((dims.stages, 2, rows, dims.width), np.float32),
             valid=np.zeros(rows, np.bool_),
             state=lambda: self._state,
+            **{f.name: _zeros(dims.sized(f.bank_shape), rows) for f in self._features},
         )
 
     def fill(self, slot: int, frame: FrameBatch) -> None:
-        """Put the memory of one frame (a batch of one) into a place."""
-        rows = self._rows(slot)
-        self.bank.memory[:, :, rows] = frame.memory[0]
-        self.bank.valid[rows] = frame.valid[0]
+        """Put one frame (a batch of one) into a place."""
+        rows, first = self._rows(slot), slice(self._per_frame)
+        for f in self._features:
+            kept = f.rows(self.bank.tensors[f.name], rows)
+            kept[...] = f.rows(frame.tensors[f.name][0], first)
+        self.bank.valid[rows] = frame.valid[0, first]
         self._state = object()
 
     def clear(self, slot: int) -> None:
@@ -40,24 +48,31 @@ class BankSlots:
         self.bank.valid[self._rows(slot)] = False
         self._state = object()
 
-    def frame(self, slot: int, boxes: FrameBatch) -> FrameBatch:
-        """The batch of one that was put into a place, its memory read back from the bank."""
-        return FrameBatch(
-            boxes=boxes.boxes,
-            valid=boxes.valid,
-            queries=boxes.queries,
-            memory=self.bank.memory[None, :, :, self._rows(slot)],
-        )
-
     def _rows(self, slot: int) -> slice:
-        return slice(slot * self._proposals, (slot + 1) * self._proposals)
+        return slice(slot * self._per_frame, (slot + 1) * self._per_frame)
+
+    def without_bank(self, frame: FrameBatch) -> FrameBatch:
+        """A copy of a frame without the arrays that `recalled` reads back from the bank."""
+        kept = {name: array.copy() for name, array in frame.tensors.items() if name not in self._whole}
+        return FrameBatch(**kept)
+
+    def recalled(self, slot: int, kept: FrameBatch) -> FrameBatch:
+        """The frame that was put into a place, as `without_bank` kept it and the bank has it."""
+        rows = self._rows(slot)
+        known = (f for f in self._features if f.name in self._whole)
+        read = {f.name: f.rows(self.bank.tensors[f.name], rows)[None] for f in known}
+        return kept.replaced(**read)
+
+
+def _zeros(shape: Shape, rows: int) -> Array:
+    return np.zeros([rows if isinstance(size, str) else size for size in shape], np.float32)
 
 
 class SequenceBank:
     """The bank of `sequence` mode: references spread over the whole clip, filled before the first key frame.
 
-    A frame that occurs twice among the references is run once and fills two places. Its queries are kept, so
-    that a reference that is also a key frame is not run again.
+    A frame that occurs twice among the references is run once and fills two places. What the bank does not
+    keep of it is kept here, so that a reference that is also a key frame is not run again.
     """
 
     def __init__(self, dims: Dimensions, references: Sequence[int]) -> None:
@@ -81,18 +96,12 @@ class SequenceBank:
         """Fill every place of a reference frame (a batch of one)."""
         for slot in self._places[index]:
             self._slots.fill(slot, frame)
-        without_memory = np.zeros((1, 0), np.float32)
-        self._kept[index] = FrameBatch(
-            boxes=frame.boxes.copy(),
-            valid=frame.valid.copy(),
-            queries=frame.queries.copy(),
-            memory=without_memory,
-        )
+        self._kept[index] = self._slots.without_bank(frame)
 
     def recall(self, index: int) -> FrameBatch | None:
-        """What the frame engine said of a reference frame, or None where it was none (or did not decode)."""
+        """The frame engine's outputs for a reference frame; None if it is no reference or did not decode."""
         kept = self._kept.get(index)
-        return None if kept is None else self._slots.frame(self._places[index][0], kept)
+        return None if kept is None else self._slots.recalled(self._places[index][0], kept)
 
     @property
     def used(self) -> tuple[int, ...]:
@@ -136,10 +145,10 @@ class SpreadBank:
         return self._schedule.may_change_at(position)
 
     def before(self, position: int, frame: FrameBatch) -> None:
-        """Nothing: a frame sees its own proposals anyway."""
+        """Nothing to do: the sequence engine takes a key frame's own proposals besides the bank."""
 
     def after(self, position: int, frame: FrameBatch) -> None:
-        """Keep the frame if the schedule says so; let go of those that leave."""
+        """Keep the frame if the schedule says so, and remove those that leave."""
         keep, leaving = self._schedule.offer(position)
         for gone in leaving:
             slot = self._slot_of.pop(gone)
@@ -152,7 +161,7 @@ class SpreadBank:
 
 
 class FirstFrameBank:
-    """`count` times the first frame, as the published demo has it (mmtracking's `inference_vid`)."""
+    """`count` copies of the first frame, as in the published demo (mmtracking's `inference_vid`)."""
 
     def __init__(self, dims: Dimensions, count: int) -> None:
         self._slots = BankSlots(dims, count)
@@ -170,4 +179,4 @@ class FirstFrameBank:
                 self._slots.fill(slot, frame)
 
     def after(self, position: int, frame: FrameBatch) -> None:
-        """Nothing."""
+        """Nothing to do: the bank does not change."""

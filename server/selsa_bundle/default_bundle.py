@@ -1,4 +1,4 @@
-"""The bundle and the sample video that come with the package, for whoever names none."""
+"""The packaged bundle and sample video, used when none is named."""
 
 from pathlib import Path
 from typing import Final
@@ -6,13 +6,13 @@ from typing import Final
 from selsa_bundle.errors import BundleError
 from selsa_bundle.manifest import MANIFEST_NAME
 
-# They lie beside this file, so that a wheel carries them.
+# They are in this folder, so that the wheel contains them.
 _PACKAGE: Final = Path(__file__).resolve().parent
 _REMEDY: Final = "install a released selsa, or train it with `make train-default`"
 
 
 def default_bundle(package: Path = _PACKAGE) -> Path:
-    """The folder of the default bundle that `package` has.
+    """The folder of the packaged bundle.
 
     Raises:
         BundleError: this build of it has none.
@@ -26,7 +26,7 @@ def default_bundle(package: Path = _PACKAGE) -> Path:
 
 
 def sample_video(package: Path = _PACKAGE) -> Path:
-    """The sample video that `package` has: H.264 in MP4, of what the default bundle never saw in training.
+    """The packaged sample video: H.264 in MP4, not part of the default bundle's training data.
 
     Raises:
         BundleError: this build of it has none.

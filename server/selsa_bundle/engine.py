@@ -1,79 +1,129 @@
-"""The engine protocol: what the pipeline asks of a runtime, whatever runs underneath.
+"""The engine protocol: what the pipeline asks of a runtime.
 
-Shape legend: B frames, P proposals, C feature width, S stages, R rows of the bank, D detections.
+Letters of shapes: see `selsa_bundle.contract`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from selsa_bundle.contract import Dimensions
+from selsa_bundle.contract import BANK_VALID, Dimensions
 from selsa_bundle.tolerance import Precision
 
+Array = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameBatch:
-    """What the frame engine knows of B frames.
+class _Named:
+    """Arrays by name; each is an attribute, too."""
 
-    Attributes:
-        boxes: float32 [B, P, 4], proposals, xyxy in pixels of the resized frame.
-        valid: bool [B, P], false where a row is only padding.
-        queries: float32 [B, P, C], RoI features after the first shared layer, before its ReLU.
-        memory: float32 [B, S, 2, P, C], key (0) and value (1) of each aggregation stage.
+    tensors: dict[str, Array]
+
+    def __getattr__(self, name: str) -> Array:
+        try:
+            return self.__dict__["tensors"][name]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name}") from None
+
+
+class FrameBatch(_Named):
+    """What the frame engine knows of B frames: its outputs by name.
+
+    Args:
+        tensors: `boxes` float32 [B, P, 4], proposals, xyxy in pixels of the resized frame; `valid` bool
+            [B, P], false where a row is only padding; and the features of the family, see
+            `selsa_bundle.family` (Faster R-CNN: `queries` and `memory`).
     """
 
     boxes: Float
     valid: Bool
-    queries: Float
-    memory: Float
+
+    def __init__(self, **tensors: Array) -> None:
+        self.tensors = tensors
 
     def __len__(self) -> int:
         """B, the number of frames."""
-        return int(self.boxes.shape[0])
+        return len(self.boxes)
 
     def __getitem__(self, frames: slice) -> "FrameBatch":
         """The same of some of the frames, without copying."""
-        return FrameBatch(
-            boxes=self.boxes[frames],
-            valid=self.valid[frames],
-            queries=self.queries[frames],
-            memory=self.memory[frames],
-        )
+        return FrameBatch(**{name: array[frames] for name, array in self.tensors.items()})
+
+    def replaced(self, **changed: Array) -> "FrameBatch":
+        """The same with other arrays under these names."""
+        return FrameBatch(**{**self.tensors, **changed})
 
     @staticmethod
     def concatenate(batches: "Sequence[FrameBatch]") -> "FrameBatch":
         """One batch of the frames of several; a single one is returned as it is."""
         if len(batches) == 1:
             return batches[0]
-        return FrameBatch(
-            boxes=np.concatenate([b.boxes for b in batches]),
-            valid=np.concatenate([b.valid for b in batches]),
-            queries=np.concatenate([b.queries for b in batches]),
-            memory=np.concatenate([b.memory for b in batches]),
-        )
+        names = batches[0].tensors
+        return FrameBatch(**{name: np.concatenate([b.tensors[name] for b in batches]) for name in names})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceBank:
-    """Key/value memory of the reference frames, one after the other.
+class ReferenceBank(_Named):
+    """Features of the reference frames' proposals, frame after frame.
 
-    Attributes:
-        memory: float32 [S, 2, R, C].
-        valid: bool [R].
-        state: gives an object that is another one whenever memory or valid has changed, so that a runtime
-            may keep a copy of its own until then; None: nobody tells, so it must copy them for each call.
+    Args:
+        valid: bool [R], false where a row is empty.
+        state: returns an object that is another one whenever the arrays have changed, so that a runtime can
+            keep its own copy until then; None: a runtime must copy the arrays for each call.
+        tensors: by name of the feature, as the sequence engine takes them (Faster R-CNN: `memory` float32
+            [S, 2, R, C]).
     """
 
-    memory: Float
     valid: Bool
-    state: Callable[[], object] | None = None
+    state: Callable[[], object] | None
+
+    def __init__(self, *, valid: Bool, state: Callable[[], object] | None = None, **tensors: Array) -> None:
+        self.valid, self.state, self.tensors = valid, state, tensors
+
+    @staticmethod
+    def of(batches: Sequence[FrameBatch], dims: Dimensions) -> "ReferenceBank":
+        """The bank of all frames of these batches, in order."""
+        rows = slice(dims.bank_rows)
+        frames = [batch[i : i + 1] for batch in batches for i in range(len(batch))]
+        return ReferenceBank(
+            valid=np.concatenate([frame.valid[0, rows] for frame in frames]),
+            state=None,
+            **{
+                f.name: np.concatenate(
+                    [f.rows(frame.tensors[f.name][0], rows) for frame in frames], axis=f.axis
+                )
+                for f in dims.tensors.bank_features
+            },
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.valid.nbytes + sum(array.nbytes for array in self.tensors.values())
+
+
+def sequence_feeds(
+    dims: Dimensions, batch: FrameBatch, image_size: Int, scale_factor: Float
+) -> dict[str, Array]:
+    """The sequence engine's inputs that belong to the key frames."""
+    features = {f.name: batch.tensors[f.name] for f in dims.tensors.key_features}
+    return {
+        "boxes": batch.boxes,
+        "valid": batch.valid,
+        **features,
+        "image_size": image_size,
+        "scale_factor": scale_factor,
+    }
+
+
+def bank_feeds(dims: Dimensions, bank: ReferenceBank) -> dict[str, Array]:
+    """The sequence engine's inputs that belong to the bank."""
+    features = {f.bank or "": bank.tensors[f.name] for f in dims.tensors.bank_features}
+    return {**features, BANK_VALID: bank.valid}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +142,25 @@ class DetectionBatch:
     labels: Int
     count: Int
 
+    @staticmethod
+    def from_outputs(outputs: Mapping[str, Array]) -> "DetectionBatch":
+        """The sequence engine's outputs, by their names in the tensor contract."""
+        return DetectionBatch(
+            boxes=outputs["detections"],
+            scores=outputs["scores"],
+            labels=outputs["labels"],
+            count=outputs["count"],
+        )
+
+    def outputs(self) -> dict[str, Array]:
+        """The arrays by their names in the tensor contract."""
+        return {"detections": self.boxes, "scores": self.scores, "labels": self.labels, "count": self.count}
+
+    def of(self, frame: int) -> tuple[Float, Float, Int]:
+        """Boxes [N, 4], scores [N] and labels [N] of one frame, without the padding."""
+        count = int(self.count[frame])
+        return self.boxes[frame, :count], self.scores[frame, :count], self.labels[frame, :count]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
@@ -104,12 +173,12 @@ class EngineInfo:
 class Engines(Protocol):
     """A bundle's frame engine and sequence engine on some runtime.
 
-    Passive and safe to call from several threads at once; owns no thread of the caller's concern.
+    Safe to call from several threads at once. Starts no thread that calls back.
     """
 
     @property
     def dimensions(self) -> Dimensions:
-        """The fixed dimensions P, C, S and D."""
+        """The family and the fixed dimensions of its tensors."""
         ...
 
     @property
@@ -135,7 +204,7 @@ class Engines(Protocol):
         """Run the sequence engine on key frames that share one bank.
 
         Args:
-            batch: what the frame engine knows of the B key frames.
+            batch: the frame engine's outputs for the B key frames.
             image_size: int64 [B, 2], (height, width) of the resized frames without padding.
             scale_factor: float32 [B, 2], resized size / source size along (x, y).
             bank: memory of the reference frames.
@@ -146,5 +215,5 @@ class Engines(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back the memory that the engines hold. No call may run or follow; again is harmless."""
+        """Free the engines' memory. No call may run or follow; a second close does nothing."""
         ...

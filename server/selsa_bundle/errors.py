@@ -1,18 +1,18 @@
 """Errors of the bundle.
 
 BundleError
-├── ManifestError    manifest.json is missing, unreadable or says something that is not allowed
-├── ChecksumError    a file of the bundle is missing or is not the one the manifest describes
+├── ManifestError    manifest.json is missing, unreadable or has a value that is not allowed
+├── ChecksumError    a file of the bundle is missing or differs from the manifest's description
 ├── ContractError    an engine's inputs or outputs are not those of the tensor contract
-├── ChoiceError      the provider or precision asked for is not to be had here, or not in this bundle
+├── ChoiceError      this machine or bundle does not have the requested provider or precision
 └── EngineError      an engine could not be created or failed while running
-    ├── DeviceMemoryError  the device has no memory for what was asked of it, not even in smaller pieces
-    └── GateError    an engine runs, and does not compute what this bundle's engines must
+    ├── DeviceMemoryError  the device has too little memory, even for smaller pieces
+    └── GateError    an engine runs but computes wrongly
 """
 
 
 class BundleError(Exception):
-    """Base of everything that can be wrong with a bundle. The message is one sentence for its owner."""
+    """Base of all errors of a bundle. The message is one sentence for the user."""
 
 
 class ManifestError(BundleError):
@@ -32,11 +32,11 @@ class EngineError(BundleError):
 
 
 class DeviceMemoryError(EngineError):
-    """The device has no memory for what was asked of it; the server answers 507."""
+    """The device has too little memory for the call."""
 
 
 class ChoiceError(BundleError):
-    """The provider or precision asked for is not to be had on this machine, or not in this bundle."""
+    """This machine or bundle does not have the requested provider or precision."""
 
 
 class GateError(EngineError):

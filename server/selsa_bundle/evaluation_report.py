@@ -1,4 +1,4 @@
-"""An evaluation report becomes part of a bundle that is already there."""
+"""Add an evaluation report to an existing bundle."""
 
 import os
 from pathlib import Path
@@ -13,15 +13,15 @@ EVALUATION_NAME: Final = "evaluation.json"
 def add_evaluation(folder: Path, report: bytes) -> Manifest:
     """Write the report as `evaluation.json` and name it in the manifest, in place of an older one.
 
-    The manifest never names a file that is not there as it says: an older report leaves the manifest before
-    its file is replaced. So the bundle verifies whenever this is cut short, at worst without a report.
+    The manifest never names a file that is missing or different: an older report leaves the manifest before
+    its file is replaced. So the bundle stays valid if this is interrupted, at worst without a report.
 
     Returns:
-        The manifest as it is now.
+        The new manifest.
 
     Raises:
         ManifestError: `folder` holds no bundle.
-        ChecksumError: a file of the bundle is not the one that its manifest describes.
+        ChecksumError: a file of the bundle differs from its manifest.
         OSError: the folder cannot be written.
     """
     manifest = Manifest.read(folder)
@@ -37,7 +37,7 @@ def add_evaluation(folder: Path, report: bytes) -> Manifest:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Replace a file as a whole; it is on disk before the next one is touched."""
+    """Replace a file atomically; it is on disk before this returns."""
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         file.write(content)

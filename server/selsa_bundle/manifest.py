@@ -1,4 +1,4 @@
-"""`manifest.json`: what a bundle holds, checked before anything of it is used."""
+"""`manifest.json`: the contents of a bundle, checked before anything is used."""
 
 import hashlib
 from collections.abc import Collection
@@ -18,9 +18,8 @@ MAX_MANIFEST_BYTES: Final = 1 << 20
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f,]{1,100}$")]
-# Graphs of one model: `fp32` for ONNX Runtime and OpenVINO, `int8` the same quantised for CPUs, `native` of
-# operators that every TensorRT has. What a graph is computed in is the runtime's business where it is not
-# written into the graph: bfloat16 takes the fp32 graphs.
+# Graphs of one model: `fp32` for ONNX Runtime and OpenVINO, `int8` the same quantised for CPUs, `native` in
+# operators that every TensorRT has. bfloat16 has no graphs: the runtime computes the fp32 graphs in it.
 Variant = Literal["fp32", "int8", "native", "native-fp16", "native-int8"]
 
 
@@ -31,22 +30,22 @@ class EngineFile(StoredFile):
 
 
 class GateFile(StoredFile):
-    """A few frames with the outputs they must have, and how far a runtime may be from them; see `gate`."""
+    """Test frames with their outputs, and how far a runtime may differ from them; see `gate`."""
 
     origin: str = Field(max_length=200, description="what computed the outputs")
     tolerances: dict[Precision, GateTolerance] = Field(
-        description="by what a runtime computes in; where one is missing, the usual one holds"
+        description="by precision; a missing one is the usual one"
     )
 
 
 class Provenance(BaseModel):
-    """Where a bundle came from: enough to make it again."""
+    """The origin of a bundle: enough to export it again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str
     checkpoint_sha256: Sha256
-    origin: str = Field(max_length=1000, description="what the checkpoint says of itself")
+    origin: str = Field(max_length=1000, description="the checkpoint's own description")
     created: str = Field(description="ISO 8601, UTC")
     versions: dict[str, str] = Field(description="versions of what wrote the graphs")
 
@@ -116,7 +115,7 @@ class Manifest(BaseModel):
 
         Args:
             folder: the bundle's.
-            variants: whose graphs to look at; None: all. Reports and the gate always are.
+            variants: whose graphs to check; None: all. Reports and the gate are always checked.
 
         Raises:
             ChecksumError: a file is missing or differs.
@@ -128,7 +127,7 @@ class Manifest(BaseModel):
             for graph in pair.values()
         ]
         others = [each for each in (self.parity, self.gate, self.precisions, self.evaluation) if each]
-        # Variants share files: what is described alike is read once.
+        # Variants share files; each file is read once.
         described = {(each.file, each.bytes, each.sha256): each for each in (*graphs, *others)}
         for stored in described.values():
             stored.verify(folder)

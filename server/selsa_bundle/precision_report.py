@@ -1,20 +1,16 @@
-"""`precisions.json`: what each provider and precision was found to cost and to change, by measurement."""
+"""`precisions.json`: measured speed and agreement of each provider and precision."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from selsa_bundle.errors import ManifestError
+from selsa_bundle.providers import ProviderKind
 from selsa_bundle.tolerance import Precision
 
 PRECISIONS_NAME: Final = "precisions.json"
 MAX_BYTES: Final = 1 << 20
-
-ProviderKind = Literal["tensorrt", "cuda", "openvino", "cpu"]
-# What may be asked for.
-ProviderName = Literal["auto", ProviderKind]
-PrecisionName = Literal["auto", Precision]
 
 
 class _Part(BaseModel):
@@ -22,7 +18,7 @@ class _Part(BaseModel):
 
 
 class Bounds(_Part):
-    """What a precision must keep of fp32 to be chosen unasked."""
+    """Bounds that a precision must keep for `auto` to choose it."""
 
     matched: float = Field(default=0.97, ge=0, le=1, description="share of fp32 detections with a partner")
     score_p95: float = Field(default=0.1, ge=0, le=1, description="95 % of score differences lie below")
@@ -57,7 +53,7 @@ class Accuracy(_Part):
 
 
 class KeptLayers(_Part):
-    """A group of layers, what quantising it alone does, and whether it stayed fp32."""
+    """A group of layers, the effect of quantising it alone, and whether it stayed fp32."""
 
     group: str
     damage: float = Field(description="relative L2 of the frame engine's features, this group alone in int8")
@@ -66,7 +62,7 @@ class KeptLayers(_Part):
 
 
 class MeasuredPrecision(_Part):
-    """One way to run the bundle; what a stand-in computed has no speed."""
+    """One way to run the bundle; with a stand-in it has no speed."""
 
     provider: ProviderKind
     precision: Precision
@@ -86,7 +82,7 @@ class MeasuredPrecision(_Part):
     accuracy: Accuracy | None = None
 
     def failures(self, bounds: Bounds) -> list[str]:
-        """Why it may not be chosen unasked; empty if it may."""
+        """Why `auto` may not choose it; empty if it may."""
         agreement = self.agreement
         p95 = agreement.score_quantiles.get("0.95", 1.0)
         lost = 0.0 if self.accuracy is None else self.accuracy.ap50_fp32 - self.accuracy.ap50
@@ -103,7 +99,7 @@ class MeasuredPrecision(_Part):
 
 
 class PrecisionReport(_Part):
-    """Every way that was measured, on one machine."""
+    """All ways that were measured, on one machine."""
 
     made_by: str = "selsa"
     created: str
@@ -118,7 +114,7 @@ class PrecisionReport(_Part):
     left_out: dict[str, str] = Field(default_factory=dict, description="not measured, and why")
 
     def of(self, provider: ProviderKind, precision: Precision) -> MeasuredPrecision | None:
-        """What is known of one way."""
+        """The measurement of one way."""
         return next(
             (each for each in self.measured if (each.provider, each.precision) == (provider, precision)), None
         )

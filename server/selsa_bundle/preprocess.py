@@ -1,4 +1,4 @@
-"""From a decoded frame to what the frame engine takes: resize, then pad.
+"""From a decoded frame to the frame engine's input: resize, then pad.
 
 Normalisation is part of the frame engine, so a prepared frame is uint8 and a quarter of the size.
 """

@@ -1,4 +1,4 @@
-"""Which frames are reference frames: over a whole clip, or so far in a stream."""
+"""The choice of reference frames: over a whole clip, or among the frames of a stream so far."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,8 @@ def spread_references(frame_count: int, count: int) -> list[int]:
     """Indices of `count` reference frames spread evenly over a clip, first and last frame included.
 
     `round(i * (n - 1) / (count - 1))` for i = 0 .. count-1, Python's rounding, duplicates kept, ascending:
-    mmtracking's `test_with_adaptive_stride`. One reference frame is the middle one, a case the published
-    code does not have.
+    mmtracking's `test_with_adaptive_stride`. A single reference frame is the middle one; the published code
+    has no such case.
 
     Raises:
         ValueError: `frame_count` is not positive or `count` is negative.
@@ -22,10 +22,10 @@ def spread_references(frame_count: int, count: int) -> list[int]:
 
 @dataclass(slots=True, kw_only=True)
 class OnlineReferences:
-    """Which of the frames seen so far stay in a bank of fixed capacity, evenly spread over the past.
+    """Frames of a stream that stay in a bank of fixed capacity, evenly spread over the past.
 
     Frames whose position is a multiple of `stride` are kept. When one too many is kept, the stride doubles
-    and every other frame leaves, so that between capacity/2 and capacity frames always cover the whole past.
+    and every other frame leaves. So capacity/2 to capacity frames always cover the whole past.
     """
 
     capacity: int
@@ -33,14 +33,14 @@ class OnlineReferences:
     kept: list[int] = field(default_factory=list)
 
     def may_change_at(self, position: int) -> bool:
-        """Whether offering the frame at `position` may change what is kept; if not, it surely does not."""
+        """False if offering the frame at `position` is certain to change nothing."""
         return self.capacity > 0 and position % self.stride == 0
 
     def offer(self, position: int) -> tuple[bool, list[int]]:
         """Offer the frame at `position` (0, 1, 2, ... in order).
 
         Returns:
-            Whether the frame is to be kept, and the positions that leave the bank because of it.
+            Whether to keep the frame, and the positions that leave the bank because of it.
         """
         if not self.may_change_at(position):
             return False, []

@@ -1,15 +1,15 @@
-"""How far outputs may be from what they must be, by the precision they were computed in."""
+"""How far outputs may differ from the reference outputs, by precision."""
 
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# What a runtime computes in. Boxes, their decoding and suppression are fp32 in all of them.
+# Boxes, their decoding and suppression are fp32 in all precisions.
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
 class GateTolerance(BaseModel):
-    """Bounds on the differences of the outputs of a few frames; see `gate_check.compare_outputs`."""
+    """Bounds on the differences of the outputs of a few frames; see `gate.check.compare_outputs`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,9 +20,9 @@ class GateTolerance(BaseModel):
     score: float = Field(ge=0, le=1, description="between scores of partners")
 
 
-# For fp32 what rounding explains on any processor; `selsa_export.parity` says where that is from.
-# For the others what a bundle is held to that states nothing itself: wide enough for any model that is of use
-# in that precision, far too narrow for one that is computed wrongly.
+# For fp32 what rounding explains on any processor (see `selsa_export.parity`). For the others the bounds of a
+# bundle whose manifest states none: wide enough for any useful model in that precision, far too narrow for a
+# wrong computation.
 USUAL_TOLERANCES: Final[dict[Precision, GateTolerance]] = {
     "fp32": GateTolerance(partner_iou=0.99, unmatched=0.01, corner=0.1, feature=1e-3, score=1e-3),
     "fp16": GateTolerance(partner_iou=0.9, unmatched=0.05, corner=2, feature=0.02, score=0.05),

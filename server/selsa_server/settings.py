@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from selsa_bundle.precision_report import PrecisionName, ProviderName
+from selsa_bundle.providers import PrecisionName, ProviderName
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 SequencePlace = Literal["ingress", "replica"]

@@ -17,7 +17,7 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
-from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
+from selsa_bundle.contract import BANK_VALID, Dimensions, EngineContract, EngineName, contract_for
 from selsa_export.graphs.native_operators import NATIVE_TRANSLATIONS
 from selsa_export.graphs.operators import TRANSLATIONS
 from selsa_export.graphs.stages import FloatPrecision, FrameGraph, SequenceGraph
@@ -80,7 +80,7 @@ def _write(
     with _quiet():
         program = torch.onnx.export(
             stage.eval(),
-            _example(engine, dims),
+            _example(contract, dims),
             dynamo=True,
             opset_version=OPSET,
             input_names=[spec.name for spec in contract.inputs],
@@ -106,23 +106,22 @@ def _dynamic_shapes(contract: EngineContract) -> tuple[dict[int, Any], ...]:
     )
 
 
-def _example(engine: EngineName, dims: Dimensions) -> tuple[torch.Tensor, ...]:
-    """Inputs to trace with; their values do not matter, but boxes have an area."""
-    b, (h, w) = TRACE_BATCH, TRACE_SIZE
-    p, c, s = dims.proposals, dims.width, dims.stages
-    image_size = torch.tensor([[h, w]] * b)
-    if engine == "frame":
-        return torch.zeros(b, h, w, 3, dtype=torch.uint8), image_size
-    rows = TRACE_REFERENCES * p
-    return (
-        torch.tensor([0.0, 0.0, 32.0, 32.0]).expand(b, p, 4).contiguous(),
-        torch.ones(b, p, dtype=torch.bool),
-        torch.zeros(b, p, c),
-        torch.zeros(b, s, 2, p, c),
-        image_size,
-        torch.ones(b, 2),
-        torch.zeros(s, 2, rows, c),
-        torch.ones(rows, dtype=torch.bool),
+def _example(contract: EngineContract, dims: Dimensions) -> tuple[torch.Tensor, ...]:
+    """Inputs to trace with; their values do not matter, but every proposal is valid and has an area."""
+    height, width = TRACE_SIZE
+    sizes = {"B": TRACE_BATCH, "H": height, "W": width, "R": TRACE_REFERENCES * dims.bank_rows}
+    values = {
+        "boxes": [0, 0, 32, 32],
+        "image_size": [height, width],
+        "valid": 1,
+        BANK_VALID: 1,
+        "scale_factor": 1,
+    }
+    return tuple(
+        torch.tensor(values.get(spec.name, 0), dtype=getattr(torch, spec.dtype))
+        .expand([sizes[size] if isinstance(size, str) else size for size in spec.shape])
+        .contiguous()
+        for spec in contract.inputs
     )
 
 

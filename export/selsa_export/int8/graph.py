@@ -1,9 +1,12 @@
-"""int8 written into a frame engine's graph for CPUs: quantise and dequantise around what is quantised.
+"""int8 in a frame engine's graph for CPUs: quantise and dequantise nodes around layers.
 
-Convolutions and matrix products take uint8 activations (one scale a tensor) and int8 weights (one scale an
-output channel). ONNX Runtime and OpenVINO fuse each group of dequantise, operate, quantise into one integer
-kernel; what is not fused computes the same in fp32. Anchors, decoding of boxes, suppression and RoIAlign are
-never touched, nor are the two convolutions that say how good a box is and where it lies.
+Convolutions and matrix products take uint8 activations (one scale per tensor) and int8 weights (one scale per
+output channel). ONNX Runtime and OpenVINO fuse dequantise, operator and quantise into one integer kernel;
+nodes that are not fused compute the same in fp32. Anchors, decoding of boxes, suppression and RoIAlign are
+not quantised, nor are the two convolutions that score and place proposals.
+
+onnxruntime.quantization's `QDQQuantizer` makes the same weights, scales and zero points from these ranges,
+but gives the dequantised tensor to every consumer, and a channel whose weights are all zero loses its bias.
 """
 
 import copy
@@ -19,7 +22,7 @@ from selsa_export.int8.nodes import QuantizedNodes, dequantized, with_nodes
 
 
 def tensors_to_calibrate(model: Any, layers: Collection[Layer]) -> list[str]:
-    """Every tensor that could be quantised, whichever layers are."""
+    """All tensors that are quantised if all of these layers are."""
     plan = _plan(Graph(model.graph), {layer.node for layer in layers})
     return sorted({*plan.made_quantized, *plan.taken_quantized})
 
@@ -40,8 +43,13 @@ def quantize_graph(model: Any, nodes: Collection[str], ranges: Mapping[str, Rang
 
 @dataclass(slots=True)
 class _Plan:
-    """Attributes: nodes quantised; tensors that leave a kernel as uint8; those that only such nodes take so;
-    tensors that must have the range of another one.
+    """Which tensors are quantised.
+
+    Attributes:
+        nodes: names of quantised layers.
+        made_quantized: tensors that all consumers take as uint8.
+        taken_quantized: tensors that only quantised layers take as uint8.
+        same_range: tensors that must have the range of another one.
     """
 
     nodes: set[str]
@@ -55,7 +63,7 @@ def _plan(graph: Graph, nodes: set[str]) -> _Plan:
     for node in graph.nodes:
         if node.name in nodes:
             plan.taken_quantized.add(node.input[0])
-            # Products of matrices leave in fp32: their results go to outputs, or to a bias first.
+            # Results of matrix products stay fp32: they go to outputs, or to a bias first.
             if node.op_type == "Conv":
                 plan.made_quantized.add(graph.after_relu(node.output[0]))
         elif node.op_type == "Add" and all(name in plan.made_quantized for name in node.input):
@@ -67,7 +75,7 @@ def _plan(graph: Graph, nodes: set[str]) -> _Plan:
 
 
 class _Writer:
-    """Goes through a graph once; a tensor is quantised right where it is made."""
+    """Goes through a graph once and quantises each tensor right after the node that makes it."""
 
     def __init__(self, graph: Graph, plan: _Plan, ranges: Mapping[str, Range]) -> None:
         self._graph = graph
@@ -89,7 +97,7 @@ class _Writer:
                     self._quantize_activation(tensor)
 
     def _take(self, node: Any, *, chosen: bool) -> None:
-        """Point a node at the dequantised tensors it is to take, weights included."""
+        """Connect a node to its dequantised inputs, weights included."""
         for position, tensor in enumerate(node.input):
             wanted = chosen and position == 0 and tensor in self._plan.taken_quantized
             if wanted or tensor in self._plan.made_quantized:
@@ -100,19 +108,19 @@ class _Writer:
     def _quantize_activation(self, tensor: str) -> None:
         low, high = self._ranges[self._plan.same_range.get(tensor, tensor)]
         low, high = min(low, 0.0), max(high, 0.0)
-        # float32, as the kernels have it; a tensor that is zero throughout needs some scale, too.
+        # float32, as in the kernels; a tensor of zeros needs a scale, too.
         scale = np.float32(max(high - low, 1e-8) / 255)
         zero = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
         self._scales[tensor] = scale
         self.made.pair(tensor, scale, np.asarray(zero))
 
     def _quantize_weights(self, node: Any, activation: str) -> None:
-        """int8 weights and, for a convolution, int32 biases in steps of both scales' product."""
+        """int8 weights and, for a convolution, int32 biases with the product of both scales as step."""
         weight, bias = (array_of(self._graph, name) for name in node.input[1:])
         if node.op_type == "Gemm":
             node.input[1] = self.made.stored(node.input[1], *quantized_weights(weight))
             return
-        # A channel without weights but with a bias would overflow its tiny steps.
+        # The bias of a channel of zero weights would overflow a tiny step.
         least = np.abs(bias.astype(np.float64)) * 1.01 / (2**31 - 1) / self._scales[activation]
         whole, scale = quantized_weights(weight, np.maximum(least, 1e-12))
         step = scale * self._scales[activation]
@@ -121,9 +129,9 @@ class _Writer:
         node.input[1] = self.made.stored(node.input[1], whole, scale)
 
     def _set_bias_apart(self, node: Any) -> None:
-        """The bias of a product of matrices as a node of its own, in fp32.
+        """Make the bias of a matrix product a separate fp32 node.
 
-        Runtimes fuse a product whose result goes on in fp32 alone; this one's may go on as bytes as well.
+        Runtimes fuse a product whose result is used in fp32 only; this one's is also used as uint8.
         """
         (tensor,), bias = node.output, node.input.pop()
         node.output[0] = f"{tensor}_product"

@@ -1,4 +1,4 @@
-"""What of a frame engine's graph may be quantised, layer by layer and block by block."""
+"""The layers of a frame engine's graph that may be quantised, and their blocks."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import numpy_helper
 
-# Half a pixel of a box is a thousandth of its delta's range, more than 8 bits tell apart.
+# Half a pixel of a box is a thousandth of its delta's range, which 8 bits cannot represent.
 NEVER: Final = ("rpn.objectness", "rpn.deltas")
 LAYERS: Final = ("Conv", "Gemm")
 
@@ -21,9 +21,9 @@ class Layer:
     Attributes:
         node: the node's name in the graph.
         group: the block it belongs to; blocks are quantised as a whole.
-        activation: name of the tensor that comes in.
-        output: name of the tensor that goes out.
-        weights_per_output: multiplications for one value that goes out.
+        activation: name of the input tensor.
+        output: name of the output tensor.
+        weights_per_output: multiplications per output value.
     """
 
     node: str
@@ -34,7 +34,7 @@ class Layer:
 
 
 class Graph:
-    """Who makes and who takes each tensor."""
+    """The producer and the consumers of each tensor."""
 
     def __init__(self, graph: Any) -> None:
         self.nodes = list(graph.node)
@@ -46,13 +46,13 @@ class Graph:
                 self.takers.setdefault(name, []).append(node)
 
     def after_relu(self, tensor: str) -> str:
-        """The tensor after a ReLU that alone takes this one; quantised there, it costs nothing."""
+        """The output of the ReLU that is the only consumer of this tensor; otherwise the tensor itself."""
         takers = self.takers.get(tensor, [])
         return str(takers[0].output[0]) if len(takers) == 1 and takers[0].op_type == "Relu" else tensor
 
 
 def layers_of(model: Any) -> list[Layer]:
-    """The layers of a frame engine that may be quantised, in order; none in a graph of another exporter."""
+    """The layers of a frame engine that may be quantised, in order; empty for a graph of another exporter."""
     graph = Graph(model.graph)
     return [
         Layer(
@@ -84,7 +84,7 @@ def _group(parameter: str) -> str:
 def quantized_weights(
     weight: npt.NDArray[np.float32], at_least: npt.NDArray[np.float64] | float = 1e-12
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Weights as int8 and one scale for each output channel, which is the first axis.
+    """Weights as int8 and one scale per output channel, which is the first axis.
 
     Args:
         weight: of a convolution or of a matrix product, output channels first.

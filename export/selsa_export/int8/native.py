@@ -1,9 +1,9 @@
-"""int8 written into a native frame engine's graph as TensorRT wants it: explicit and strongly typed.
+"""int8 in a native frame engine's graph as TensorRT needs it: explicit and strongly typed.
 
-Activations and weights are symmetric int8, without an offset; weights have one scale for each output channel.
-Biases stay as they are. What a convolution makes is quantised only where another one takes it, after its
-ReLU. Of a residual sum's two sides the one that comes from elsewhere is quantised: TensorRT then adds it, and
-applies the ReLU, within the convolution whose result the other side is. Everything else stays as it is.
+Activations and weights are symmetric int8; weights have one scale per output channel. Biases stay float. The
+output of a convolution is quantised after its ReLU and only where another quantised layer takes it. Of a
+residual sum, the side that is not the convolution's own result is quantised: TensorRT then adds it and
+applies the ReLU within that convolution. Everything else is unchanged.
 """
 
 import copy
@@ -17,7 +17,7 @@ from selsa_export.int8.nodes import QuantizedNodes, dequantized, with_nodes
 
 
 def native_tensors(model: Any, layers: Collection[Layer]) -> set[str]:
-    """Every tensor that could be quantised, whichever layers are."""
+    """All tensors that are quantised if all of these layers are."""
     graph = Graph(model.graph)
     nodes = {layer.node for layer in layers}
     return {*_taken(graph, nodes), *_carried(graph, nodes).values()}
@@ -28,7 +28,7 @@ def quantize_native(model: Any, kept: Collection[str], ranges: Mapping[str, Rang
 
     Args:
         model: the native fp32 frame engine.
-        kept: groups of layers that stay as they are.
+        kept: groups of layers that stay fp32.
         ranges: lowest and highest value of every tensor that `native_tensors` names.
     """
     graph = Graph(model.graph)
@@ -49,7 +49,7 @@ def quantize_native(model: Any, kept: Collection[str], ranges: Mapping[str, Rang
         for tensor in original.output:
             if tensor in quantized:
                 largest = max(abs(bound) for bound in ranges[tensor])
-                # A tensor that is zero throughout needs some scale, too.
+                # A tensor of zeros needs a scale, too.
                 made.pair(tensor, np.float32(max(largest, 1e-8) / 127), np.asarray(np.int8(0)))
     return with_nodes(model, made.nodes, made.constants)
 
@@ -60,7 +60,7 @@ def _taken(graph: Graph, nodes: Collection[str]) -> set[str]:
 
 
 def _carried(graph: Graph, nodes: Collection[str]) -> dict[str, str]:
-    """By residual sum, the side that is added within the convolution that makes the other one."""
+    """For each residual sum, the side that is added within the convolution of the other side."""
     sides = {}
     for node in graph.nodes:
         if node.op_type != "Add" or not all(name in graph.maker for name in node.input):

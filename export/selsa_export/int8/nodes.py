@@ -1,4 +1,4 @@
-"""Nodes and constants that are added to a graph to quantise it."""
+"""Nodes and constants that quantise a graph."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,18 +15,18 @@ def dequantized(tensor: str) -> str:
 
 
 class QuantizedNodes:
-    """The nodes of a quantised graph, in order, and the constants that came with quantising."""
+    """The nodes of a quantised graph, in order, and its new constants."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
     def add(self, node: Any) -> None:
-        """Put a node behind those that there are."""
+        """Append a node."""
         self.nodes.append(node)
 
     def pair(self, tensor: str, scale: np.float32, zero: npt.NDArray[Any]) -> None:
-        """Quantise an activation and dequantise it again: one scale, and its zero's type is the bytes'."""
+        """Quantise an activation and dequantise it again: one scale; the zero point has the integer type."""
         factor = self._constant(f"{tensor}_scale", np.asarray(scale))
         offset = self._constant(f"{tensor}_zero", zero)
         whole = f"{tensor}_quantized"
@@ -57,7 +57,7 @@ class QuantizedNodes:
 
 
 def with_nodes(model: Any, nodes: Iterable[Any], constants: Iterable[Any]) -> Any:
-    """A model's copy with other nodes, more constants, and without the constants that nothing takes."""
+    """A copy of a model with these nodes and constants, without unused constants."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     del changed.graph.node[:]

@@ -1,4 +1,4 @@
-"""Ranges of activations, from running the fp32 frame engine on a person's frames."""
+"""Ranges of activations, from running the fp32 frame engine on the user's frames."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Calibration:
 
     Attributes:
         ranges: lowest and highest value of each tensor.
-        sizes: how many values each tensor has in one frame.
+        sizes: number of values of each tensor in one frame.
     """
 
     ranges: dict[str, Range]
@@ -35,15 +35,15 @@ def calibrate(
 ) -> Calibration:
     """Run the frames one by one.
 
-    The range of a tensor is the mean over frames of its extremes. Cutting more off, to the range with the
-    least square error, was tried and made R-50's features twice as wrong: what is cut is always off in the
-    same direction and adds up, where rounding averages out.
+    The range of a tensor is the mean of its extremes over the frames. Narrower ranges (with the least square
+    error) were tried and doubled the error of R-50's features: the error of clipped values has one sign and
+    adds up, while rounding errors average out.
 
     Args:
         model: the fp32 frame engine.
         tensors: whose ranges are wanted.
         counted: tensors whose size is wanted.
-        frames: what they are taken from, one at least.
+        frames: at least one.
         say: told of progress.
     """
     watched = _watched(model, tensors, counted).SerializeToString()

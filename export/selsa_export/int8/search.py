@@ -1,4 +1,4 @@
-"""Which blocks become int8: all of them, less those that measurably hurt most, until the bounds hold."""
+"""The search for the blocks that become int8: all except the most harmful ones, until the bounds hold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime as ort
 
 from selsa_bundle.engine import FrameBatch
-from selsa_bundle.gate.agreement import box_iou, match_boxes
+from selsa_bundle.family import Family
+from selsa_bundle.gate.agreement import compare_proposals
 from selsa_bundle.precision_report import Bounds, DetectionAgreement, KeptLayers
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_export.errors import PrecisionError
@@ -16,7 +17,7 @@ from selsa_export.int8.graph import quantize_graph, tensors_to_calibrate
 from selsa_export.int8.layers import Layer, layers_of
 from selsa_export.int8.ranges import Calibration, calibrate
 
-# Frames that the damage of one block is measured on: it is ranked by it, not judged.
+# The damage of one block only ranks it, so a few frames are enough.
 DAMAGE_FRAMES = 2
 PARTNER_IOU = 0.5
 MOST_TRIES = 6
@@ -24,7 +25,7 @@ MOST_TRIES = 6
 
 @dataclass(frozen=True, slots=True)
 class QuantizedModel:
-    """A frame engine in int8, and what was found on the way."""
+    """A frame engine in int8, and the damage of its blocks."""
 
     model: Any
     layers: tuple[KeptLayers, ...]
@@ -35,19 +36,21 @@ def quantize_until(
     frames: Sequence[PreparedFrame],
     agreement: Callable[[Any], DetectionAgreement],
     bounds: Bounds,
+    family: Family,
     say: Callable[[str], None],
 ) -> QuantizedModel:
     """Quantise a frame engine.
 
-    First each block alone, which says what it does to the features. Then all of them; while the bounds do not
-    hold, the half of the damage that is left in the fewest blocks goes back to fp32. Where nothing helps, all
-    blocks are int8 after all: slow and wrong serves nobody, and the report tells how far it is off.
+    First each block alone, to measure its effect on the features. Then all blocks; while the bounds do not
+    hold, the fewest blocks with half of the remaining damage return to fp32. If nothing helps, all blocks are
+    int8, and the report shows the difference.
 
     Args:
         model: the fp32 frame engine.
         frames: to calibrate on.
         agreement: from a quantised frame engine to its detections' agreement with fp32.
-        bounds: what must hold.
+        bounds: on the agreement.
+        family: of the model.
         say: told of every step.
 
     Raises:
@@ -60,7 +63,7 @@ def quantize_until(
         )
     outputs = [layer.output for layer in layers]
     calibration = calibrate(model, tensors_to_calibrate(model, layers), outputs, frames, say)
-    ranked = _damages(model, layers, calibration, frames[:DAMAGE_FRAMES], say)
+    ranked = _damages(model, layers, calibration, frames[:DAMAGE_FRAMES], family, say)
     costs = _costs(layers, calibration)
     kept: list[str] = []
     for _ in range(MOST_TRIES):
@@ -92,7 +95,7 @@ def _holds(found: DetectionAgreement, bounds: Bounds) -> bool:
 
 
 def _worst(groups: Sequence[str], damages: dict[str, float]) -> list[str]:
-    """The blocks with the most damage that together have half of it. Errors add up as their squares do."""
+    """The most harmful blocks that together have half of the damage. Squares of errors add up."""
     by_damage = sorted(groups, key=lambda group: -damages[group])
     total = sum(damages[group] ** 2 for group in groups)
     chosen: list[str] = []
@@ -104,7 +107,7 @@ def _worst(groups: Sequence[str], damages: dict[str, float]) -> list[str]:
 
 
 def _costs(layers: Sequence[Layer], calibration: Calibration) -> dict[str, float]:
-    """Share of all multiplications, by block."""
+    """Each block's share of all multiplications."""
     work = {layer.node: calibration.sizes[layer.output] * layer.weights_per_output for layer in layers}
     total = sum(work.values())
     costs: dict[str, float] = {}
@@ -118,16 +121,17 @@ def _damages(
     layers: Sequence[Layer],
     calibration: Calibration,
     frames: Sequence[PreparedFrame],
+    family: Family,
     say: Callable[[str], None],
 ) -> dict[str, float]:
-    """What each block alone in int8 does to the features, in the order of the graph."""
+    """The effect of each block alone on the features, in the order of the graph."""
     want = _features(model, frames)
     damages: dict[str, float] = {}
     groups = list(dict.fromkeys(layer.group for layer in layers))
     for number, group in enumerate(groups):
         nodes = [layer.node for layer in layers if layer.group == group]
         found = _features(quantize_graph(model, nodes, calibration.ranges), frames)
-        damages[group] = float(np.mean([_damage(w, f) for w, f in zip(want, found, strict=True)]))
+        damages[group] = float(np.mean([_damage(w, f, family) for w, f in zip(want, found, strict=True)]))
         say(f"block {number + 1} of {len(groups)}, {group}: damage {damages[group]:.4f}")
     return damages
 
@@ -137,18 +141,16 @@ def _features(model: Any, frames: Sequence[PreparedFrame]) -> list[FrameBatch]:
     found = []
     for frame in frames:
         feeds = {"frames": frame.pixels[None], "image_size": np.array([frame.image_size], np.int64)}
-        boxes, valid, queries, memory = session.run(["boxes", "valid", "queries", "memory"], feeds)
-        found.append(FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory))
+        names = [node.name for node in session.get_outputs()]
+        found.append(FrameBatch(**dict(zip(names, session.run(names, feeds), strict=True))))
     return found
 
 
-def _damage(want: FrameBatch, found: FrameBatch) -> float:
-    """Relative L2 of the memory of proposals that are in both, and the share of those that are not."""
-    mine, theirs = np.flatnonzero(want.valid[0]), np.flatnonzero(found.valid[0])
-    pairs = match_boxes(box_iou(want.boxes[0, mine], found.boxes[0, theirs]), PARTNER_IOU)
-    if not pairs:
+def _damage(want: FrameBatch, found: FrameBatch, family: Family) -> float:
+    """Relative L2 of the bank's features of matched proposals, plus the share of unmatched ones."""
+    compared = compare_proposals(want, found, PARTNER_IOU, family)
+    total = max(compared.total, int(found.valid.sum()))
+    if compared.unmatched == total:
         return 2.0
-    rows, others = mine[[i for i, _ in pairs]], theirs[[j for _, j in pairs]]
-    memory = want.memory[0][:, :, rows]
-    off = float(np.linalg.norm(memory - found.memory[0][:, :, others]) / np.linalg.norm(memory))
-    return off + 1 - len(pairs) / max(len(mine), len(theirs))
+    off = [compared.features[feature.name] for feature in family.bank_features]
+    return float(np.mean(off)) + compared.unmatched / total

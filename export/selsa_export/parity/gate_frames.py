@@ -44,7 +44,7 @@ def write_gate_file(folder: Path, engines: Engines, preprocess: Preprocess, orig
     size = np.array([frame.image_size for frame in prepared], np.int64)
     scale = np.array([frame.scale_factor for frame in prepared], np.float32)
     path = folder / GATE_NAME
-    write_gate(path, Gate.of(frames, size, scale, run_gate(engines, frames, size, scale)))
+    write_gate(path, Gate.of(frames, size, scale, run_gate(engines, frames, size, scale), engines.dimensions))
     tolerances: dict[Precision, GateTolerance] = {"fp32": USUAL_TOLERANCES["fp32"]}
     return GateFile(**StoredFile.of(path).model_dump(), origin=origin, tolerances=tolerances)
 
@@ -60,7 +60,7 @@ def tolerance_around(measured: GateDifference, precision: Precision) -> GateTole
         partner_iou=USUAL_TOLERANCES[precision].partner_iou,
         unmatched=min(1.0, round(2 * max(boxes, detections) + 0.02, 3)),
         corner=round(2 * max(measured.boxes_corner, measured.detections_corner) + 0.5, 3),
-        feature=round(2 * max(measured.queries, measured.memory) + 0.01, 4),
+        feature=round(2 * max(measured.features.values(), default=0.0) + 0.01, 4),
         score=min(1.0, round(2 * measured.scores + 0.02, 4)),
     )
 

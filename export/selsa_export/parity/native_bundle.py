@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from selsa_bundle.contract import EngineName
+from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import EngineFile, Variant
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
@@ -16,7 +16,6 @@ from selsa_export.parity.report import EngineParity, Tolerance
 from selsa_training.model.detector import SelsaDetector
 from selsa_training.model.dimensions import dimensions_of
 
-ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
 VARIANTS: Final[dict[FloatPrecision, Variant]] = {"fp32": "native", "fp16": "native-fp16"}
 FILES: Final[dict[FloatPrecision, str]] = {"fp32": "native", "fp16": "native.fp16"}
 TOLERANCES: Final[dict[FloatPrecision, Tolerance]] = {

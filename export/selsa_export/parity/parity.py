@@ -6,14 +6,14 @@ scores may come in another order.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBank
-from selsa_bundle.gate.agreement import Agreement, box_iou, compare_detections, match_boxes
+from selsa_bundle.gate.agreement import Agreement, compare_detections, compare_proposals, worst_features
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_export.parity.report import EngineParity, ParityReport, Tolerance
 from selsa_training.model.detector import SelsaDetector
@@ -21,6 +21,7 @@ from selsa_training.model.torch_engines import TorchEngines
 
 Float = npt.NDArray[np.float32]
 Boxes = tuple[Float, Float, npt.NDArray[np.int64]]
+SAME_BOX_IOU: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,11 @@ class ParityReference:
     def measure(self, engines: Engines, tolerance: Tolerance) -> EngineParity:
         """Run the engines on the same frames and compare everything they say."""
         wanted, found = self.wanted, _run(engines, self.frames)
-        proposals = [_compare_proposals(w, f) for w, f in zip(wanted.frames, found.frames, strict=True)]
+        family = engines.dimensions.tensors
+        proposals = [
+            compare_proposals(w, f, SAME_BOX_IOU, family)
+            for w, f in zip(wanted.frames, found.frames, strict=True)
+        ]
         threshold = 0.01
         agreement = _compare(wanted.detections, found.detections, threshold)
         return EngineParity(
@@ -58,8 +63,7 @@ class ParityReference:
             proposals=sum(p.total for p in proposals),
             proposals_unmatched=sum(p.unmatched for p in proposals),
             proposal_corner=max(p.corner for p in proposals),
-            queries=max(p.queries for p in proposals),
-            memory=max(p.memory for p in proposals),
+            features=worst_features(proposals),
             detections=agreement.compared,
             detections_unmatched=agreement.unmatched,
             detections_extra=agreement.extra,
@@ -98,13 +102,13 @@ def _compare(
 ) -> Agreement:
     agreement = Agreement()
     for want, find in zip(wanted, found, strict=True):
-        compare_detections(agreement, _detections(want), _detections(find), threshold=threshold)
+        compare_detections(agreement, want.of(0), find.of(0), threshold=threshold)
     return agreement
 
 
 def _run(engines: Engines, frames: Sequence[PreparedFrame]) -> _Outputs:
     batches = [engines.run_frames(f.pixels[None], np.array([f.image_size], np.int64)) for f in frames]
-    bank = _bank(batches)
+    bank = ReferenceBank.of(batches, engines.dimensions)
     detections = [
         engines.run_sequence(
             batch, np.array([f.image_size], np.int64), np.array([f.scale_factor], np.float32), bank
@@ -112,13 +116,6 @@ def _run(engines: Engines, frames: Sequence[PreparedFrame]) -> _Outputs:
         for batch, f in zip(batches, frames, strict=True)
     ]
     return _Outputs(batches, detections)
-
-
-def _bank(batches: Sequence[FrameBatch]) -> ReferenceBank:
-    return ReferenceBank(
-        memory=np.concatenate([b.memory[0] for b in batches], axis=2),
-        valid=np.concatenate([b.valid[0] for b in batches]),
-    )
 
 
 def _batched(
@@ -134,11 +131,11 @@ def _batched(
         batch,
         np.array([frames[i].image_size for i in chosen], np.int64),
         np.array([frames[i].scale_factor for i in chosen], np.float32),
-        _bank(alone.frames),
+        ReferenceBank.of(alone.frames, engines.dimensions),
     )
     agreement, equal = Agreement(), True
     for position, i in enumerate(chosen):
-        want, found = _detections(alone.detections[i]), _detections(detections, position)
+        want, found = alone.detections[i].of(0), detections.of(position)
         equal = equal and _same(want, found)
         compare_detections(agreement, want, found, threshold=0.01)
     if equal:
@@ -150,37 +147,3 @@ def _batched(
 
 def _same(a: Boxes, b: Boxes) -> bool:
     return np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) and np.array_equal(a[2], b[2])
-
-
-def _detections(batch: DetectionBatch, frame: int = 0) -> Boxes:
-    count = int(batch.count[frame])
-    return batch.boxes[frame, :count], batch.scores[frame, :count], batch.labels[frame, :count]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Proposals:
-    total: int
-    unmatched: int
-    corner: float
-    queries: float
-    memory: float
-
-
-def _compare_proposals(want: FrameBatch, found: FrameBatch) -> _Proposals:
-    """Match the proposals of one frame by their boxes and compare what hangs on them."""
-    boxes, others = want.boxes[0][want.valid[0]], found.boxes[0][found.valid[0]]
-    pairs = match_boxes(box_iou(boxes, others), 0.99) if len(boxes) and len(others) else []
-    mine, theirs = (np.array(side, np.int64) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
-    return _Proposals(
-        total=len(boxes),
-        unmatched=max(len(boxes), len(others)) - len(pairs),
-        corner=float(np.abs(boxes[mine] - others[theirs]).max(initial=0)),
-        queries=_relative(want.queries[0][mine], found.queries[0][theirs]),
-        memory=_relative(want.memory[0][:, :, mine], found.memory[0][:, :, theirs]),
-    )
-
-
-def _relative(want: Float, found: Float) -> float:
-    """L2 of the difference, relative to the L2 of what was wanted."""
-    norm = float(np.linalg.norm(want))
-    return float(np.linalg.norm(want - found)) / norm if norm else 0.0

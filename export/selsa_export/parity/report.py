@@ -30,8 +30,7 @@ class EngineParity(BaseModel):
     proposals: int
     proposals_unmatched: int
     proposal_corner: float
-    queries: float
-    memory: float
+    features: dict[str, float] = Field(description="relative L2 of each feature of the family, at worst")
     detections: int
     detections_unmatched: int
     detections_extra: int
@@ -52,8 +51,10 @@ class EngineParity(BaseModel):
                 self.proposals_unmatched > allowed_proposals,
                 f"{self.proposals_unmatched} of {self.proposals} proposals have no partner",
             ),
-            (self.queries > t.feature, f"queries differ by {self.queries:.2e} (relative L2)"),
-            (self.memory > t.feature, f"memory differs by {self.memory:.2e} (relative L2)"),
+            *(
+                (off > t.feature, f"{name}: {off:.2e} off (relative L2)")
+                for name, off in self.features.items()
+            ),
             (
                 self.detections_unmatched > allowed_detections,
                 f"of {self.detections} detections {self.detections_unmatched} are missing",

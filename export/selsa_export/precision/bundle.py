@@ -139,6 +139,7 @@ def _gate_differences(folder: Path, manifest: Manifest, ways: Ways) -> Differenc
             gate,
             run_gate(opened.engines, gate.frames, gate.image_size, gate.scale_factor),
             USUAL_TOLERANCES[way[1]].partner_iou,
+            manifest.dimensions.tensors,
         )
         for way, opened in ways.items()
     }

@@ -52,7 +52,7 @@ def add_int8(
             return judge.agreement(engines)
 
     model = onnx.load(str(folder / pair["frame"].file))
-    found = quantize_until(model, frames, agreement, plan.bounds, say)
+    found = quantize_until(model, frames, agreement, plan.bounds, manifest.dimensions.tensors, say)
     onnx.save(found.model, str(folder / INT8_NAME))
     # The sequence engine stays fp32: it is a tenth of the time, and scores are what is looked at.
     manifest = _with(folder, manifest, "int8", INT8_NAME, "fp32")

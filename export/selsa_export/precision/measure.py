@@ -68,10 +68,7 @@ def detections_of(engines: Engines, clips: Clips) -> list[DetectionBatch]:
     found = []
     for clip in clips:
         batches = [_frame(engines, frame) for frame in clip]
-        bank = ReferenceBank(
-            memory=np.concatenate([batch.memory[0] for batch in batches], axis=2),
-            valid=np.concatenate([batch.valid[0] for batch in batches]),
-        )
+        bank = ReferenceBank.of(batches, engines.dimensions)
         for batch, frame in zip(batches, clip, strict=True):
             size = np.array([frame.image_size], np.int64)
             scale = np.array([frame.scale_factor], np.float32)
@@ -83,10 +80,7 @@ def compare_with(want: Sequence[DetectionBatch], have: Sequence[DetectionBatch])
     """How far detections agree with those of fp32 on the same frames."""
     agreement = Agreement()
     for reference, candidate in zip(want, have, strict=True):
-        mine, theirs = (
-            (found.boxes[0, :n], found.scores[0, :n], found.labels[0, :n])
-            for found, n in ((each, int(each.count[0])) for each in (reference, candidate))
-        )
+        mine, theirs = reference.of(0), candidate.of(0)
         compare_detections(agreement, mine, theirs, threshold=THRESHOLD, iou_floor=SAME_BOX_IOU)
     differences = agreement.score_differences
     return DetectionAgreement(

@@ -10,7 +10,7 @@ import onnxruntime
 
 from selsa_bundle.engine import Engines
 from selsa_bundle.manifest import Manifest, Variant
-from selsa_bundle.precision_report import ProviderKind
+from selsa_bundle.providers import ProviderKind
 from selsa_bundle.runtimes.choice import GRAPHS, EngineOptions
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.load import load_engines

@@ -1,21 +1,22 @@
-"""How far two sets of detections of one frame agree, matched box by box.
+"""How far two sets of proposals or detections of one frame agree, matched box by box.
 
-Detections whose scores differ by less than rounding may come in another order, so rows are never compared
-by position.
+Boxes whose scores differ by less than rounding may come in another order, so rows are never compared by
+position.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from selsa_bundle.engine import Float, FrameBatch, Int
+from selsa_bundle.family import Family
+
 # Square pixels below which IoU says nothing, and pixels within which corners coincide then.
 SLIVER: Final = 0.5
 SAME_CORNER: Final = 0.1
-
-Float = npt.NDArray[np.float32]
-Int = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,3 +109,57 @@ def compare_detections(
         agreement.corner = max(agreement.corner, float(np.abs(boxes[i] - other_boxes[j]).max()))
     taken = set(partner.values())
     agreement.extra += sum(int(j) not in taken for j in np.flatnonzero(other_scores >= threshold))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalDifference:
+    """Differences between the proposals of one frame that should be the same.
+
+    Attributes:
+        total: proposals wanted.
+        unmatched: proposals without a partner, on the side that has more of them.
+        corner: largest difference of a partner's corner coordinate, in pixels.
+        features: relative L2 of each feature over the partners.
+    """
+
+    total: int
+    unmatched: int
+    corner: float
+    features: dict[str, float]
+
+
+def compare_proposals(
+    want: FrameBatch, have: FrameBatch, partner_iou: float, family: Family
+) -> ProposalDifference:
+    """Match the proposals of one frame (batches of one) by their boxes and compare their features.
+
+    `want` may hold features of its first rows only; the others are not compared then.
+    """
+    mine, theirs = np.flatnonzero(want.valid[0]), np.flatnonzero(have.valid[0])
+    boxes, others = want.boxes[0, mine], have.boxes[0, theirs]
+    pairs = match_boxes(box_iou(boxes, others), partner_iou) if len(boxes) and len(others) else []
+    differences = {}
+    for feature in family.features:
+        wanted, found = want.tensors[feature.name], have.tensors[feature.name]
+        stored = wanted.shape[feature.axis]
+        rows = [(mine[i], theirs[j]) for i, j in pairs if mine[i] < stored]
+        own, other = np.array(rows, np.int64).reshape(-1, 2).T
+        differences[feature.name] = _relative(feature.rows(wanted, own), feature.rows(found, other))
+    return ProposalDifference(
+        total=len(boxes),
+        unmatched=max(len(boxes), len(others)) - len(pairs),
+        corner=max((float(np.abs(boxes[i] - others[j]).max()) for i, j in pairs), default=0.0),
+        features=differences,
+    )
+
+
+def worst_features(differences: Sequence[ProposalDifference]) -> dict[str, float]:
+    """The largest difference of each feature over several frames."""
+    names = differences[0].features if differences else ()
+    return {name: max(each.features[name] for each in differences) for name in names}
+
+
+def _relative(want: Float, found: Float) -> float:
+    """L2 of the difference, relative to the L2 of the wanted values."""
+    norm = float(np.linalg.norm(want))
+    return float(np.linalg.norm(want - found)) / norm if norm else 0.0

@@ -1,14 +1,15 @@
 """How far a runtime's outputs are from a gate's, tensor by tensor, and whether that is allowed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from selsa_bundle.engine import Engines
 from selsa_bundle.errors import GateError
-from selsa_bundle.gate.agreement import Agreement, box_iou, compare_detections, match_boxes
+from selsa_bundle.family import Family
+from selsa_bundle.gate.agreement import Agreement, compare_detections, compare_proposals, worst_features
 from selsa_bundle.gate.gate import Gate, GateOutputs, run_gate
 from selsa_bundle.tolerance import GateTolerance
 
@@ -21,12 +22,11 @@ class GateDifference:
     """What a `GateTolerance` bounds, by tensor; the worst over the frames.
 
     Attributes:
-        not_finite: name of the first output with a value that is no number.
+        not_finite: name of the first output with a value that is not finite.
         boxes: proposals on either side.
         boxes_unmatched: those of them without a partner.
         boxes_corner: pixels of the resized frame.
-        queries: relative L2.
-        memory: relative L2.
+        features: relative L2 of each feature of the family.
         detections: detections of the gate.
         detections_unmatched: missing or extra ones.
         detections_corner: pixels of the source frame.
@@ -37,8 +37,7 @@ class GateDifference:
     boxes: int
     boxes_unmatched: int
     boxes_corner: float
-    queries: float
-    memory: float
+    features: Mapping[str, float]
     detections: int
     detections_unmatched: int
     detections_corner: float
@@ -47,15 +46,14 @@ class GateDifference:
     def failures(self, allowed: GateTolerance, frames: int) -> list[str]:
         """What lies outside, one clause each with the tensor's name; empty if nothing does."""
         if self.not_finite is not None:
-            return [f"{self.not_finite} has values that are no numbers"]
-        # Two boxes of almost equal score may change places at the cut: one a frame is no difference.
+            return [f"{self.not_finite} has values that are not finite"]
+        # Two boxes of almost equal score may change places at the cut: one per frame is allowed.
         most_boxes = allowed.unmatched * self.boxes + frames
         most_detections = allowed.unmatched * self.detections + frames
         checks = (
             ("boxes", self.boxes_unmatched, most_boxes, f"of {self.boxes} without a partner"),
             ("boxes", self.boxes_corner, allowed.corner, "px off"),
-            ("queries", self.queries, allowed.feature, "off (relative L2)"),
-            ("memory", self.memory, allowed.feature, "off (relative L2)"),
+            *((name, off, allowed.feature, "off (relative L2)") for name, off in self.features.items()),
             (
                 "detections",
                 self.detections_unmatched,
@@ -80,7 +78,7 @@ def check_gate(engines: Engines, gate: Gate, allowed: GateTolerance) -> GateDiff
         EngineError: an engine failed.
     """
     outputs = run_gate(engines, gate.frames, gate.image_size, gate.scale_factor)
-    difference = compare_outputs(gate, outputs, allowed.partner_iou)
+    difference = compare_outputs(gate, outputs, allowed.partner_iou, engines.dimensions.tensors)
     if failures := difference.failures(allowed, len(gate.frames)):
         info = engines.info
         raise GateError(
@@ -90,86 +88,33 @@ def check_gate(engines: Engines, gate: Gate, allowed: GateTolerance) -> GateDiff
     return difference
 
 
-def compare_outputs(gate: Gate, outputs: GateOutputs, partner_iou: float) -> GateDifference:
-    """Compare what engines said with what they must say; boxes are matched, since ties may change places."""
-    batch, found = outputs.batch, outputs.found
-    arrays = {
-        "boxes": batch.boxes,
-        "queries": batch.queries,
-        "memory": batch.memory,
-        "detections": found.boxes,
-        "scores": found.scores,
-    }
-    if broken := next((name for name, array in arrays.items() if not np.isfinite(array).all()), None):
-        return _broken(broken)
-    proposals = [_proposals(gate, outputs, frame, partner_iou) for frame in range(len(gate.frames))]
+def compare_outputs(gate: Gate, outputs: GateOutputs, partner_iou: float, family: Family) -> GateDifference:
+    """Compare engines' outputs with the stored ones; boxes are matched, since ties may change places."""
+    want, have = gate.found, outputs.found
+    floats = {name: array for name, array in outputs.batch.tensors.items() if array.dtype == np.float32}
+    floats |= {"detections": have.boxes, "scores": have.scores}
+    broken = next((name for name, array in floats.items() if not np.isfinite(array).all()), None)
     agreement = Agreement()
-    for frame in range(len(gate.frames)):
-        want, have = int(gate.count[frame]), int(found.count[frame])
+    proposals = []
+    for frame in range(len(gate.frames) if broken is None else 0):
+        one = slice(frame, frame + 1)
+        found = compare_proposals(gate.batch[one], outputs.batch[one], partner_iou, family)
+        proposals.append(found)
         compare_detections(
             agreement,
-            (gate.detections[frame, :want], gate.scores[frame, :want], gate.labels[frame, :want]),
-            (found.boxes[frame, :have], found.scores[frame, :have], found.labels[frame, :have]),
+            want.of(frame),
+            have.of(frame),
             threshold=DETECTION_FLOOR,
             iou_floor=partner_iou,
         )
     return GateDifference(
+        not_finite=broken,
         boxes=sum(each.total for each in proposals),
         boxes_unmatched=sum(each.unmatched for each in proposals),
-        boxes_corner=max(each.corner for each in proposals),
-        queries=max(each.queries for each in proposals),
-        memory=max(each.memory for each in proposals),
+        boxes_corner=max((each.corner for each in proposals), default=0.0),
+        features=worst_features(proposals),
         detections=agreement.compared,
         detections_unmatched=max(agreement.unmatched, agreement.extra),
         detections_corner=agreement.corner,
         scores=agreement.score,
     )
-
-
-def _broken(name: str) -> GateDifference:
-    return GateDifference(
-        not_finite=name,
-        boxes=0,
-        boxes_unmatched=0,
-        boxes_corner=0,
-        queries=0,
-        memory=0,
-        detections=0,
-        detections_unmatched=0,
-        detections_corner=0,
-        scores=0,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Proposals:
-    total: int
-    unmatched: int
-    corner: float
-    queries: float
-    memory: float
-
-
-def _proposals(gate: Gate, outputs: GateOutputs, frame: int, partner_iou: float) -> _Proposals:
-    batch = outputs.batch
-    mine = np.flatnonzero(gate.valid[frame])
-    theirs = np.flatnonzero(batch.valid[frame])
-    want, have = gate.boxes[frame, mine], batch.boxes[frame, theirs]
-    pairs = match_boxes(box_iou(want, have), partner_iou) if len(want) and len(have) else []
-    # Features are kept of the first rows only.
-    kept = [(mine[i], theirs[j]) for i, j in pairs if mine[i] < gate.queries.shape[1]]
-    rows, others = (np.array(side, np.int64) for side in (zip(*kept, strict=True) if kept else ((), ())))
-    corner = max((float(np.abs(want[i] - have[j]).max()) for i, j in pairs), default=0.0)
-    return _Proposals(
-        total=len(want),
-        unmatched=max(len(want), len(have)) - len(pairs),
-        corner=corner,
-        queries=_relative(gate.queries[frame][rows], batch.queries[frame][others]),
-        memory=_relative(gate.memory[frame][:, :, rows], batch.memory[frame][:, :, others]),
-    )
-
-
-def _relative(want: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
-    """L2 of the difference, relative to the L2 of what was wanted."""
-    norm = float(np.linalg.norm(want))
-    return float(np.linalg.norm(want - found)) / norm if norm else 0.0

@@ -1,7 +1,7 @@
-"""Which provider runs a bundle, and in which precision: what was asked for, or the fastest that is sound.
+"""Which provider runs a bundle, and in which precision: the requested one, or the fastest allowed one.
 
-Sound is what the bundle's own report allows and this machine can do. The choice is made once, before any
-engine is loaded, and says why.
+Allowed is what the bundle's own report allows and this machine can do. The choice is made once, before any
+engine is loaded, and states its reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,39 +11,33 @@ from typing import Final, cast, get_args
 
 from selsa_bundle.errors import ChoiceError
 from selsa_bundle.manifest import Variant
-from selsa_bundle.precision_report import PrecisionName, PrecisionReport, ProviderKind, ProviderName
-from selsa_bundle.runtimes.host import ONNX_NAMES, Host
+from selsa_bundle.precision_report import PrecisionReport
+from selsa_bundle.providers import PROVIDERS, PrecisionName, ProviderKind, ProviderName
+from selsa_bundle.runtimes.host import Host
 from selsa_bundle.tolerance import Precision
 
-# The graphs for each way to run, the first that the bundle has.
 GRAPHS: Final[dict[tuple[ProviderKind, Precision], tuple[Variant, ...]]] = {
-    ("cpu", "fp32"): ("fp32",),
-    ("cpu", "int8"): ("int8",),
-    ("openvino", "fp32"): ("fp32",),
-    ("openvino", "bf16"): ("fp32",),
-    ("openvino", "int8"): ("int8",),
-    ("cuda", "fp32"): ("fp32",),
-    ("tensorrt", "fp32"): ("native", "fp32"),
-    ("tensorrt", "fp16"): ("native-fp16",),
-    ("tensorrt", "int8"): ("native-int8",),
+    (kind, precision): graphs
+    for kind, provider in PROVIDERS.items()
+    for precision, graphs in provider.graphs.items()
 }
-CPU_PROVIDERS: Final[tuple[ProviderKind, ...]] = ("cpu", "openvino")
+CPU_PROVIDERS: Final = tuple(kind for kind, provider in PROVIDERS.items() if provider.on_cpu)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What was asked for.
+    """A request for engines.
 
     Attributes:
-        provider: what the engines run on; `auto`: CUDA where ONNX Runtime was built with it, else the fastest
-            way on the CPU that the bundle's report allows. TensorRT is never chosen unasked: it builds its
-            engines at the first start.
-        precision: what they compute in; `auto`: as the report allows.
+        provider: that runs the engines; `auto`: CUDA where ONNX Runtime was built with it, else the fastest
+            way on the CPU that the bundle's report allows. TensorRT must be named: it builds its engines at
+            the first start.
+        precision: that they compute in; `auto`: as the report allows.
         threads: threads of an engine; 0: one per physical core.
-        allow_cpu: whether to run in fp32 on the CPU where the provider cannot be had.
-        max_batch: most frames in one call; engines that are compiled are compiled for it.
-        engine_cache: folder of compiled engines; None: the user's own.
-        say: told of what takes long, such as compiling engines.
+        allow_cpu: whether to run in fp32 on the CPU if this machine does not have the provider.
+        max_batch: most frames in one call; compiled engines are compiled for it.
+        engine_cache: folder of compiled engines; None: in the user's cache folder.
+        say: told of slow steps, such as compiling engines.
     """
 
     provider: ProviderName = "auto"
@@ -56,10 +50,10 @@ class EngineOptions:
 
 
 def options_named(provider: str = "auto", precision: str = "auto", *, threads: int = 0) -> EngineOptions:
-    """The options of names that a person gave.
+    """Options from the names that a user gave.
 
     Raises:
-        ChoiceError: a name is unknown; it is shown with what is allowed.
+        ChoiceError: a name is unknown; the message lists the allowed ones.
     """
     for option, value, allowed in (
         ("--provider", provider, get_args(ProviderName)),
@@ -79,10 +73,10 @@ class Choice:
     """What will run.
 
     Attributes:
-        provider: on what.
-        precision: in what.
-        variant: from which of the bundle's graphs.
-        why: one sentence for the person who starts it.
+        provider: that runs the engines.
+        precision: that they compute in.
+        variant: which of the bundle's graphs.
+        why: the reason, one sentence for the user.
     """
 
     provider: ProviderKind
@@ -94,20 +88,20 @@ class Choice:
 def choose(
     options: EngineOptions, variants: Sequence[Variant], report: PrecisionReport | None, host: Host
 ) -> Choice:
-    """What to run.
+    """Choose what to run.
 
     Args:
-        options: what was asked for.
-        variants: the graphs that the bundle has.
-        report: what is known of its precisions.
-        host: what this machine has.
+        options: the request.
+        variants: the bundle's graphs.
+        report: of its precisions.
+        host: this machine.
 
     Raises:
-        ChoiceError: what was asked for cannot be had.
+        ChoiceError: the bundle or this machine cannot do what was requested.
     """
     provider = options.provider
     on_cuda = options.precision == "auto" or ("cuda", options.precision) in GRAPHS
-    if provider == "auto" and on_cuda and ONNX_NAMES["cuda"] in host.onnx_providers:
+    if provider == "auto" and on_cuda and host.lacks("cuda") is None:
         provider = "cuda"
     if provider != "auto" and (lack := host.lacks(provider)) is not None:
         if not options.allow_cpu:
@@ -126,7 +120,7 @@ def _asked_for(
     report: PrecisionReport | None,
     host: Host,
 ) -> Choice:
-    """A precision that was named, on the provider that was named or the fastest that has it."""
+    """A named precision, on the named provider or the fastest one that has it."""
     kinds = CPU_PROVIDERS if provider == "auto" else (provider,)
     reasons = []
     found = []
@@ -147,7 +141,7 @@ def _asked_for(
 def _obstacle(
     provider: ProviderKind, precision: Precision, variants: Sequence[Variant], host: Host
 ) -> str | None:
-    """Why a bundle with these graphs cannot run so here, as a clause."""
+    """Why a bundle with these graphs cannot run this way here, as a clause; None if it can."""
     graphs = GRAPHS.get((provider, precision))
     if graphs is None:
         allowed = ", ".join(p for kind, p in GRAPHS if kind == provider)
@@ -166,17 +160,17 @@ def _speed(report: PrecisionReport | None, provider: ProviderKind, precision: Pr
     known = None if report is None else report.of(provider, precision)
     if known is not None and known.times_as_fast is not None:
         return known.times_as_fast
-    # ONNX Runtime in fp32 is what every bundle was compared with torch on.
+    # ONNX Runtime in fp32 is the base of the measurements.
     return 1.0 if (provider, precision) == ("cpu", "fp32") else 0.0
 
 
 def _best(
     provider: ProviderName, variants: Sequence[Variant], report: PrecisionReport | None, host: Host
 ) -> Choice:
-    """The fastest way that the report allows and this machine can do; fp32 where there is no report."""
+    """The fastest way that the report allows and this machine can do; fp32 without a report."""
     kinds = CPU_PROVIDERS if provider == "auto" else (provider,)
     ways = [(kind, precision) for kind, precision in GRAPHS if kind in kinds]
-    # Every bundle was compared with torch in fp32.
+    # The exporter compared fp32 with torch.
     sound: list[tuple[ProviderKind, Precision]] = [(kinds[0], "fp32")]
     left_out = []
     for way in ways:
@@ -203,7 +197,7 @@ def _unsound(
     report: PrecisionReport | None,
     host: Host,
 ) -> str | None:
-    """Why a way is not chosen unasked, as a clause; empty where nobody would expect it; None if it may be."""
+    """Why a way is only run if it is named, as a clause; empty if not measured; None if it may be chosen."""
     known = None if report is None else report.of(provider, precision)
     if report is None or known is None:
         return ""

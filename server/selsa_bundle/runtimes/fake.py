@@ -1,11 +1,12 @@
-"""Engines without a network: for tests of what surrounds them.
+"""Engines without a network, for tests of the code around engines.
 
-Every output is an exact function of the pixels that came in, so that a frame that is lost, doubled, reordered
-or scaled wrongly shows in the detections.
+Every output is an exact function of the input pixels, so that a frame that is lost, doubled, reordered or
+scaled wrongly shows in the detections.
 """
 
 import threading
 from time import sleep
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +15,20 @@ from selsa_bundle.contract import Dimensions
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import EngineError
 
+WIDTH: Final = 4
+STAGES: Final = 2
+
 
 class FakeEngines:
-    """Engines whose one detection per frame tells the frame's mean colour and how many references it saw.
+    """Engines with one detection per frame, which shows the frame's mean colour.
 
     The detection's box is the whole frame, its score the mean of the red channel / 255, its label 0. The
-    bank's valid rows are counted in `references_seen`. `fail_at` makes the n-th frame call (from 0) raise.
-    `closed` counts calls of `close`; after the first one, the engines only raise.
+    valid rows of each call's bank are listed in `references_seen`. `fail_at` makes the n-th frame call (from
+    0) raise. `closed` counts calls of `close`; after the first one, every call raises.
     """
 
     def __init__(self, *, seconds_per_frame: float = 0.0, fail_at: int | None = None) -> None:
-        self._dimensions = Dimensions(proposals=2, width=4, stages=2, detections=3)
+        self._dimensions = Dimensions(proposals=2, width=WIDTH, stages=STAGES, detections=3)
         self._seconds = seconds_per_frame
         self._fail_at = fail_at
         self._lock = threading.Lock()
@@ -35,7 +39,7 @@ class FakeEngines:
 
     @property
     def dimensions(self) -> Dimensions:
-        """P = 2, C = 4, S = 2, D = 3."""
+        """Faster R-CNN with P = 2, C = 4, S = 2, D = 3."""
         return self._dimensions
 
     @property
@@ -56,15 +60,13 @@ class FakeEngines:
         dims = self._dimensions
         count = len(frames)
         boxes = np.zeros((count, dims.proposals, 4), np.float32)
-        queries = np.zeros((count, dims.proposals, dims.width), np.float32)
+        queries = np.zeros((count, dims.proposals, WIDTH), np.float32)
         for i, (height, width) in enumerate(image_size):
             boxes[i, 0] = (0, 0, width, height)
             queries[i, 0, :3] = frames[i, :height, :width].reshape(-1, 3).mean(0)
         valid = np.zeros((count, dims.proposals), np.bool_)
         valid[:, 0] = True
-        memory = np.broadcast_to(
-            queries[:, None, None], (count, dims.stages, 2, dims.proposals, dims.width)
-        ).copy()
+        memory = np.repeat(queries[:, None, None], 2, axis=2).repeat(STAGES, axis=1)
         return FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory)
 
     def run_sequence(

@@ -1,30 +1,21 @@
-"""What this machine has to run engines with: packages, execution providers, instruction sets."""
+"""This machine's means to run engines: packages, execution providers, instruction sets."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final
 
-from selsa_bundle.precision_report import ProviderKind
+from selsa_bundle.providers import PROVIDERS, ProviderKind
 from selsa_bundle.runtimes.processor import processor_flags
 from selsa_bundle.tolerance import Precision
-
-# Without one of these instruction sets a precision is slower than fp32, or its products saturate.
-NEEDED_FLAGS: Final[dict[tuple[ProviderKind, Precision], tuple[str, ...]]] = {
-    ("cpu", "int8"): ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"),
-    ("openvino", "int8"): ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"),
-    ("openvino", "bf16"): ("avx512_bf16", "amx_bf16"),
-}
-ONNX_NAMES: Final = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What this machine has.
+    """This machine's means to run engines.
 
     Attributes:
         flags: instruction sets, by Linux's names.
         onnx_providers: execution providers that ONNX Runtime was built with.
-        packages: runtimes that are installed besides.
+        packages: installed runtimes other than ONNX Runtime.
     """
 
     flags: frozenset[str]
@@ -36,7 +27,7 @@ class Host:
         """This machine."""
         import onnxruntime
 
-        packages = ("openvino", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+        packages = [package for provider in PROVIDERS.values() for package in provider.packages]
         return cls(
             flags=processor_flags(),
             onnx_providers=tuple(onnxruntime.get_available_providers()),
@@ -44,25 +35,20 @@ class Host:
         )
 
     def lacks(self, provider: ProviderKind) -> str | None:
-        """Why the provider cannot be had here, as a clause; None if it can."""
-        if provider == "openvino" and "openvino" not in self.packages:
-            return "openvino is not installed: pip install 'selsa[openvino]'"
-        if provider == "cuda" and ONNX_NAMES["cuda"] not in self.onnx_providers:
-            return "this ONNX Runtime was built without CUDA: pip install 'selsa[server-gpu]'"
-        if provider == "tensorrt" and not (
-            {"tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"} & self.packages
-            or ONNX_NAMES["tensorrt"] in self.onnx_providers
-        ):
-            return "TensorRT is not installed: pip install 'selsa[server-gpu]'"
-        return None
+        """Why this machine does not have the provider, as a clause; None if it has it."""
+        about = PROVIDERS[provider]
+        if set(about.packages) & self.packages or about.onnx_name in self.onnx_providers:
+            return None
+        return about.missing or None
 
     def cannot(self, provider: ProviderKind, precision: Precision) -> str | None:
-        """Why the processor cannot compute so, as a clause; None if it can."""
-        needed = NEEDED_FLAGS.get((provider, precision))
+        """Why the processor cannot compute in this precision, as a clause; None if it can."""
+        needed = PROVIDERS[provider].flags.get(precision)
         if needed is None or self.flags & set(needed):
             return None
         return f"this processor has none of {', '.join(needed)}"
 
     def instructions(self, provider: ProviderKind, precision: Precision) -> str:
-        """The instruction set that makes it fast, for a sentence."""
-        return next((flag for flag in NEEDED_FLAGS.get((provider, precision), ()) if flag in self.flags), "")
+        """The instruction set that makes it fast; empty if it needs none."""
+        needed = PROVIDERS[provider].flags.get(precision, ())
+        return next((flag for flag in needed if flag in self.flags), "")

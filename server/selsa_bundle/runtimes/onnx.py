@@ -1,17 +1,24 @@
-"""The ONNX Runtime side of the engine protocol."""
+"""Engines in ONNX Runtime, on the CPU or on a GPU."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
-from selsa_bundle.contract import Dimensions, EngineContract, EngineName, TensorSpec, contract_for
-from selsa_bundle.engine import DetectionBatch, EngineInfo, Float, FrameBatch, Int, ReferenceBank
-from selsa_bundle.errors import ContractError, EngineError
+from selsa_bundle.contract import Dimensions, EngineName, contract_for
+from selsa_bundle.engine import Array, EngineInfo, ReferenceBank, bank_feeds
+from selsa_bundle.errors import EngineError
+from selsa_bundle.runtime_base import (
+    CLOSED,
+    FoundTensor,
+    Graphs,
+    RuntimeEngines,
+    check_tensors,
+    failure,
+    lines_of,
+)
 from selsa_bundle.runtimes.onnx_device import ResidentBanks, run_bound
 from selsa_bundle.tolerance import Precision
 
@@ -32,11 +39,11 @@ class RuntimeOptions:
     """How ONNX Runtime runs the engines.
 
     Attributes:
-        threads: threads of one operator; 0 lets the runtime take one per physical core.
+        threads: threads of one operator; 0: one per physical core.
         providers: execution providers, first choice first.
-        precision: what is written into the graphs.
-        spin: whether threads without work wait awake. They do so long after a call, and the two engines'
-            threads and the decoder's then fight for the cores; `benchmarks/waiting_threads.py` has the cost.
+        precision: of the graphs.
+        spin: whether idle threads spin. They would do so long after a call, and the threads of the two
+            engines and of the decoder would compete for the cores; see `benchmarks/waiting_threads.py`.
         device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines
             run on a GPU, else nowhere.
     """
@@ -48,8 +55,8 @@ class RuntimeOptions:
     device: str | None = None
 
 
-class OnnxEngines:
-    """A bundle's two engines in ONNX Runtime. See `selsa_bundle.engine.Engines`."""
+class OnnxEngines(RuntimeEngines):
+    """A bundle's two engines in ONNX Runtime."""
 
     def __init__(self, frame: Path, sequence: Path, dimensions: Dimensions, options: RuntimeOptions) -> None:
         """Create both sessions and check their tensors against the contract.
@@ -58,67 +65,55 @@ class OnnxEngines:
             EngineError: ONNX Runtime cannot load a file.
             ContractError: an engine's tensors are not those of the contract.
         """
-        self._dimensions = dimensions
-        frame_session, sequence_session = _session(frame, options), _session(sequence, options)
-        _check_contract("frame", frame, frame_session, dimensions)
-        _check_contract("sequence", sequence, sequence_session, dimensions)
-        self._frame: ort.InferenceSession | None = frame_session
-        self._sequence: ort.InferenceSession | None = sequence_session
-        self._trim, self._trim_sequence = _ArenaTrim(), _ArenaTrim()
-        on_gpu = frame_session.get_providers()[0] in (CUDA, TENSORRT)
-        device = options.device or ("cuda" if on_gpu else None)
-        self._banks = None if device is None else ResidentBanks(device)
-        self._info = EngineInfo(provider=frame_session.get_providers()[0], precision=options.precision)
+        paths: dict[EngineName, Path] = {"frame": frame, "sequence": sequence}
+        self._sessions = {name: _session(path, options) for name, path in paths.items()}
+        for name, path in paths.items():
+            sides = self._sessions[name].get_inputs(), self._sessions[name].get_outputs()
+            inputs, outputs = ([_tensor(node) for node in side] for side in sides)
+            check_tensors(path, contract_for(name, dimensions), inputs, outputs, derives_all=True)
+        provider = self._sessions["frame"].get_providers()[0]
+        super().__init__(dimensions, EngineInfo(provider=provider, precision=options.precision))
+        self._trims: dict[EngineName, _ArenaTrim] = {name: _ArenaTrim() for name in paths}
+        device = options.device or ("cuda" if provider in (CUDA, TENSORRT) else None)
+        self._banks = None if device is None else ResidentBanks(device, dimensions)
 
-    @property
-    def dimensions(self) -> Dimensions:
-        """The fixed dimensions P, C, S and D."""
-        return self._dimensions
-
-    @property
-    def info(self) -> EngineInfo:
-        """The execution provider that ONNX Runtime chose."""
-        return self._info
-
-    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
-        """Run the frame engine; see the protocol."""
-        feeds: dict[str, npt.NDArray[Any]] = {"frames": frames, "image_size": image_size}
-        resident: dict[str, Any] | None = None if self._banks is None else {}
-        out = _run(self._frame, feeds, self._trim(frames.shape[1:3]), resident)
-        return FrameBatch(boxes=out[0], valid=out[1], queries=out[2], memory=out[3])
-
-    def run_sequence(
-        self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
-    ) -> DetectionBatch:
-        """Run the sequence engine; see the protocol."""
-        feeds: dict[str, npt.NDArray[Any]] = {
-            "boxes": batch.boxes,
-            "valid": batch.valid,
-            "queries": batch.queries,
-            "memory": batch.memory,
-            "image_size": image_size,
-            "scale_factor": scale_factor,
-        }
+    def call(
+        self, engine: EngineName, feeds: Mapping[str, Array], bank: ReferenceBank | None
+    ) -> dict[str, Array]:
+        """One call; its inputs are bound to the device where the banks stay on one."""
+        session = self._sessions.get(engine)
+        if session is None:
+            raise EngineError(CLOSED)
+        # What makes the arena grow is another size of frames or of the bank.
+        size = feeds["frames"].shape[1:3] if bank is None else bank.valid.shape
+        options = self._trims[engine](size)
+        names = [node.name for node in session.get_outputs()]
         resident = None
-        if self._banks is None:
-            feeds |= {"bank": bank.memory, "bank_valid": bank.valid}
-        else:
-            resident = self._banks.values(bank)
-        out = _run(self._sequence, feeds, self._trim_sequence(bank.valid.shape), resident)
-        return DetectionBatch(boxes=out[0], scores=out[1], labels=out[2], count=out[3])
+        if self._banks is not None:
+            resident = {} if bank is None else self._banks.values(bank)
+        elif bank is not None:
+            feeds = {**feeds, **bank_feeds(self._dimensions, bank)}
+        try:
+            if resident is None:
+                outputs = session.run(None, dict(feeds), options)
+            else:
+                outputs = run_bound(session, feeds, resident, options)
+        except Exception as error:
+            raise failure("ONNX Runtime", feeds, lines_of(error)[0]) from error
+        return dict(zip(names, outputs, strict=True))
 
     def close(self) -> None:
-        """Let go of both sessions, which frees their memory."""
-        self._frame = self._sequence = None
+        """Drop both sessions, which frees their memory."""
+        self._sessions.clear()
         if self._banks is not None:
             self._banks.clear()
 
 
 class _ArenaTrim:
-    """When an engine's arena gives back what it does not use.
+    """When an engine's memory arena frees what it does not use.
 
-    An arena keeps the most that any call ever needed, in pieces that fit the sizes of the calls. After calls
-    of more than one size, every `EVERY`-th call gives all of it back; the next one pays for new memory.
+    An arena keeps the most memory that any call needed, in pieces that fit the sizes of the calls. After
+    calls of more than one size, every `EVERY`-th call frees all of it, and the next one allocates again.
     """
 
     EVERY: ClassVar = 64
@@ -130,7 +125,7 @@ class _ArenaTrim:
         self._trimming.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, size: tuple[int, ...]) -> ort.RunOptions | None:
-        """Options for a call of that size. Threads may race here: a trim more or less is no harm."""
+        """Options for a call of that size. Threads may race here: one trim more or less does no harm."""
         self._calls += 1
         self._sizes.add(size)
         if self._calls < self.EVERY:
@@ -146,60 +141,45 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
     settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spin)))
-    # Frame sizes vary from video to video, and a memory plan is kept for every size ever seen. The arena
-    # stays: without it R-50's frame engine took 1.1 to 1.6 times as long, its sequence engine 2 to 3 times.
-    # What it keeps is given back from time to time; see `_ArenaTrim`.
+    # Frame sizes vary from video to video, and a memory plan would be kept for every size. The arena stays
+    # on: without it R-50's frame engine took 1.1 to 1.6 times as long and its sequence engine 2 to 3 times.
+    # `_ArenaTrim` frees what it keeps.
     settings.enable_mem_pattern = False
     try:
         return ort.InferenceSession(str(path), settings, providers=list(options.providers))
     except Exception as error:
-        raise EngineError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
+        raise EngineError(f"ONNX Runtime cannot load {path}: {lines_of(error)[0]}") from error
 
 
-def _run(
-    session: ort.InferenceSession | None,
-    feeds: Mapping[str, npt.NDArray[Any]],
-    options: ort.RunOptions | None,
-    resident: Mapping[str, Any] | None,
-) -> Sequence[Any]:
-    """Arrays in, arrays out; bound to a device where `resident` has what lies there, if only nothing."""
-    if session is None:
-        raise EngineError("The engines were closed.")
-    try:
-        if resident is not None:
-            return run_bound(session, feeds, resident, options)
-        result: Sequence[Any] = session.run(None, dict(feeds), options)
-    except Exception as error:
-        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feeds.items())
-        raise EngineError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error
-    return result
+def _tensor(node: Any) -> FoundTensor:
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return FoundTensor(node.name, ORT_DTYPES.get(node.type, node.type), shape)
 
 
-def _check_contract(engine: EngineName, path: Path, session: ort.InferenceSession, dims: Dimensions) -> None:
-    contract: EngineContract = contract_for(engine, dims)
-    _check_tensors(path, "inputs", contract.inputs, session.get_inputs())
-    _check_tensors(path, "outputs", contract.outputs, session.get_outputs())
+def open_cpu(graphs: Graphs) -> OnnxEngines:
+    """Engines on the CPU."""
+    return open_onnx(graphs, (CPU,))
 
 
-def _check_tensors(path: Path, side: str, want: Sequence[TensorSpec], found: Sequence[Any]) -> None:
-    if [spec.name for spec in want] != [node.name for node in found]:
-        names = ", ".join(node.name for node in found)
-        allowed = ", ".join(spec.name for spec in want)
-        raise ContractError(f"{path}: {side} are ({names}), the tensor contract has ({allowed})")
-    for spec, node in zip(want, found, strict=True):
-        dtype = ORT_DTYPES.get(node.type, node.type)
-        if dtype != spec.dtype or not _shape_fits(spec.shape, node.shape):
-            raise ContractError(
-                f"{path}: {node.name} is {dtype} {node.shape}, the tensor contract has {spec}"
-            )
+def open_cuda(graphs: Graphs) -> OnnxEngines:
+    """Engines on the first GPU."""
+    return open_onnx(graphs, (CUDA, CPU))
 
 
-def _shape_fits(want: tuple[int | str, ...], found: Sequence[int | str | None]) -> bool:
-    """A fixed dimension must be the same number; a dynamic one must be dynamic."""
-    return len(want) == len(found) and all(
-        w == f if isinstance(w, int) else not isinstance(f, int) for w, f in zip(want, found, strict=True)
+def open_onnx(graphs: Graphs, providers: tuple[str, ...]) -> OnnxEngines:
+    """Engines on the first of these execution providers.
+
+    Raises:
+        EngineError: ONNX Runtime chose another one, and the CPU was not allowed instead.
+    """
+    options = RuntimeOptions(threads=graphs.threads, providers=providers, precision=graphs.precision)
+    dims = graphs.manifest.dimensions
+    engines = OnnxEngines(graphs.path("frame"), graphs.path("sequence"), dims, options)
+    found = engines.info.provider
+    if found == providers[0] or (graphs.allow_cpu and found == CPU):
+        return engines
+    engines.close()
+    raise EngineError(
+        f"The engines run on {found} although {providers[0]} was requested; repair its installation, or give "
+        "--allow-cpu to run on the CPU."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

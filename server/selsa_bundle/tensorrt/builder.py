@@ -1,8 +1,7 @@
 """From a native ONNX graph to a TensorRT engine.
 
-Precision lives in the graph (strongly typed networks only), so there are no precision flags here. What the
-graph calls float32 is computed in float32: TensorFloat-32, which keeps ten bits, is switched off, since boxes
-and scores are compared with exact bounds.
+Networks are strongly typed: the graph states the precision, and there are no precision flags. float32 is
+computed in float32: TensorFloat-32, which keeps ten bits, is off, since boxes and scores have tight bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from selsa_bundle.tensorrt.library import ComputeCapability, TensorRT
 from selsa_bundle.tensorrt.log import build_log, build_progress
 from selsa_bundle.tensorrt.profiles import Profile
 
-# As the key of a cached engine has them.
+# Part of a cached engine's key.
 BUILD_FLAGS: Final = ("strongly-typed", "no-tf32")
 
 
@@ -27,11 +26,11 @@ class BuildOptions:
 
     Attributes:
         target: the GPU to build for; None: the one in this machine.
-        profiles: its ranges of shapes; the runtime chooses among them by their position.
-        workspace_bytes: most memory that a kernel may ask for while it is tried; None: what the GPU has.
-        timing_cache: file of measured kernels, shared by builds on this machine; None: none. Only kernels
-            that are tried on a GPU are measured.
-        progress: told of the phase that is under way and how far it is, 0..1.
+        profiles: ranges of shapes; the runtime chooses one by its position.
+        workspace_bytes: most memory for a kernel that is tried; None: all of the GPU's.
+        timing_cache: file of measured kernels, shared by builds on this machine; None: none. Kernels are
+            measured only on a GPU.
+        progress: told of the current phase and its progress, 0..1.
     """
 
     target: ComputeCapability | None
@@ -46,7 +45,7 @@ def build_engine(library: TensorRT, onnx: Path, contract: EngineContract, option
 
     Args:
         library: an imported TensorRT.
-        onnx: the graph's file; its checksum was looked at.
+        onnx: the graph's file, already verified.
         contract: the tensors that the graph must have.
         options: how.
 
@@ -133,7 +132,7 @@ def _profile(builder: Any, profile: Profile, contract: EngineContract, onnx: Pat
 
 
 def _attach_timing_cache(config: Any, path: Path | None) -> Any:
-    """Kernels that were measured before need not be again; a cache that does not fit is begun anew."""
+    """Reuse kernel measurements; a cache of another TensorRT or GPU is replaced by an empty one."""
     if path is None:
         return None
     stored = b""
@@ -147,7 +146,7 @@ def _attach_timing_cache(config: Any, path: Path | None) -> Any:
 
 
 def _store_timing_cache(config: Any, path: Path) -> None:
-    """Whole or not at all; without it the next build is only slower, so a full disk is no error."""
+    """Write it completely or not at all. Without it the next build is slower, so a full disk is no error."""
     part = path.with_name(f".{path.name}.part")
     with suppress(OSError):
         part.write_bytes(bytes(config.get_timing_cache().serialize()))

@@ -1,7 +1,7 @@
 """One NVIDIA GPU through cuda-python: streams, memory, copies. No torch.
 
-`CudaDevice` is the real one; the runtime asks for no more than the protocol `Device`, so that its bookkeeping
-can be run without a GPU.
+`CudaDevice` is the real device. The runtime needs only the protocol `Device`, so that tests can run its
+bookkeeping without a GPU.
 """
 
 from typing import Any, Final, Protocol
@@ -18,7 +18,7 @@ INSTALL: Final = "pip install 'selsa[server-gpu]'"
 
 
 class Device(Protocol):
-    """Memory and streams of a GPU. Addresses and streams are plain numbers, as TensorRT takes them."""
+    """Memory and streams of a GPU. Addresses and streams are integers, as in TensorRT."""
 
     def use(self) -> None:
         """Make it the calling thread's device."""
@@ -29,7 +29,7 @@ class Device(Protocol):
         ...
 
     def close_stream(self, stream: int) -> None:
-        """Give a stream back."""
+        """Destroy a stream."""
         ...
 
     def allocate(self, size: int) -> int:
@@ -41,27 +41,27 @@ class Device(Protocol):
         ...
 
     def free(self, address: int) -> None:
-        """Give memory back."""
+        """Free memory."""
         ...
 
     def allocate_pinned(self, size: int) -> Bytes:
-        """uint8 [size] in memory of the host that the device copies from and to by itself."""
+        """uint8 [size], page-locked memory of the host for asynchronous copies."""
         ...
 
     def free_pinned(self, memory: Bytes) -> None:
-        """Give it back; nothing may look at it afterwards."""
+        """Free page-locked memory; nothing may use it afterwards."""
         ...
 
     def upload(self, address: int, source: Bytes, stream: int) -> None:
-        """Queue a copy to the device; `source` must stay as it is until the stream is waited for."""
+        """Queue a copy to the device; `source` must not change before the stream was waited for."""
         ...
 
     def download(self, target: Bytes, address: int, stream: int) -> None:
-        """Queue a copy from the device; `target` is filled once the stream is waited for."""
+        """Queue a copy from the device; `target` is filled after waiting for the stream."""
         ...
 
     def wait(self, stream: int) -> None:
-        """Wait until everything that was queued is done."""
+        """Wait for all queued work."""
         ...
 
 
@@ -90,7 +90,7 @@ class CudaDevice:
 
     @property
     def compute_capability(self) -> ComputeCapability:
-        """What it can do; it decides which engines it runs."""
+        """Its compute capability, which decides which engines it can run."""
         names = self._cuda.cudaDeviceAttr
         major, minor = (
             int(self._call("cudaDeviceGetAttribute", attribute, self._index))
@@ -106,7 +106,7 @@ class CudaDevice:
         self._call("cudaSetDevice", self._index)
 
     def open_stream(self) -> int:
-        """See `Device`. It does not wait for the default stream, which nothing here uses."""
+        """See `Device`. It does not wait for the default stream, which is unused."""
         return int(self._call("cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking))
 
     def close_stream(self, stream: int) -> None:
@@ -166,11 +166,11 @@ class CudaDevice:
         return int(count)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """The function's result, or None; every one of them gives its error first."""
+        """The function's result, or None; every CUDA function returns an error code first."""
         error, *results = getattr(self._cuda, name)(*arguments)
         errors = self._cuda.cudaError_t
         if error == errors.cudaErrorMemoryAllocation:
-            # It stays the last error otherwise, and TensorRT would take it for its own.
+            # Clear the last error, which TensorRT would report as its own.
             self._cuda.cudaGetLastError()
             asked = f" for {arguments[0] / 2**20:.0f} MiB more" if name in ALLOCATIONS else f" ({name})"
             raise DeviceMemoryError(f"The GPU has no memory{asked}.")

@@ -1,7 +1,7 @@
 """Reference banks that stay on the device as long as they do not change.
 
-In `sequence` mode a bank is filled once and read by every key frame; without this it would cross the bus for
-each of them, 69 MB for fourteen reference frames of R-50.
+In `sequence` mode a bank is filled once and read by every key frame. Otherwise it would cross the bus for
+each of them: 69 MB for fourteen reference frames of R-50.
 """
 
 import threading
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selsa_bundle.engine import ReferenceBank
+from selsa_bundle.contract import Dimensions
+from selsa_bundle.engine import ReferenceBank, bank_feeds
 from selsa_bundle.errors import DeviceMemoryError
 from selsa_bundle.tensorrt.cuda_device import Device
 from selsa_bundle.tensorrt.lane import Resident
@@ -20,43 +21,42 @@ from selsa_bundle.tensorrt.lane import Resident
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    memory: Resident
-    valid: Resident
+    tensors: dict[str, Resident]
     size: int
     users: int = 0
 
 
 class DeviceBanks:
-    """Banks on a device, the least recently used leaving first. For several threads at once.
+    """Banks on a device; the least recently used is dropped first. Thread-safe.
 
     Args:
         device: where they are.
-        limit: most bytes that are kept while nobody uses them.
+        dimensions: of the bundle.
+        limit: most bytes of banks that are kept while no call uses them.
     """
 
-    def __init__(self, device: Device, limit: int = 2 << 30) -> None:
-        self._device = device
-        self._limit = limit
+    def __init__(self, device: Device, dimensions: Dimensions, limit: int = 2 << 30) -> None:
+        self._device, self._dimensions, self._limit = device, dimensions, limit
         self._lock = threading.Lock()
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
 
     @contextmanager
-    def borrow(self, bank: ReferenceBank, stream: int) -> Iterator[tuple[Resident, Resident]]:
-        """Memory and valid of a bank on the device, there until the block ends at least.
+    def borrow(self, bank: ReferenceBank, stream: int) -> Iterator[dict[str, Resident]]:
+        """The inputs that belong to a bank, on the device at least until the block ends.
 
-        A bank is known by its state: as long as that is the same object, its contents are the same. One
-        without a state is copied anew every time.
+        A bank is identified by its state: while that is the same object, its contents are the same. A bank
+        without a state is copied every time.
 
         Raises:
-            DeviceMemoryError: there is no room, not even after every unused bank has left.
+            DeviceMemoryError: there is no room, even after every unused bank was dropped.
         """
         state = None if bank.state is None else bank.state()
         with self._lock:
-            # Copied while others wait: two key frames of one video want the same bank.
+            # Copied under the lock: two key frames of one video want the same bank.
             kept = self._find(state) or self._put(state if state is not None else object(), bank, stream)
             kept.users += 1
         try:
-            yield kept.memory, kept.valid
+            yield kept.tensors
         finally:
             with self._lock:
                 kept.users -= 1
@@ -65,7 +65,7 @@ class DeviceBanks:
                 self._shrink(self._limit)
 
     def close(self) -> None:
-        """Give all memory back; nobody may be using it."""
+        """Free all memory. No call may be using it."""
         with self._lock:
             self._drop_where(lambda _: True)
 
@@ -76,19 +76,19 @@ class DeviceBanks:
         return kept
 
     def _put(self, state: object, bank: ReferenceBank, stream: int) -> _Kept:
-        arrays = (np.ascontiguousarray(bank.memory), np.ascontiguousarray(bank.valid))
-        addresses: list[int] = []
+        feeds = bank_feeds(self._dimensions, bank)
+        arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+        kept = _Kept({}, sum(array.nbytes for array in arrays.values()))
         try:
-            for array in arrays:
-                addresses.append(self._allocate(array.nbytes))
-                self._device.upload(addresses[-1], array.reshape(-1).view(np.uint8), stream)
+            for name, array in arrays.items():
+                address = self._allocate(array.nbytes)
+                kept.tensors[name] = Resident(address, array.shape)
+                self._device.upload(address, array.reshape(-1).view(np.uint8), stream)
             self._device.wait(stream)
         except BaseException:
-            for address in addresses:
-                self._device.free(address)
+            self._free(kept)
             raise
-        memory, valid = (Resident(a, x.shape) for a, x in zip(addresses, arrays, strict=True))
-        self._kept[state] = kept = _Kept(memory, valid, sum(array.nbytes for array in arrays))
+        self._kept[state] = kept
         return kept
 
     def _allocate(self, size: int) -> int:
@@ -111,6 +111,8 @@ class DeviceBanks:
 
     def _drop_where(self, gone: Callable[[_Kept], bool]) -> None:
         for state in [state for state, kept in self._kept.items() if gone(kept)]:
-            kept = self._kept.pop(state)
-            self._device.free(kept.memory.address)
-            self._device.free(kept.valid.address)
+            self._free(self._kept.pop(state))
+
+    def _free(self, kept: _Kept) -> None:
+        for tensor in kept.tensors.values():
+            self._device.free(tensor.address)

@@ -1,9 +1,8 @@
-"""A cache of compiled engines: what does not match exactly, or is damaged, is as if it were not there.
+"""A cache of compiled engines; a file that does not match exactly or is damaged is ignored.
 
-A file is a header (what the engine was built from and for, and the checksum of what follows) and the engine
-as TensorRT serialised it. Loading an engine runs code, so the cache is not part of a bundle, which may come
-from anywhere: it is a folder of the user's own, and files that others may write are refused. The checksum is
-against damage, not against forgery.
+A file is a header (the engine's key and checksum) and the engine as TensorRT serialised it. Loading an engine
+runs code, so the cache is not part of a bundle, which may come from anywhere: it is a folder of the user, and
+files that others can write to are refused. The checksum detects damage, not forgery.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class EngineKey(BaseModel):
-    """Everything that an engine depends on; any difference means another engine."""
+    """Everything that an engine depends on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +52,7 @@ class EngineKey(BaseModel):
 
     @property
     def file_name(self) -> str:
-        """What a person sees first: which engine, for what, how precise."""
+        """Engine, GPU and precision, readable, with the start of the digest."""
         return f"{self.engine}-{self.compute_capability}-{self.precision}-{self.digest[:16]}.engine"
 
 
@@ -66,11 +65,11 @@ class _Header(BaseModel):
 
 
 class EngineCache:
-    """Engines in a folder, by key. Several processes may use it at once: one builds, the others wait.
+    """Engines in a folder, by key. Several processes may share it: one builds, the others wait.
 
     Args:
-        folder: made when the first engine is stored.
-        say: told why a file is not used, and of waiting.
+        folder: created with the first engine.
+        say: told why a file is ignored, and of waiting.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
@@ -78,11 +77,11 @@ class EngineCache:
         self._say = say
 
     def path(self, key: EngineKey) -> Path:
-        """Where the engine of a key is, if it is there."""
+        """The file of a key's engine."""
         return self._folder / key.file_name
 
     def read(self, key: EngineKey) -> bytes | None:
-        """The engine of exactly this key, whole; None (and why, said) otherwise."""
+        """The engine of exactly this key; None if it is missing or unusable (`say` is told the reason)."""
         path = self.path(key)
         try:
             return _read(path, key)
@@ -93,7 +92,7 @@ class EngineCache:
             return None
 
     def get(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
-        """The engine of a key, built now if it is not there.
+        """The engine of a key, built now if it is missing.
 
         Raises:
             EngineError: it cannot be built, or the folder cannot be used.
@@ -106,7 +105,7 @@ class EngineCache:
             _check_private(self._folder)
             waiting = f"{self.path(key).name} is being built by another process; waiting for it"
             with exclusive(self.path(key).with_suffix(".lock"), on_wait=lambda: self._say(waiting)):
-                # Whoever held the lock may have built it.
+                # The process that held the lock may have built it.
                 found = self.read(key)
                 if found is None:
                     found = build()
@@ -117,7 +116,7 @@ class EngineCache:
 
 
 def default_engine_cache() -> Path:
-    """The user's own: `$XDG_CACHE_HOME/selsa/engines`, or below `~/.cache`."""
+    """`$XDG_CACHE_HOME/selsa/engines`, or the same in `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "selsa" / "engines"
 
@@ -133,7 +132,7 @@ def _read(path: Path, key: EngineKey) -> bytes:
         header = _read_header(file.read(len(MAGIC) + LENGTH.size), file.read)
         if header.key != key:
             raise _UnusableError(_difference(header.key, key))
-        # Bounded by what the file says of itself: one byte more would be damage too.
+        # Bounded by the header's size; one more byte shows a file that is too long.
         engine = file.read(header.bytes + 1)
     if len(engine) != header.bytes:
         raise _UnusableError(f"it holds {len(engine)} bytes of an engine of {header.bytes}")
@@ -163,7 +162,7 @@ def _difference(found: EngineKey, wanted: EngineKey) -> str:
 
 
 def _check_private(path: Path, descriptor: int | None = None) -> None:
-    """Only this user (or root) may be able to write what will be run."""
+    """Only this user or root may be able to write a file that runs code."""
     about = path.stat() if descriptor is None else os.fstat(descriptor)
     if not hasattr(os, "getuid"):
         return

@@ -1,13 +1,15 @@
-"""From a bundle to TensorRT engines: built once per machine, then taken from the cache."""
+"""From a bundle to TensorRT engines: built once per machine, then read from the cache."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from selsa_bundle.contract import EngineName
+from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.errors import EngineError
 from selsa_bundle.manifest import EngineFile, Manifest, Variant
+from selsa_bundle.runtime_base import Graphs, RuntimeEngines
+from selsa_bundle.runtimes.onnx import CPU, CUDA, TENSORRT, open_onnx
 from selsa_bundle.tensorrt.builder import BUILD_FLAGS, BuildOptions, build_engine
 from selsa_bundle.tensorrt.cuda_device import CudaDevice
 from selsa_bundle.tensorrt.engine_cache import EngineCache, EngineKey, default_engine_cache
@@ -15,7 +17,6 @@ from selsa_bundle.tensorrt.library import ComputeCapability, TensorRT, import_te
 from selsa_bundle.tensorrt.profiles import Profile, frame_profiles, sequence_profiles
 from selsa_bundle.tensorrt.runtime import Plan, TensorRtEngines
 
-ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
 TensorRtPrecision = Literal["fp32", "fp16", "int8"]
 NATIVE_GRAPHS: Final[dict[TensorRtPrecision, Variant]] = {
     "fp32": "native",
@@ -29,11 +30,11 @@ class TensorRtOptions:
     """How engines are built and where they are kept.
 
     Attributes:
-        cache: folder of built engines, not to be shared with users who are not trusted; None: the user's own.
+        cache: folder of built engines, writable by trusted users only; None: in the user's cache folder.
         max_batch: most frames in one call.
         workers: calls that may run at once on the GPU.
         say: told of every step, one sentence each.
-        progress: told of a build's phase and how far it is, 0..1.
+        progress: told of a build's phase and its progress, 0..1.
     """
 
     cache: Path | None = None
@@ -61,24 +62,24 @@ def cached_engine(
     *,
     here: bool,
 ) -> tuple[Path, bytes]:
-    """The engine for one kind of GPU, built now unless the cache has it; with the file it is in.
+    """The engine for one kind of GPU with its file, built now unless the cache has it.
 
     Args:
         folder: the bundle's.
-        manifest: what it says of itself.
+        manifest: of the bundle.
         engine: which of the two.
         library: an imported TensorRT.
         target: the kind of GPU.
         precision: which of the native graphs.
-        options: see there.
-        here: whether the target is the GPU of this machine, on which kernels can be tried.
+        options: for building and caching.
+        here: whether the target is the GPU of this machine, where kernels can be measured.
 
     Raises:
         EngineError: the bundle has no such graph, or it cannot be built.
         ChecksumError: the graph is not the one the manifest describes.
     """
     graph = _graph(folder, manifest, engine, precision)
-    # TensorRT-RTX compiles for a kind of GPU without looking at one; TensorRT tries kernels on it.
+    # TensorRT-RTX compiles without the GPU; TensorRT measures kernels on it.
     ahead = bool(library.targets)
     if not ahead and not here:
         raise EngineError(f"{library.name} builds for the GPU of this machine only, not for {target}.")
@@ -130,7 +131,7 @@ def _graph(folder: Path, manifest: Manifest, engine: EngineName, precision: Tens
 def open_tensorrt(
     folder: Path, manifest: Manifest, precision: TensorRtPrecision, options: TensorRtOptions
 ) -> TensorRtEngines:
-    """A bundle's engines on the first GPU of this machine; built now if the cache has none that match.
+    """A bundle's engines on the first GPU of this machine; built now unless the cache has them.
 
     Raises:
         EngineError: there is no TensorRT, no driver or no GPU, or an engine cannot be built or loaded.
@@ -151,3 +152,15 @@ def open_tensorrt(
         workers=options.workers,
         say=options.say,
     )
+
+
+def open_graphs(graphs: Graphs) -> RuntimeEngines:
+    """TensorRT itself for native graphs; without them, ONNX Runtime's TensorRT provider.
+
+    Raises:
+        EngineError: as `open_tensorrt`.
+    """
+    if graphs.variant == "fp32" or graphs.precision == "bf16":
+        return open_onnx(graphs, (TENSORRT, CUDA, CPU))
+    options = TensorRtOptions(cache=graphs.engine_cache, max_batch=graphs.max_batch, say=graphs.say)
+    return open_tensorrt(graphs.folder, graphs.manifest, graphs.precision, options)

@@ -1,7 +1,7 @@
 """One compiled engine on one stream: execution contexts, device memory, pinned memory, one call at a time.
 
-Everything is allocated once per profile, at the first call that takes it, for the largest shape of the
-profile. The scratch memory of all profiles of a lane is one piece, since they never run at once.
+Memory is allocated once per profile, at its first call, for the largest shape of the profile. All profiles of
+a lane share one piece of scratch memory, since they never run at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +47,7 @@ class Resident:
 
 @dataclass(slots=True)
 class _Slot:
-    """What one profile needs: a context of TensorRT, and places for its tensors on both sides."""
+    """TensorRT's context of one profile, and its tensors' memory on the device and the host."""
 
     context: Any
     scratch_bytes: int
@@ -56,14 +56,14 @@ class _Slot:
 
 
 class Lane:
-    """Runs one engine on one stream. Not for several threads at once.
+    """Runs one engine on one stream. Not thread-safe.
 
     Args:
-        library: what loaded the engine.
+        library: that loaded the engine.
         compiled: the engine.
-        device: where its memory is from.
-        stream: where its work is queued.
-        resident: inputs that are always on the device when a call is made; no place is made for them.
+        device: that allocates its memory.
+        stream: for its work.
+        resident: inputs that are already on the device at each call; no memory is allocated for them.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class Lane:
 
         Args:
             profile: index of the profile; it fits `sizes`.
-            feeds: every input, as an array or, for resident ones, as where it is.
+            feeds: every input, as an array, or as a `Resident`.
             sizes: the dynamic dimensions of this call.
 
         Returns:
-            The outputs in the contract's order, copied: the caller's own.
+            Copies of the outputs, in the contract's order.
 
         Raises:
             DeviceMemoryError: there is no memory for the profile.
@@ -116,12 +116,12 @@ class Lane:
                     slot.host[spec.name][: _bytes_of(spec, sizes)], slot.device[spec.name], self._stream
                 )
         finally:
-            # Also after an error: memory that a copy is still under way from is not to be filled again.
+            # Also after an error: a copy may still read from the pinned memory.
             self._device.wait(self._stream)
         return [_viewed(slot.host[spec.name], spec, sizes).copy() for spec in self._outputs]
 
     def close(self) -> None:
-        """Give all memory back; contexts first, since they point to it."""
+        """Free all memory; contexts first, since they point to it."""
         for slot in self._slots.values():
             slot.context = None
             self._release(slot.device.values(), slot.host.values())
@@ -146,7 +146,7 @@ class Lane:
             raise EngineError(f"TensorRT does not take {spec.name} of shape {list(shape)}.")
 
     def _open(self, index: int) -> _Slot:
-        """Everything for a profile, or, if the memory is not there, nothing."""
+        """Allocate everything for a profile, or nothing if memory runs out."""
         profile, engine = self._compiled.profiles[index], self._compiled.engine
         sizes = tensor_bytes(self._compiled.name, self._compiled.dimensions, profile)
         device: dict[str, int] = {}
@@ -172,7 +172,7 @@ class Lane:
         address, have = self._scratch
         if size <= have:
             return
-        # The new piece first: without it the profiles that are open go on with the old one.
+        # Allocate first: if that fails, open profiles keep the old piece.
         new = self._device.allocate(size)
         if address:
             self._device.free(address)

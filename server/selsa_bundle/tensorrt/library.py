@@ -1,7 +1,7 @@
-"""TensorRT, whichever of its kinds is installed: one code path for all.
+"""The installed TensorRT, of either kind.
 
-`tensorrt` builds and runs on the GPU of this machine. `tensorrt_rtx` (also `tensorrt_rtx_bindings`, the same
-without its little front package) builds for the GPUs of other machines as well, without having one.
+`tensorrt` builds and runs on the GPU of this machine. `tensorrt_rtx` (or `tensorrt_rtx_bindings`, the same
+without its front package) also builds for GPUs that this machine does not have.
 """
 
 import importlib
@@ -21,7 +21,7 @@ INSTALL: Final = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class ComputeCapability:
-    """What a GPU can do, as NVIDIA numbers it: 8.6 is `sm86`."""
+    """A GPU's compute capability: 8.6 is `sm86`."""
 
     major: int
     minor: int
@@ -50,7 +50,7 @@ class TensorRT:
     Attributes:
         module: the Python module.
         name: `tensorrt` or `tensorrt_rtx`.
-        version: its full version; engines of one version are of no use to another.
+        version: its full version; an engine runs only in the version that built it.
     """
 
     module: Any
@@ -59,7 +59,7 @@ class TensorRT:
 
     @property
     def targets(self) -> tuple[ComputeCapability, ...]:
-        """What it can build for without having it; empty if it builds for the GPU of this machine only."""
+        """GPUs that it can build for without having them; none if it builds only for this machine's."""
         if self.name == "tensorrt":
             return ()
         names = getattr(self.module.ComputeCapability, "__members__", {})
@@ -71,7 +71,7 @@ def import_tensorrt(packages: Sequence[str] = PACKAGES) -> TensorRT:
     """The first of the packages that can be imported.
 
     Raises:
-        EngineError: none can; the reason of one that is there but broken is given.
+        EngineError: none can; the message has the reason of a broken installation.
     """
     broken = ""
     for package in packages:

@@ -1,6 +1,6 @@
-"""What TensorRT says while it works: its errors kept for our own, its progress handed on.
+"""TensorRT's errors and progress.
 
-TensorRT wants objects of its own classes, which exist only once it is imported; so functions make them.
+TensorRT takes objects of its own classes, which exist only after its import; so functions create them.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ def build_log(trt: Any) -> Any:
 
 
 def build_progress(trt: Any, report: Callable[[str, float], None]) -> Any:
-    """A monitor that reports the outermost phase under way and the share of its steps that are done."""
+    """A monitor that reports the outermost phase and the share of its finished steps."""
 
     class Progress(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Optimisation profiles: the ranges of shapes that an engine is built for, and which of them a call takes.
+"""Optimisation profiles: the ranges of shapes that an engine is built for, and the choice for a call.
 
-A profile is tuned for one shape and holds memory for its largest. So frames have one per bucket of sizes and
-per batch: a frame alone does not wait for kernels tuned for eight, and a wide frame does not pay for a tall
-one. The first profile that fits is taken; they stand in the order from special to general.
+A profile is tuned for one shape and holds memory for its largest. So frames have one profile per bucket of
+sizes and per batch size: a single frame does not use kernels tuned for eight, nor a wide frame those for a
+tall one. A call takes the first profile that fits; they are ordered from special to general.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Profile:
     sizes: Mapping[str, Range]
 
     def fits(self, sizes: Mapping[str, int]) -> bool:
-        """Whether a call with these dynamic dimensions can use it."""
+        """Whether a call with these dynamic dimensions fits."""
         return all(sizes[letter] in bounds for letter, bounds in self.sizes.items())
 
     @property
@@ -77,7 +77,7 @@ def frame_profiles(preprocess: Preprocess, max_batch: int) -> tuple[Profile, ...
     """
     short, long = (preprocess.padded_size(side, side)[0] for side in _sides(preprocess))
     unit = preprocess.size_multiple
-    # 16:9 is what most videos are; no bucket is tuned for less than its smallest side.
+    # Most videos are 16:9; no bucket is tuned for less than its smallest side.
     tuned = preprocess.padded_size(*preprocess.resized_size(1080, 1920))
     middle = min(max(short, unit), long)
     least = min(max(SMALL_SIDE // unit * unit, unit), short)
@@ -102,7 +102,7 @@ def sequence_profiles(dims: Dimensions, reference_frames: int, max_batch: int) -
 
     One key frame may have a larger bank than several: memory grows with both.
     """
-    rows, profiles = dims.proposals, []
+    rows, profiles = dims.bank_rows, []
     for batch in _batches(max_batch):
         most = MOST_REFERENCES if batch.high == 1 else SHARED_REFERENCES
         best = min(max(reference_frames, 1), most)

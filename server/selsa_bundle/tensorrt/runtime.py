@@ -1,8 +1,8 @@
-"""The TensorRT side of the engine protocol.
+"""Engines in TensorRT.
 
 Calls are made by *workers*: each has a stream, a lane for either engine and its own memory, so that one
-copies while another computes. A call that is larger than any profile, or than the memory that there is, is
-made in pieces; results do not depend on it.
+copies while another computes. A call that is larger than every profile, or than the free memory, is made in
+pieces; results do not depend on that.
 """
 
 import queue
@@ -12,21 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from selsa_bundle.contract import Dimensions, EngineName
-from selsa_bundle.engine import DetectionBatch, EngineInfo, Float, FrameBatch, Int, ReferenceBank
+from selsa_bundle.contract import BANK_VALID, Dimensions, EngineName, contract_for
+from selsa_bundle.engine import Array, EngineInfo, ReferenceBank
 from selsa_bundle.errors import DeviceMemoryError, EngineError
+from selsa_bundle.runtime_base import CLOSED, RuntimeEngines
 from selsa_bundle.tensorrt.cuda_device import Device
 from selsa_bundle.tensorrt.device_banks import DeviceBanks
-from selsa_bundle.tensorrt.lane import Array, CompiledEngine, Lane, Resident
+from selsa_bundle.tensorrt.lane import CompiledEngine, Lane, Resident
 from selsa_bundle.tensorrt.library import TensorRT
 from selsa_bundle.tensorrt.log import build_log
 from selsa_bundle.tensorrt.profiles import Profile, choose_profile
 from selsa_bundle.tolerance import Precision
 
 PROVIDERS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
-BANK = ("bank", "bank_valid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class _Worker:
     sequence: Lane
 
 
-class TensorRtEngines:
-    """A bundle's two engines on a GPU. See `selsa_bundle.engine.Engines`.
+class TensorRtEngines(RuntimeEngines):
+    """A bundle's two engines on a GPU.
 
     Args:
         library: an imported TensorRT, of exactly the version that built the plans.
@@ -71,66 +70,37 @@ class TensorRtEngines:
         workers: int = 2,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._library, self._device, self._dimensions, self._say = library, device, dimensions, say
+        provider = f"{PROVIDERS[library.name]} {library.version}"
+        super().__init__(dimensions, EngineInfo(provider=provider, precision=precision))
+        self._library, self._device, self._say = library, device, say
         self._log = build_log(library.module)
         self._runtime: Any = library.module.Runtime(self._log)
         self._engines = {name: self._load(name, plan) for name, plan in plans.items()}
         self._too_large: dict[EngineName, set[int]] = {"frame": set(), "sequence": set()}
-        self._banks = DeviceBanks(device)
+        self._banks = DeviceBanks(device, dimensions)
         self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
         self._count = workers
         for _ in range(workers):
             self._idle.put(self._worker())
-        self._info = EngineInfo(provider=f"{PROVIDERS[library.name]} {library.version}", precision=precision)
 
-    @property
-    def dimensions(self) -> Dimensions:
-        """The fixed dimensions P, C, S and D."""
-        return self._dimensions
-
-    @property
-    def info(self) -> EngineInfo:
-        """TensorRT and its version."""
-        return self._info
-
-    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
-        """Run the frame engine; see the protocol.
+    def call(
+        self, engine: EngineName, feeds: Mapping[str, Array], bank: ReferenceBank | None
+    ) -> dict[str, Array]:
+        """One call, in pieces where profiles or memory demand it.
 
         Raises:
-            DeviceMemoryError: there is no memory for a single frame of that size.
+            DeviceMemoryError: there is no memory for a single frame of that size, or with that bank.
         """
-        sizes = {"H": int(frames.shape[1]), "W": int(frames.shape[2])}
         with self._borrowed() as worker:
-            parts = self._in_pieces(
-                worker.frame, "frame", {"frames": frames, "image_size": image_size}, {}, sizes
-            )
-        boxes, valid, queries, memory = parts
-        return FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory)
-
-    def run_sequence(
-        self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
-    ) -> DetectionBatch:
-        """Run the sequence engine; see the protocol.
-
-        Raises:
-            DeviceMemoryError: there is no memory for a single key frame with that bank.
-        """
-        feeds: dict[str, Array] = {
-            "boxes": batch.boxes,
-            "valid": batch.valid,
-            "queries": batch.queries,
-            "memory": batch.memory,
-            "image_size": image_size,
-            "scale_factor": scale_factor,
-        }
-        sizes = {"R": int(bank.valid.shape[0])}
-        with self._borrowed() as worker, self._banks.borrow(bank, worker.stream) as resident:
-            shared = dict(zip(BANK, resident, strict=True))
-            boxes, scores, labels, count = self._in_pieces(worker.sequence, "sequence", feeds, shared, sizes)
-        return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)
+            if bank is None:
+                height, width = feeds["frames"].shape[1:3]
+                return self._in_pieces(worker.frame, engine, feeds, {}, {"H": height, "W": width})
+            with self._banks.borrow(bank, worker.stream) as resident:
+                sizes = {"R": len(bank.valid)}
+                return self._in_pieces(worker.sequence, engine, feeds, resident, sizes)
 
     def close(self) -> None:
-        """Give back all memory of the device and the engines themselves."""
+        """Free the engines and all memory on the device."""
         if self._runtime is None:
             return
         self._device.use()
@@ -140,7 +110,7 @@ class TensorRtEngines:
                 worker.frame.close()
                 worker.sequence.close()
                 self._device.close_stream(worker.stream)
-        # Whoever comes now is told instead of waiting forever.
+        # A later call fails at once instead of waiting for ever.
         self._idle.put(None)
         self._banks.close()
         self._engines.clear()
@@ -150,7 +120,7 @@ class TensorRtEngines:
         engine = self._runtime.deserialize_cuda_engine(plan.serialised)
         if engine is None:
             reason = self._log.summary()
-            # Weights go to the device here, and TensorRT gives no kind of error, only words.
+            # This copies the weights to the device; TensorRT reports the kind of error only as text.
             kind = DeviceMemoryError if "out of memory" in reason.lower() else EngineError
             raise kind(f"TensorRT cannot load the {name} engine: {reason}")
         if engine.num_optimization_profiles != len(plan.profiles):
@@ -163,7 +133,8 @@ class TensorRtEngines:
     def _worker(self) -> _Worker:
         stream = self._device.open_stream()
         frame = Lane(self._library, self._engines["frame"], self._device, stream)
-        sequence = Lane(self._library, self._engines["sequence"], self._device, stream, resident=BANK)
+        bank = [*(f.bank or "" for f in self._dimensions.tensors.bank_features), BANK_VALID]
+        sequence = Lane(self._library, self._engines["sequence"], self._device, stream, resident=bank)
         return _Worker(stream, frame, sequence)
 
     @contextmanager
@@ -171,7 +142,7 @@ class TensorRtEngines:
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)
-            raise EngineError("The engines were closed.")
+            raise EngineError(CLOSED)
         try:
             self._device.use()
             yield worker
@@ -185,8 +156,8 @@ class TensorRtEngines:
         feeds: Mapping[str, Array],
         shared: Mapping[str, Resident],
         sizes: Mapping[str, int],
-    ) -> list[Array]:
-        """All of a batch, in as few calls as profiles and memory allow; the outputs in one."""
+    ) -> dict[str, Array]:
+        """All of a batch, in as few calls as profiles and memory allow; the outputs joined."""
         total = len(next(iter(feeds.values())))
         parts: list[list[Array]] = []
         done = 0
@@ -199,9 +170,9 @@ class TensorRtEngines:
                 self._give_up(engine, profile, error)
                 continue
             done += count
-        if len(parts) == 1:
-            return parts[0]
-        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+        joined = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        outputs = contract_for(engine, self._dimensions).outputs
+        return {spec.name: array for spec, array in zip(outputs, joined, strict=True)}
 
     def _next(self, engine: EngineName, left: int, sizes: Mapping[str, int]) -> tuple[int, int]:
         """How many of the frames that are left go next, and by which profile."""

@@ -1,1 +1,1 @@
-"""What bundles cost on this machine, measured so that the figures can be made again; see `selsa bench`."""
+"""Measurements of bundles on this machine; see `selsa bench`."""

@@ -1,4 +1,4 @@
-"""Where figures were made: what a reader must know to compare them with their own."""
+"""The machine that figures were made on."""
 
 import os
 import platform
@@ -25,19 +25,19 @@ DISTRIBUTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """This machine, when it was looked at.
+    """This machine at one moment.
 
     Attributes:
-        processor: as its maker calls it.
-        instructions: those of its instruction sets that decide how fast a precision is.
+        processor: the maker's name for it.
+        instructions: instruction sets that decide how fast a precision is.
         cores: that this process may use.
-        memory: bytes of it, 0 where the system does not say.
+        memory: in bytes; 0 if the system does not report it.
         accelerators: NVIDIA GPUs with their drivers, as `nvidia-smi` names them.
         system: operating system and architecture.
         python: its version.
-        versions: of the packages that compute, those that are installed.
-        busy: processes that wanted to run over the last minute, everybody's; None where the system does not
-            say. Much more than was measured means that others took part of the machine.
+        versions: of the installed packages that compute.
+        busy: load average of the last minute; None if the system does not report it. A value far above the
+            number of measured processes means that other programs used part of the machine.
         date: ISO 8601, UTC.
     """
 
@@ -54,7 +54,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> "Machine":
-        """This one, now."""
+        """This machine, now."""
         return cls(
             processor=processor_name(),
             instructions=tuple(flag for flag in TELLING if flag in processor_flags()),
@@ -68,16 +68,12 @@ class Machine:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def lines(self) -> list[str]:
-        """For a person."""
-        busy = "" if self.busy is None else f"; {self.busy:g} processes wanted to run when this began"
-        return [
-            f"{self.processor} ({', '.join(self.instructions) or 'no telling instruction sets'})",
-            *self.accelerators,
-            f"{self.cores} cores, {self.memory / 2**30:.0f} GiB, {self.system}{busy}",
-            f"Python {self.python}, {', '.join(f'{name} {each}' for name, each in self.versions.items())}",
-            self.date,
-        ]
+    def __str__(self) -> str:
+        """Two lines for a terminal."""
+        versions = ", ".join(f"{name} {each}" for name, each in self.versions.items())
+        hardware = ", ".join((self.processor, *self.accelerators, *self.instructions))
+        load = "" if self.busy is None else f"; load average {self.busy:g}"
+        return f"{hardware}, {self.cores} cores{load}\nPython {self.python}, {versions}, {self.date}"
 
 
 def _memory() -> int:
@@ -93,7 +89,7 @@ def _accelerators() -> tuple[str, ...]:
         return ()
     command = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - fixed words
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - a fixed command
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip() for line in said.stdout.splitlines() if line.strip())

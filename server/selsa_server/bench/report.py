@@ -1,14 +1,49 @@
-"""What came of a measurement, for JSON, for a person and for the plot."""
+"""The result of a measurement, as JSON and as text."""
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Self
 
 from selsa_server.bench.machine import Machine
-from selsa_server.bench.operators import EngineProfile
-from selsa_server.bench.profile import PipelineProfile
-from selsa_server.bench.rounds import Rounds, ratio, spreads
-from selsa_server.bench.spread import Spread
 from selsa_server.bench.subject import Subject
+
+Rounds = list[Mapping[str, float]]
+PARTS: Final = {
+    "frame_engine": "frame engine, one frame",
+    "frame_engine_batched": "frame engine, in batches",
+    "sequence_engine": "sequence engine, one key frame",
+    "sequence_engine_batched": "sequence engine, in batches",
+    "pipeline": "pipeline, file to detections",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A measured value over the rounds: seconds, or a ratio within a round.
+
+    Attributes:
+        median: over the rounds.
+        lowest: of the rounds.
+        highest: of the rounds.
+        rounds: each of them, in order.
+    """
+
+    median: float
+    lowest: float
+    highest: float
+    rounds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Summary of at least one value, one per round."""
+        return cls(
+            median=statistics.median(values), lowest=min(values), highest=max(values), rounds=tuple(values)
+        )
+
+    def text(self, unit: float = 1) -> str:
+        """Median and range, times `unit`."""
+        return f"{self.median * unit:9.2f} ({self.lowest * unit:.2f} to {self.highest * unit:.2f})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +52,19 @@ class WayReport:
 
     Attributes:
         model: the bundle's name.
-        bundle: `sha256:` and its digest.
+        bundle: its digest.
         provider: that ran.
         precision: that it ran in.
-        why: why these.
+        why: the reason for that choice.
         threads: of an engine; 0: one per physical core.
         batch: frames in one engine call.
-        padded_size: (width, height) of what goes into the frame engine, in pixels.
+        padded_size: (width, height) of the frame engine's input, in pixels.
         reference_frames: in the bank.
         seconds: per frame, by part: `frame_engine` and `sequence_engine` of one frame in a call, the same
             `_batched`, `pipeline` from file to detections, and `server_N` with N clients at the same time.
         pipeline_to_frame_engine: `pipeline / frame_engine` within a round.
         server_to_pipeline: by clients, `server_N / pipeline` within a round.
-        times_as_fast: as the first way, within a round, by the furthest part that both have.
-        parts: where the time of the pipeline goes; None: not asked for.
-        operators: where the engines' time goes; empty: not asked for, or the runtime does not tell.
+        times_as_fast: seconds of the first way / of this one within a round, of the last part that both have.
     """
 
     model: str
@@ -47,26 +80,52 @@ class WayReport:
     pipeline_to_frame_engine: Spread | None
     server_to_pipeline: dict[str, Spread]
     times_as_fast: Spread
-    parts: PipelineProfile | None
-    operators: tuple[EngineProfile, ...]
 
-    @property
-    def name(self) -> str:
-        """Model, provider and precision, and what else tells ways apart."""
+    @classmethod
+    def of(cls, subject: Subject, rounds: Rounds, first: Rounds) -> Self:
+        """The report of one way; `first` are the rounds of the first one."""
+        info, manifest = subject.loaded.engines.info, subject.loaded.manifest
+        height, width = subject.work.pixels.shape[1:3]
+        parts = list(rounds[0])
+        served = [part for part in parts if part.startswith("server_")]
+        both = next(part for part in ("pipeline", "frame_engine", *served) if part in parts)
+        to_engine = {"pipeline", "frame_engine"} <= set(parts)
+        return cls(
+            model=manifest.name,
+            bundle=subject.loaded.digest,
+            provider=info.provider,
+            precision=info.precision,
+            why=subject.loaded.why,
+            threads=subject.way.options.threads,
+            batch=subject.way.batch,
+            padded_size=(width, height),
+            reference_frames=manifest.reference_frames,
+            seconds={part: Spread.of([each[part] for each in rounds]) for part in parts},
+            pipeline_to_frame_engine=_ratio(rounds, "pipeline", "frame_engine") if to_engine else None,
+            server_to_pipeline={
+                part.removeprefix("server_"): _ratio(rounds, part, "pipeline")
+                for part in served
+                if "pipeline" in parts
+            },
+            times_as_fast=Spread.of([a[both] / b[both] for a, b in zip(first, rounds, strict=True)]),
+        )
+
+    def lines(self) -> Iterator[str]:
+        """For a terminal."""
         provider = self.provider.removesuffix("ExecutionProvider")
-        threads = f", {self.threads} threads" if self.threads else ""
-        return f"{self.model}, {provider} {self.precision}{threads}, batch {self.batch}"
-
-    @property
-    def clients(self) -> dict[int, Spread]:
-        """Seconds per frame of the server, by how many clients it had."""
-        parts = ((name.removeprefix("server_"), spread) for name, spread in self.seconds.items())
-        return {int(count): spread for count, spread in parts if count.isdecimal()}
+        threads = self.threads or "all"
+        yield f"{self.model}, {provider} {self.precision}, {threads} threads, batch {self.batch}"
+        for part, spread in self.seconds.items():
+            name = PARTS.get(part) or f"server, {part.removeprefix('server_')} clients at the same time"
+            yield f"  {name:40} {spread.text(1e3)} ms a frame, {1 / spread.median:.1f} frames/s"
+        if self.pipeline_to_frame_engine is not None:
+            yield f"  {'pipeline / frame engine':40} {self.pipeline_to_frame_engine.text()}"
+        yield f"  {'times as fast as the first':40} {self.times_as_fast.text()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A way that cannot run here: what was asked for, and why not."""
+    """A way that cannot run here: the request, and the reason."""
 
     asked: dict[str, str | int]
     reason: str
@@ -77,9 +136,9 @@ class BenchReport:
     """Everything that was measured together.
 
     Attributes:
-        command: its arguments, as they were given.
+        command: its arguments, as given.
         machine: where.
-        video: what on.
+        video: name, size and codec of the video.
         frames: of the video.
         rounds: that were measured, after one to warm up.
         ways: those that ran.
@@ -94,48 +153,16 @@ class BenchReport:
     ways: tuple[WayReport, ...]
     refused: tuple[Refusal, ...]
 
-
-def way_report(
-    subject: Subject,
-    rounds: Rounds,
-    first: Rounds,
-    *,
-    parts: PipelineProfile | None,
-    operators: Sequence[EngineProfile],
-) -> WayReport:
-    """The report of one way; `first` are the rounds of the way that it is compared with."""
-    info, manifest = subject.loaded.engines.info, subject.loaded.manifest
-    return WayReport(
-        model=manifest.name,
-        bundle=subject.loaded.digest,
-        provider=info.provider,
-        precision=info.precision,
-        why=subject.loaded.why,
-        threads=subject.way.options.threads,
-        batch=subject.way.batch,
-        padded_size=subject.work.padded_size,
-        reference_frames=manifest.reference_frames,
-        seconds=spreads(rounds),
-        pipeline_to_frame_engine=ratio(rounds, "pipeline", rounds, "frame_engine"),
-        server_to_pipeline=_server_to_pipeline(rounds),
-        times_as_fast=_times_as_fast(first, rounds),
-        parts=parts,
-        operators=tuple(operators),
-    )
+    def text(self) -> str:
+        """For a terminal: medians, with the range over the rounds in brackets."""
+        lines = [str(self.machine), f"{self.video}; medians (range) of {self.rounds} rounds"]
+        for way in self.ways:
+            lines += ["", *way.lines()]
+        for refusal in self.refused:
+            asked = ", ".join(f"{name} {value}" for name, value in refusal.asked.items())
+            lines.append(f"not measured: {asked}: {refusal.reason}")
+        return "\n".join(lines)
 
 
-def _server_to_pipeline(rounds: Rounds) -> dict[str, Spread]:
-    served = [part for part in rounds[0] if part.startswith("server_")]
-    ratios = {part.removeprefix("server_"): ratio(rounds, part, rounds, "pipeline") for part in served}
-    return {clients: found for clients, found in ratios.items() if found is not None}
-
-
-def _times_as_fast(first: Rounds, other: Rounds) -> Spread:
-    part = next(part for part in ("pipeline", "frame_engine", *_served(first[0])) if part in first[0])
-    found = ratio(first, part, other, part)
-    assert found is not None
-    return found
-
-
-def _served(measured: Mapping[str, float]) -> list[str]:
-    return [part for part in measured if part.startswith("server_")]
+def _ratio(rounds: Rounds, over: str, under: str) -> Spread:
+    return Spread.of([each[over] / each[under] for each in rounds])

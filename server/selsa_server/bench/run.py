@@ -1,4 +1,4 @@
-"""From ways to a report: load what can run here, measure it in turn, look into it if that was asked for."""
+"""Load every way that can run here and measure all of them in turn."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -8,19 +8,14 @@ from pathlib import Path
 from selsa_bundle.errors import BundleError
 from selsa_bundle.runtimes.choice import EngineOptions
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines, prove_engines
-from selsa_server.bench.errors import BenchError
 from selsa_server.bench.machine import Machine
-from selsa_server.bench.operators import EngineProfile, onnx_profile
-from selsa_server.bench.profile import PipelineProfile, profile_pipeline
-from selsa_server.bench.report import BenchReport, Refusal, WayReport, way_report
-from selsa_server.bench.rounds import Rounds, measure_in_turn
+from selsa_server.bench.report import BenchReport, Refusal, Rounds, WayReport
 from selsa_server.bench.subject import Footage, Subject
-from selsa_server.bench.ways import Way
+from selsa_server.bench.ways import BenchError, Way
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import index_video
 
 Load = Callable[[Path, EngineOptions], LoadedBundle]
-ONNX_ON_CPU = "CPUExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,23 +25,21 @@ class BenchOptions:
     Attributes:
         phases: of `engines`, `pipeline` and `server`.
         rounds: measured, after one to warm up.
-        clients: of the server at the same time, each of these counts.
-        profile: whether to look into where the time goes.
-        command: what was given, for the report.
+        clients: numbers of clients of the server at the same time.
+        command: the arguments, for the report.
     """
 
     phases: tuple[str, ...]
     rounds: int
     clients: tuple[int, ...] = (1,)
-    profile: bool = False
     command: tuple[str, ...] = ()
 
 
 def load_proven(folder: Path, options: EngineOptions) -> LoadedBundle:
-    """Engines that compute what the bundle's test frames must give.
+    """Load engines and run the bundle's gate.
 
     Raises:
-        BundleError: they cannot be had, or do not.
+        BundleError: the engines cannot be loaded, or compute wrongly.
     """
     loaded = load_engines(folder, options)
     prove_engines(loaded)
@@ -61,12 +54,15 @@ def run_bench(
     say: Callable[[str], None] = lambda _: None,
     load: Load = load_proven,
 ) -> BenchReport:
-    """Measure all ways on a video, in turn.
+    """Measure all ways on a video, in turn: each way once in a round, round after round.
+
+    A machine that is busy for a while is then busy for all of them, and ratios within a round hold where
+    seconds do not.
 
     Raises:
         DetectError: the video cannot be detected on.
-        BundleError: an engine failed after it had been loaded.
-        BenchError: none of the ways can run here, or a server's answer was not whole.
+        BundleError: an engine failed after it was loaded.
+        BenchError: none of the ways can run here, or a server's answer was incomplete.
     """
     machine = Machine.here()
     footage = Footage(path=video, index=index_video(video, VideoLimits()))
@@ -74,14 +70,21 @@ def run_bench(
         subjects, refused = _open(ways, footage, load, say)
         subjects = _serve(subjects, refused, options, stack, say)
         if not subjects:
-            raise BenchError(f"nothing of what was asked for can run here: {refused[0].reason}")
-        rounds = measure_in_turn(subjects, options.phases, options.rounds, say)
-    reports = [_report(*each, rounds[0], options, say) for each in zip(subjects, rounds, strict=True)]
+            raise BenchError(f"none of the requested ways can run here: {refused[0].reason}")
+        rounds: list[Rounds] = [[] for _ in subjects]
+        for number in range(options.rounds + 1):
+            for subject, kept in zip(subjects, rounds, strict=True):
+                say(f"{f'round {number} of {options.rounds}' if number else 'warming up'}: {subject.name}")
+                measured = subject.round(options.phases)
+                if number:
+                    kept.append(measured)
+    reports = [WayReport.of(*each, rounds[0]) for each in zip(subjects, rounds, strict=True)]
+    index = footage.index
     return BenchReport(
         command=options.command,
         machine=machine,
-        video=footage.described,
-        frames=len(footage.index),
+        video=f"{video.name}, {index.width}x{index.height}, {index.codec}, {len(index)} frames",
+        frames=len(index),
         rounds=options.rounds,
         ways=tuple(reports),
         refused=tuple(refused),
@@ -96,7 +99,7 @@ def _open(
     for way in ways:
         key = way.bundle, way.options
         if key not in loaded:
-            say(f"loading {_asked(way)}")
+            say(f"loading {', '.join(f'{name} {value}' for name, value in way.asked.items())}")
             try:
                 loaded[key] = load(*key)
             except BundleError as error:
@@ -116,7 +119,7 @@ def _serve(
     stack: ExitStack,
     say: Callable[[str], None],
 ) -> list[Subject]:
-    """A server for each, where that phase was asked for; those whose server does not start are refused."""
+    """Start a server for each in the server phase; a way whose server does not start is refused."""
     if "server" not in options.phases:
         return subjects
     served = []
@@ -129,30 +132,3 @@ def _serve(
         else:
             served.append(subject)
     return served
-
-
-def _report(
-    subject: Subject, rounds: Rounds, first: Rounds, options: BenchOptions, say: Callable[[str], None]
-) -> WayReport:
-    parts: PipelineProfile | None = None
-    operators: list[EngineProfile] = []
-    if options.profile:
-        say(f"looking where the time goes: {subject.name}")
-        parts = profile_pipeline(subject, options.rounds)
-        if subject.loaded.engines.info.provider == ONNX_ON_CPU:
-            operators = _operators(subject, options.rounds)
-    return way_report(subject, rounds, first, parts=parts, operators=operators)
-
-
-def _operators(subject: Subject, runs: int) -> list[EngineProfile]:
-    folder, loaded = subject.way.bundle, subject.loaded
-    graphs, threads = loaded.manifest.engines[loaded.variant], subject.way.options.threads
-    inputs = {"frame": subject.work.frame_inputs(), "sequence": subject.work.sequence_inputs()}
-    return [
-        onnx_profile(name, folder / graph.file, inputs[name], threads=threads, runs=runs)
-        for name, graph in sorted(graphs.items())
-    ]
-
-
-def _asked(way: Way) -> str:
-    return ", ".join(f"{name} {value}" for name, value in way.asked.items())

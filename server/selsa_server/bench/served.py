@@ -12,23 +12,25 @@ from typing import Final
 
 import httpx
 
-from selsa_server.bench.errors import BenchError
-from selsa_server.bench.ways import Way
+from selsa_server.bench.ways import BenchError, Way
 
-# What a server takes at once without refusing any, with its default settings.
+# A server with default settings accepts this many requests at once.
 MAX_CLIENTS: Final = 32
 NDJSON: Final = {"Accept": "application/x-ndjson"}
-# As `selsa serve`, without looking for the command's script.
+# `selsa serve` without the command's script, which may not be on the PATH.
 SERVE: Final = "import typer, selsa_server.cli.serve; typer.run(selsa_server.cli.serve.serve)"
 SECONDS_TO_END: Final = 30
 
 
 @contextmanager
 def serving(way: Way) -> Iterator[str]:
-    """The address of a server of its own that runs a bundle that way, ready; ended with the block.
+    """Start a server that runs a bundle that way; it is ready, and ends with the block.
+
+    Yields:
+        Its address.
 
     Raises:
-        BenchError: it did not start; the message is its last word.
+        BenchError: it did not start; the message is the last line of its log.
     """
     options = way.options
     given = {
@@ -47,11 +49,11 @@ def serving(way: Way) -> Iterator[str]:
         spool, log = Path(folder) / "spool", Path(folder) / "log"
         spool.mkdir()
         command = [sys.executable, "-c", SERVE, *arguments, "--spool-dir", str(spool)]
-        # Nobody else's settings, nor those of whoever measures.
+        # The user's own SELSA_ settings must not change what is measured.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SELSA_")}
         with (
             log.open("wb") as errors,
-            subprocess.Popen(  # noqa: S603 - our own code, with options that were checked
+            subprocess.Popen(  # noqa: S603 - this package's code with checked options
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
             ) as process,
         ):
@@ -62,15 +64,15 @@ def serving(way: Way) -> Iterator[str]:
 
 
 def send_at_once(clients: list[httpx.Client], video: bytes, frames: int) -> None:
-    """Each client sends the video and reads its records to the end, all of them at the same time.
+    """All clients at the same time send the video and read all of its records.
 
     Raises:
-        BenchError: an answer is not whole.
+        BenchError: an answer is incomplete.
     """
     with ThreadPoolExecutor(len(clients)) as pool:
         for emitted in pool.map(lambda client: _send(client, video), clients):
             if emitted != frames:
-                raise BenchError(f"the server gave {emitted} frames of {frames}")
+                raise BenchError(f"the server returned {emitted} of {frames} frames")
 
 
 def _address(process: "subprocess.Popen[str]", log: Path) -> str:
@@ -78,7 +80,7 @@ def _address(process: "subprocess.Popen[str]", log: Path) -> str:
     line = next((line for line in process.stdout if line.startswith("Serving ")), None)
     if line is None:
         said = log.read_text(errors="replace").strip().splitlines()
-        raise BenchError(f"the server did not start: {said[-1] if said else 'it said nothing'}")
+        raise BenchError(f"the server did not start: {said[-1] if said else 'its log is empty'}")
     return line.split()[-1]
 
 
@@ -91,7 +93,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def _send(client: httpx.Client, video: bytes) -> int:
-    """Frame records of one answer."""
+    """The number of frame records in one answer."""
     try:
         with client.stream("POST", "/detect", content=video, headers=NDJSON) as response:
             lines = list(response.iter_lines())

@@ -1,25 +1,29 @@
-"""A way that runs here, with everything that it is measured on."""
+"""One way to run a bundle, loaded, with the work that it is measured on."""
 
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import httpx
+import numpy as np
 
+from selsa_bundle.engine import ReferenceBank
+from selsa_bundle.preprocess import PreparedFrame, Preprocess
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_server.bench.engine_work import EngineWork, first_frames
 from selsa_server.bench.served import send_at_once, serving
 from selsa_server.bench.ways import Way
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.schema.detect import DetectParams, SummaryRecord
+from selsa_server.video.decode import CorruptFrame, decode_frames
 from selsa_server.video.index import VideoIndex
 
 PHASES = ("engines", "pipeline", "server")
-# A frame takes little beside a pipeline's run, and is what that is compared with.
+# Single frames before and after the pipeline's run, which is compared with them.
 FRAMES_AROUND = 3
 
 
@@ -30,20 +34,48 @@ class Footage:
     path: Path
     index: VideoIndex
 
-    @property
-    def described(self) -> str:
-        """Name, size and codec."""
-        index = self.index
-        return f"{self.path.name}, {index.width}x{index.height}, {index.codec}, {len(index)} frames"
+    def first_frames(self, preprocess: Preprocess, count: int) -> list[PreparedFrame]:
+        """The first `count` frames, prepared; those of a shorter video repeat.
+
+        Raises:
+            VideoError: the video cannot be decoded.
+        """
+        decoded = decode_frames(self.path, self.index, range(min(count, len(self.index))), tolerant=False)
+        whole = (frame for frame in decoded if not isinstance(frame, CorruptFrame))
+        frames = [preprocess.prepare(frame.pixels) for frame in islice(whole, count)]
+        return [frames[i % len(frames)] for i in range(count)]
+
+
+class EngineWork:
+    """Both engines of a bundle on a batch of frames, over a bank of as many frames as the bundle wants."""
+
+    def __init__(self, bundle: LoadedBundle, frames: Sequence[PreparedFrame]) -> None:
+        self._engines = bundle.engines
+        self.pixels = np.stack([frame.pixels for frame in frames])
+        self.sizes = np.array([frame.image_size for frame in frames], np.int64)
+        self.scales = np.array([frame.scale_factor for frame in frames], np.float32)
+        self.features = self._engines.run_frames(self.pixels, self.sizes)
+        references = [i % len(frames) for i in range(max(1, bundle.manifest.reference_frames))]
+        rows = [self.features[i : i + 1] for i in references]
+        self.bank = ReferenceBank.of(rows, self._engines.dimensions)
+
+    def run_frames(self, count: int) -> None:
+        """One call of the frame engine on the first `count` frames."""
+        self._engines.run_frames(self.pixels[:count], self.sizes[:count])
+
+    def run_sequence(self, count: int) -> None:
+        """One call of the sequence engine on the first `count` frames as key frames."""
+        first = slice(count)
+        self._engines.run_sequence(self.features[first], self.sizes[first], self.scales[first], self.bank)
 
 
 class Subject:
-    """One way to run a bundle, in whichever phases were asked for.
+    """One way to run a bundle, in the requested phases.
 
     Attributes:
-        way: as it was asked for.
-        loaded: what runs.
-        work: the engines' inputs.
+        way: the request.
+        loaded: the bundle with its engines.
+        work: engine calls.
         pipeline: from file to detections.
         footage: the video.
     """
@@ -55,11 +87,8 @@ class Subject:
             EngineError: an engine failed.
             VideoError: the video cannot be decoded.
         """
-        self.way = way
-        self.loaded = loaded
-        self.footage = footage
-        frames = first_frames(loaded.manifest.preprocess, footage.path, footage.index, way.batch)
-        self.work = EngineWork(loaded, frames)
+        self.way, self.loaded, self.footage = way, loaded, footage
+        self.work = EngineWork(loaded, footage.first_frames(loaded.manifest.preprocess, way.batch))
         self.pipeline = DetectionPipeline(loaded, PipelineOptions(batch=way.batch))
         self._clients: dict[int, list[httpx.Client]] = {}
 
@@ -71,7 +100,7 @@ class Subject:
 
     @contextmanager
     def served(self, counts: Sequence[int]) -> Iterator[None]:
-        """With a server of its own for the server phase, and `counts` of clients that are connected to it.
+        """Start a server for the server phase and connect clients; `counts` are the numbers of clients.
 
         Raises:
             BenchError: it did not start.
@@ -85,50 +114,51 @@ class Subject:
             yield
 
     def round(self, phases: Sequence[str]) -> Mapping[str, float]:
-        """Seconds per frame of each part; the frame engine is measured before and after the pipeline.
+        """Seconds per frame of each part; single frames are measured before and after the pipeline.
 
         Raises:
             DetectError: the pipeline failed.
             EngineError: an engine failed.
-            BenchError: the server's answer is not whole.
+            BenchError: a server's answer is incomplete.
         """
         seconds: dict[str, float] = {}
         work, batch = self.work, self.way.batch
-        # What runs in this process shares the cores with threads that still wait for the work before.
+        # Threads of the work before may still run in this process.
         work.run_frames(1)
         around = []
         if "engines" in phases:
             around = self._single_frames()
-            seconds["frame_engine_batched"] = _seconds(lambda: work.run_frames(batch)) / batch
+            seconds["frame_engine_batched"] = seconds_of(lambda: work.run_frames(batch)) / batch
             work.run_sequence(1)
-            seconds["sequence_engine"] = _seconds(lambda: work.run_sequence(1))
-            seconds["sequence_engine_batched"] = _seconds(lambda: work.run_sequence(batch)) / batch
+            seconds["sequence_engine"] = seconds_of(lambda: work.run_sequence(1))
+            seconds["sequence_engine_batched"] = seconds_of(lambda: work.run_sequence(batch)) / batch
         if "pipeline" in phases:
-            emitted: list[int] = []
-            took = _seconds(lambda: emitted.append(self._run_pipeline()))
-            seconds["pipeline"] = took / emitted[0]
+            seconds["pipeline"] = self.pipeline_seconds()
         if "engines" in phases:
             seconds["frame_engine"] = statistics.median(around + self._single_frames())
         if "server" in phases:
-            seconds |= self._served_round()
+            video, frames = self.footage.path.read_bytes(), len(self.footage.index)
+            for count, clients in self._clients.items():
+                took = seconds_of(lambda c=clients: send_at_once(c, video, frames))  # type: ignore[misc]
+                seconds[f"server_{count}"] = took / (count * frames)
         return seconds
 
+    def pipeline_seconds(self) -> float:
+        """Seconds per frame of the pipeline, from file to detections."""
+        emitted: list[int] = []
+
+        def run() -> None:
+            records = self.pipeline.run(self.footage.path, DetectParams())
+            emitted.extend(record.emitted for record in records if isinstance(record, SummaryRecord))
+
+        return seconds_of(run) / emitted[0]
+
     def _single_frames(self) -> list[float]:
-        return [_seconds(lambda: self.work.run_frames(1)) for _ in range(FRAMES_AROUND)]
-
-    def _run_pipeline(self) -> int:
-        records = self.pipeline.run(self.footage.path, DetectParams())
-        return next(record.emitted for record in records if isinstance(record, SummaryRecord))
-
-    def _served_round(self) -> dict[str, float]:
-        video, frames = self.footage.path.read_bytes(), len(self.footage.index)
-        return {
-            f"server_{count}": _seconds(lambda c=clients: send_at_once(c, video, frames)) / (count * frames)  # type: ignore[misc]
-            for count, clients in self._clients.items()
-        }
+        return [seconds_of(lambda: self.work.run_frames(1)) for _ in range(FRAMES_AROUND)]
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun

@@ -1,21 +1,24 @@
-"""What to measure: each bundle on each provider, in each precision, with each number of threads and batch."""
+"""What to measure: every bundle on every provider, in every precision, with every thread count and batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
 from selsa_bundle.runtimes.choice import EngineOptions, options_named
-from selsa_server.bench.errors import BenchError
+
+
+class BenchError(Exception):
+    """Something cannot be measured or written; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way to run a bundle, as it was asked for.
+    """One way to run a bundle, as requested.
 
     Attributes:
         bundle: its folder.
-        options: what loads its engines. Ways that differ in their batch alone share engines.
+        options: how its engines are loaded. Ways that differ only in their batch share engines.
         batch: frames in one engine call.
     """
 
@@ -25,7 +28,7 @@ class Way:
 
     @property
     def asked(self) -> dict[str, str | int]:
-        """For a person and for JSON."""
+        """The request, for messages and JSON."""
         options = self.options
         return {
             "bundle": self.bundle.name,
@@ -49,14 +52,11 @@ def all_ways(
     Raises:
         ChoiceError: a provider or precision has an unknown name; it is shown with what is allowed.
     """
-    # As a server has it, whose calls hold frames of several videos.
+    # As in a server, whose calls hold frames of several videos.
     largest = max(*batches, EngineOptions().max_batch)
     options = [
-        EngineOptions(
-            provider=named.provider, precision=named.precision, threads=named.threads, max_batch=largest
-        )
+        replace(options_named(provider, precision, threads=count), max_batch=largest)
         for provider, precision, count in product(providers, precisions, threads)
-        for named in [options_named(provider, precision, threads=count)]
     ]
     return [
         Way(bundle=bundle, options=each, batch=batch)
@@ -65,15 +65,15 @@ def all_ways(
 
 
 def words_in(text: str) -> list[str]:
-    """Words with commas between, each once."""
+    """The words of a comma-separated list, each once."""
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def numbers_in(option: str, text: str, *, least: int, most: int) -> list[int]:
-    """Whole numbers with commas between, each once.
+    """The whole numbers of a comma-separated list, each once.
 
     Raises:
-        BenchError: something else, or out of bounds; the message names the option and what is allowed.
+        BenchError: a word is no number or out of bounds; the message names the option and what is allowed.
     """
     allowed = f"allowed are whole numbers from {least} to {most}, with commas between"
     numbers = []

@@ -1,4 +1,4 @@
-"""`selsa bench`. What is heavy is imported when it runs."""
+"""`selsa bench`. Heavy packages are imported when it runs."""
 
 import signal
 import sys
@@ -45,21 +45,15 @@ def bench(
     threads: Annotated[str, typer.Option(help=f"Threads of an engine; 0: one per core. {SEVERAL}")] = "0",
     clients: Annotated[str, typer.Option(help=f"Clients of the server at the same time. {SEVERAL}")] = "1",
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measured rounds, after one to warm up.")] = 3,
-    profile: Annotated[bool, typer.Option("--profile", help="Also say where a frame's time goes.")] = False,  # noqa: FBT002  typer makes a flag of it
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Also draw them, as PNG, SVG or PDF; needs the extra `plot`.")
-    ] = None,
 ) -> None:
     """Measure bundles: the engines alone, the pipeline from file to detections, a server with clients.
 
-    Every combination of the lists is measured, all in turn within each round; one that cannot run here is a
-    line that says why. Everything is loaded at once.
+    Every combination of the lists is measured, all of them in turn within each round. A combination that
+    cannot run here is listed with the reason. Everything is loaded at once.
     """
     from selsa_bundle.errors import BundleError
-    from selsa_server.bench.errors import BenchError
-    from selsa_server.bench.output import check_output
-    from selsa_server.bench.picture import check_picture
+    from selsa_server.bench.ways import BenchError
     from selsa_server.errors import DetectError
     from selsa_server.malloc import keep_freed_memory
 
@@ -67,23 +61,33 @@ def bench(
     keep_freed_memory()
     try:
         if json is not None:
-            check_output(json)
-        if plot is not None:
-            check_picture(plot)
-        options = _options(phases, rounds, clients, profile=profile)
+            _check_output(json)
+        options = _options(phases, rounds, clients)
         ways = _ways(bundle, provider, precision, threads, batch)
-        _write(_measure(ways, video, frames, options), json, plot)
+        report = _measure(ways, video, frames, options)
+        typer.echo(report.text())
+        if json is not None:
+            _write(report, json)
     except (BenchError, BundleError, DetectError) as error:
         _say(f"error: {error}")
         raise typer.Exit(EXPECTED_ERROR) from error
 
 
-def _options(phases: str, rounds: int, clients: str, *, profile: bool) -> "BenchOptions":
-    from selsa_server.bench.errors import BenchError
+def _check_output(path: Path) -> None:
+    """Refuse a file that cannot be written before minutes are spent on measuring."""
+    from selsa_server.bench.ways import BenchError
+
+    if path.is_dir():
+        raise BenchError(f"{path} is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise BenchError(f"{path}: there is no folder {path.absolute().parent}; create it first")
+
+
+def _options(phases: str, rounds: int, clients: str) -> "BenchOptions":
     from selsa_server.bench.run import BenchOptions
     from selsa_server.bench.served import MAX_CLIENTS
     from selsa_server.bench.subject import PHASES
-    from selsa_server.bench.ways import numbers_in, words_in
+    from selsa_server.bench.ways import BenchError, numbers_in, words_in
 
     chosen = words_in(phases)
     if not chosen or set(chosen) - set(PHASES):
@@ -92,7 +96,6 @@ def _options(phases: str, rounds: int, clients: str, *, profile: bool) -> "Bench
         phases=tuple(chosen),
         rounds=rounds,
         clients=tuple(numbers_in("--clients", clients, least=1, most=MAX_CLIENTS)),
-        profile=profile,
         command=tuple(sys.argv[1:]),
     )
 
@@ -123,7 +126,7 @@ def _measure(ways: "list[Way]", video: Path | None, frames: int, options: "Bench
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """SIGTERM ends the block as an interrupt does: the servers that it started are not left behind."""
+    """SIGTERM ends the block as an interrupt does, so that its servers are stopped."""
 
     def stop(number: int, frame: object) -> None:
         del frame
@@ -136,16 +139,15 @@ def _ended_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _write(report: "BenchReport", json: Path | None, plot: Path | None) -> None:
-    from selsa_server.bench.output import write_json
-    from selsa_server.bench.plot import plot_report
-    from selsa_server.bench.table import text_of
+def _write(report: "BenchReport", path: Path) -> None:
+    import orjson
 
-    typer.echo(text_of(report), nl=False)
-    if json is not None:
-        write_json(json, report)
-    if plot is not None:
-        plot_report(plot, report)
+    from selsa_server.bench.ways import BenchError
+
+    try:
+        path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
+    except OSError as error:
+        raise BenchError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _say(text: str) -> None:

@@ -41,8 +41,7 @@ class _SentBank:
 
     bank: ReferenceBank
     state: object
-    memory: Any
-    valid: Any
+    stored: Any
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -89,9 +88,9 @@ class ClusterEngines:
         if self.local is not None:
             with self.local_calls:
                 return self.local.run_sequence(batch, image_size, scale_factor, bank)
-        memory, valid = self._bank(bank)
+        stored = self._bank(bank)
         found: DetectionBatch = self._call(
-            lambda: self.handle.run_sequence.remote(batch, image_size, scale_factor, memory, valid)
+            lambda: self.handle.run_sequence.remote(batch, image_size, scale_factor, stored)
         )
         return found
 
@@ -102,12 +101,12 @@ class ClusterEngines:
         if self.local is not None:
             self.local.close()
 
-    def _bank(self, bank: ReferenceBank) -> tuple[Any, Any]:
+    def _bank(self, bank: ReferenceBank) -> Any:
         """The bank in the object store, where it is put once for each of its states."""
         import ray
 
         if bank.state is None:
-            return bank.memory, bank.valid
+            return bank
         state = bank.state()
         with self._lock:
             sent = self._sent.get(id(bank))
@@ -115,11 +114,10 @@ class ClusterEngines:
                 # A bank is used by one video in progress; the oldest banks are no longer used.
                 while len(self._sent) >= KEPT_BANKS:
                     del self._sent[next(iter(self._sent))]
-                sent = _SentBank(
-                    bank=bank, state=state, memory=ray.put(bank.memory), valid=ray.put(bank.valid)
-                )
-                self._sent[id(bank)] = sent
-        return sent.memory, sent.valid
+                # `state` is a function of this process; the arrays travel.
+                arrays = ReferenceBank(valid=bank.valid, state=None, **bank.tensors)
+                sent = self._sent[id(bank)] = _SentBank(bank=bank, state=state, stored=ray.put(arrays))
+        return sent.stored
 
     def _call(self, send: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + CALL_SECONDS

@@ -17,7 +17,7 @@ from selsa_bundle.contract import Dimensions
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import BundleError
-from selsa_bundle.precision_report import PrecisionName, ProviderName
+from selsa_bundle.providers import PrecisionName, ProviderName
 from selsa_bundle.runtimes.choice import EngineOptions
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines
 from selsa_server.engines.batching import BatchingEngines, BatchingOptions
@@ -70,11 +70,9 @@ class EngineReplica:
         batch: FrameBatch,
         image_size: Int,
         scale_factor: Float,
-        memory: Float,
-        valid: npt.NDArray[np.bool_],
+        bank: ReferenceBank,
     ) -> DetectionBatch:
-        """The sequence engine on a bank that travels as its arrays; see `Engines`."""
-        bank = ReferenceBank(memory=memory, valid=valid)
+        """The sequence engine on a bank without `state`; see `Engines`."""
         return await self._call(self._engines.run_sequence, batch, image_size, scale_factor, bank)
 
     async def _call(self, call: Callable[..., T], *inputs: Any) -> T:

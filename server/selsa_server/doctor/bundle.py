@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from selsa_bundle.errors import BundleError, GateError
 from selsa_bundle.manifest import Manifest
-from selsa_bundle.precision_report import PrecisionReport, ProviderKind, read_precisions
+from selsa_bundle.precision_report import PrecisionReport, read_precisions
+from selsa_bundle.providers import ProviderKind
 from selsa_bundle.runtimes.choice import GRAPHS, EngineOptions, choose
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.load import load_engines, verify_bundle

@@ -29,5 +29,5 @@ def run_one_frame(bundle: LoadedBundle) -> None:
     size = np.array([frame.image_size], np.int64)
     scale = np.array([frame.scale_factor], np.float32)
     batch = bundle.engines.run_frames(frame.pixels[None], size)
-    bank = ReferenceBank(memory=batch.memory[0], valid=batch.valid[0])
+    bank = ReferenceBank.of([batch], bundle.engines.dimensions)
     bundle.engines.run_sequence(batch, size, scale, bank)

@@ -46,15 +46,7 @@ class KnownFrames:
             return self
         valid = self.features.valid.copy()
         valid[:, most:] = False
-        return replace(
-            self,
-            features=FrameBatch(
-                boxes=self.features.boxes,
-                valid=valid,
-                queries=self.features.queries,
-                memory=self.features.memory,
-            ),
-        )
+        return replace(self, features=self.features.replaced(valid=valid))
 
     @staticmethod
     def concatenate(parts: "Sequence[KnownFrames]") -> "KnownFrames":

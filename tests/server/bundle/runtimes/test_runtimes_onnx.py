@@ -72,7 +72,7 @@ def test_a_bank_that_changes_is_seen_to_change(plain: LoadedBundle, bound: OnnxE
 def test_a_bank_is_copied_once_as_long_as_it_stays_the_same(plain: LoadedBundle) -> None:
     slots = BankSlots(plain.manifest.dimensions, 1)
     slots.fill(0, features(plain, 0))
-    banks = ResidentBanks("cpu")
+    banks = ResidentBanks("cpu", plain.manifest.dimensions)
     before = banks.values(slots.bank)
     assert banks.values(slots.bank) is before
     slots.fill(0, features(plain, 1))
@@ -81,14 +81,14 @@ def test_a_bank_is_copied_once_as_long_as_it_stays_the_same(plain: LoadedBundle)
 
 def test_a_bank_that_does_not_tell_is_copied_for_each_call_and_not_kept(plain: LoadedBundle) -> None:
     batch = features(plain, 0)
-    banks = ResidentBanks("cpu")
+    banks = ResidentBanks("cpu", plain.manifest.dimensions)
     silent = ReferenceBank(memory=batch.memory[0], valid=batch.valid[0])
     assert banks.values(silent) is not banks.values(silent)
     assert len(banks) == 0
 
 
 def test_only_so_many_banks_are_kept(plain: LoadedBundle) -> None:
-    banks = ResidentBanks("cpu")
+    banks = ResidentBanks("cpu", plain.manifest.dimensions)
     slots = [BankSlots(plain.manifest.dimensions, 1) for _ in range(MOST_BANKS + 3)]
     for each in slots:
         banks.values(each.bank)

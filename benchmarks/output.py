@@ -1,4 +1,4 @@
-"""Files that figures go to: looked at before anything is measured, and never half-written."""
+"""Files of figures and pictures: checked before anything is measured, and written whole or not at all."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from selsa_server.bench.errors import BenchError
+from selsa_server.bench.ways import BenchError
 
 
 def check_output(path: Path) -> None:

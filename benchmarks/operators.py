@@ -1,4 +1,4 @@
-"""Where the time of an engine goes, operator by operator, as ONNX Runtime's own profiler has it."""
+"""The time of an engine by operator, from ONNX Runtime's profiler."""
 
 import tempfile
 from collections import defaultdict
@@ -11,9 +11,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 import orjson
 
-from selsa_server.bench.errors import BenchError
+from selsa_server.bench.ways import BenchError
 
-# What the network's arithmetic is made of; the rest moves data, or chooses boxes.
+# The first kind is the network's arithmetic; the others move data or choose boxes.
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     "convolutions and matrix products": (
         "Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul",
@@ -36,7 +36,7 @@ ELEMENTWISE: Final = "element by element"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorTime:
-    """One type of operator: its ONNX name, what it is for, and seconds of one run of the engine."""
+    """One type of operator: its ONNX name, its kind, and its seconds in one run of the engine."""
 
     operator: str
     kind: str
@@ -49,7 +49,7 @@ class EngineProfile:
 
     Attributes:
         engine: `frame` or `sequence`.
-        run: seconds of a whole run, with what lies between operators.
+        run: seconds of a whole run, including the time between operators.
         operators: by descending time.
     """
 
@@ -57,18 +57,9 @@ class EngineProfile:
     run: float
     operators: tuple[OperatorTime, ...]
 
-    @property
-    def kinds(self) -> dict[str, float]:
-        """Seconds by kind, by descending time; what lies between the operators comes last."""
-        sums: dict[str, float] = defaultdict(float)
-        for each in self.operators:
-            sums[each.kind] += each.seconds
-        found = dict(sorted(sums.items(), key=lambda item: -item[1]))
-        return {**found, "between operators": max(0.0, self.run - sum(found.values()))}
-
 
 def kind_of(operator: str) -> str:
-    """What an operator is for."""
+    """The kind of an operator."""
     return next((kind for kind, names in KINDS.items() if operator in names), ELEMENTWISE)
 
 
@@ -82,7 +73,7 @@ def onnx_profile(
         path: its file.
         feeds: its inputs.
         threads: of one operator; 0: one per physical core.
-        runs: that count, after one that does not.
+        runs: measured, after one to warm up.
 
     Raises:
         BenchError: ONNX Runtime cannot run it, or its profile cannot be read.
@@ -94,7 +85,7 @@ def onnx_profile(
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
-        # As the runtime has them: memory comes from the same place, and waiting threads sleep.
+        # The runtime's own settings: no memory pattern, and idle threads sleep.
         settings.enable_mem_pattern = False
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
