@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 from browser import browsing, opened
-from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, seek
+from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, pause, seek
 from playwright.sync_api import Browser, Page, expect
 from served_page import packaged_server
 
@@ -45,6 +45,7 @@ def finished(browser: Browser, server: str) -> Iterator[tuple[Page, str]]:
         with page.expect_response("**/detect?*", timeout=90_000) as response:
             page.get_by_role("button", name="Try the sample").click()
         expect(page.locator("#progress-text")).to_contain_text("150 frames in", timeout=90_000)
+        pause(page)
         yield page, response.value.text()
 
 

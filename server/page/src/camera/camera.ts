@@ -1,4 +1,4 @@
-import { Problem } from "./problem.ts";
+import { Problem } from "../wire/problem.ts";
 
 const WORDS: Readonly<Record<string, readonly [string, string]>> = {
   NotAllowedError: ["The camera was not allowed", "Allow it for this page in the browser, then start again."],

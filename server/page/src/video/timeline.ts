@@ -1,9 +1,8 @@
-import { element, make, onceAFrame } from "./dom.ts";
-import { colourOf } from "./palette.ts";
+import { element, make, onceAFrame } from "../parts/dom.ts";
 import type { Results } from "./results.ts";
-import type { Shown } from "./shown.ts";
+import type { Shown } from "../parts/shown.ts";
 import type { Tally } from "./tally.ts";
-import { plural } from "./words.ts";
+import { plural } from "../parts/words.ts";
 
 interface Row {
   readonly item: HTMLLIElement;
@@ -12,7 +11,10 @@ interface Row {
   readonly lane: HTMLCanvasElement;
 }
 
-/** A row per class that was found: whether it is shown, how often it is there and when. A click goes there. */
+/**
+ * A row for each class that was detected, the most frequent first: whether it is shown, how many detections it has,
+ * and when. A click goes to that time.
+ */
 export class Timeline {
   readonly #list = element("rows", HTMLUListElement);
   readonly #note = element("rows-note", HTMLParagraphElement);
@@ -21,7 +23,7 @@ export class Timeline {
   readonly #rows = new Map<number, Row>();
   #results: Results | null = null;
 
-  /** Draw anew, soon. */
+  /** Draws again before the next repaint. */
   readonly update = onceAFrame(() => this.#update());
 
   constructor(shown: Shown, seek: (part: number) => void) {
@@ -42,7 +44,7 @@ export class Timeline {
     const tallies = this.#results?.tallies ?? new Map<number, Tally>();
     const counts = new Map([...tallies].map(([id, tally]) => [id, tally.count(this.#shown.threshold)]));
     for (const [id, tally] of tallies) {
-      // A class that was taken out keeps its row, or it could not be brought back.
+      // A class that is switched off keeps its row, so that it can be switched on again.
       const wanted = (counts.get(id) ?? 0) > 0 || this.#shown.hidden.has(id);
       const row = this.#rows.get(id) ?? (wanted ? this.#add(id, tally) : null);
       if (!row) continue;
@@ -51,10 +53,21 @@ export class Timeline {
       row.count.textContent = String(counts.get(id) ?? 0);
       if (wanted) this.#draw(row.lane, id, tally);
     }
+    this.#sort(counts);
     const below = [...counts.values()].filter((count) => count === 0).length;
     const none = this.#results?.summary && below === counts.size;
     const some = below ? `${plural(below, "more class", "more classes")} with lower scores` : "";
-    this.#note.textContent = none ? "Nothing was found with such a score." : some;
+    this.#note.textContent = none ? "No detection has this score. Lower the score to see more." : some;
+  }
+
+  /** The most frequent class first, and by id where two are equal. Not under the user's keyboard focus. */
+  #sort(counts: ReadonlyMap<number, number>): void {
+    if (this.#list.contains(document.activeElement)) return;
+    const count = (id: number) => counts.get(id) ?? 0;
+    const sorted = [...this.#rows].sort(([a], [b]) => count(b) - count(a) || a - b);
+    for (const [at, [, { item }]] of sorted.entries()) {
+      if (this.#list.children[at] !== item) this.#list.insertBefore(item, this.#list.children[at] ?? null);
+    }
   }
 
   #add(id: number, tally: Tally): Row {
@@ -64,7 +77,7 @@ export class Timeline {
     box.type = "checkbox";
     box.addEventListener("change", () => this.#shown.show([id], box.checked));
     const swatch = make("span", "swatch");
-    swatch.style.backgroundColor = colourOf(id);
+    swatch.style.backgroundColor = this.#results!.colours.of(id);
     const count = make("span", "number");
     label.append(box, swatch, make("span", "name", tally.name), count);
     const lane = make("canvas");
@@ -74,12 +87,11 @@ export class Timeline {
     item.append(label, track);
     const row = { item, box, count, lane };
     this.#rows.set(id, row);
-    const next = [...this.#rows].filter(([other]) => other > id).sort(([a], [b]) => a - b)[0];
-    this.#list.insertBefore(item, next?.[1].item ?? null);
+    this.#list.append(item);
     return row;
   }
 
-  /** Seek where the pointer is, as long as it is down. */
+  /** Seeks to the pointer as long as it is down. */
   #follow(lane: HTMLCanvasElement, event: PointerEvent): void {
     const seek = ({ clientX }: PointerEvent) => {
       const { left, width } = lane.getBoundingClientRect();
@@ -98,12 +110,12 @@ export class Timeline {
     const context = lane.getContext("2d");
     if (!context) return;
     context.clearRect(0, 0, width, height);
-    context.fillStyle = colourOf(id);
+    context.fillStyle = this.#results!.colours.of(id);
     const line = Math.round(1.5 * ratio);
     for (let x = 0; x < width; x++) {
       const score = tally.bestBetween(x / width, (x + 1) / width);
       if (score === 0 || score < this.#shown.threshold) continue;
-      // The height is the score, so that doubt is seen without colour.
+      // The height is the score.
       const up = Math.max(line, score * height);
       context.globalAlpha = 0.3;
       context.fillRect(x, height - up, 1, up);

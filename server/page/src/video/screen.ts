@@ -1,8 +1,8 @@
-import { element } from "./dom.ts";
+import { element } from "../parts/dom.ts";
 import { ClockPlayhead, VideoPlayhead, type Playhead, type PlayheadListener } from "./playhead.ts";
 import type { Results } from "./results.ts";
 
-/** Where the video is seen; a blank of its size where the browser cannot play it. */
+/** The video; a blank of its size if the browser cannot play it. */
 export class Screen {
   readonly #box = element("screen", HTMLElement);
   readonly #video = element("video", HTMLVideoElement);
@@ -17,7 +17,7 @@ export class Screen {
     this.#listener = listener;
     this.#video.addEventListener("loadeddata", () => this.#loaded());
     this.#video.addEventListener("error", () => this.#failed());
-    // A container that it knows around a codec that it does not may play as sound alone.
+    // A known container with an unknown codec may play as sound alone.
     this.#video.addEventListener("loadedmetadata", () => {
       if (!this.#video.videoWidth) this.#failed();
     });
@@ -31,8 +31,7 @@ export class Screen {
   get aspect(): number {
     const video = this.#video;
     if (!this.#unplayable && video.videoWidth) return video.videoWidth / video.videoHeight;
-    const record = this.#results?.video;
-    return record ? record.width / record.height : 16 / 9;
+    return this.#results?.aspect ?? 16 / 9;
   }
 
   load(file: File): void {
@@ -42,7 +41,7 @@ export class Screen {
     this.#size();
   }
 
-  /** What the server knows of the video, which matters where the browser does not. */
+  /** What the server says of the video, for a browser that cannot play it. */
   describe(results: Results): void {
     this.#results = results;
     if (this.#unplayable) this.#goBlank(results);

@@ -1,18 +1,28 @@
+import { drawnFile, type DrawProgress } from "./drawn.ts";
 import { linesOf } from "./lines.ts";
 import { Problem } from "./problem.ts";
-import { isFields, parseRecord, type ServedModel, type WireRecord } from "./wire.ts";
+import { isFields, parseRecord, type ServedModel, type WireRecord } from "./records.ts";
 
-/** Parameters of `POST /detect`, by its names. */
+/** Parameters of `POST /detect`, under the same names. */
 export interface DetectOptions {
   readonly model?: string;
   readonly mode: string;
   readonly stride: number;
   readonly decode: "strict" | "tolerant";
+  readonly tracks?: boolean;
+}
+
+/** What not every server can do. */
+export interface Features {
+  /** Draw the boxes on a video. */
+  readonly draws: boolean;
+  /** Say which detections are of one object. */
+  readonly tracks: boolean;
 }
 
 export interface ReceivedRecord {
   readonly record: WireRecord;
-  /** As it came. */
+  /** The line as it was received. */
   readonly line: string;
 }
 
@@ -25,7 +35,7 @@ export class Server {
     this.#base = new URL(base);
   }
 
-  /** Sent with everything from now on; held in memory and nowhere else. */
+  /** Sent with every later request; held in memory and nowhere else. */
   useKey(key: string): void {
     this.#key = new TextEncoder().encode(key);
   }
@@ -34,22 +44,27 @@ export class Server {
     return (await (await this.#ask("models")).json()) as readonly ServedModel[];
   }
 
-  /** Whether it can send a video back with the boxes drawn. */
-  async drawsVideos(): Promise<boolean> {
+  async features(): Promise<Features> {
     const document: unknown = await (await this.#ask("openapi.json")).json();
-    const path = ["paths", "/detect", "post", "responses", "200", "content", "video/mp4"];
-    return path.reduce<unknown>((at, name) => (isFields(at) ? at[name] : undefined), document) !== undefined;
+    const parameters = inside(document, ["paths", "/detect", "post", "parameters"]);
+    return {
+      draws: inside(document, ["paths", "/draw"]) !== undefined,
+      tracks: Array.isArray(parameters) && parameters.some((each) => inside(each, ["name"]) === "tracks"),
+    };
   }
 
-  /** The sample video of the package. */
+  /** The packaged sample video. */
   async sample(): Promise<File> {
     const blob = await (await this.#ask("sample.mp4")).blob();
     return new File([blob], "sample.mp4", { type: "video/mp4" });
   }
 
-  /** Records while they become final. Ends without an `error` record: that is thrown. */
+  /** The records, each as soon as it is final. An `error` record is thrown as a Problem. */
   async *detect(video: File, options: DetectOptions, signal: AbortSignal): AsyncGenerator<ReceivedRecord, void, void> {
-    const response = await this.#send(video, parametersOf(options), "application/x-ndjson", signal);
+    const type = video.type.startsWith("video/") ? video.type : "application/octet-stream";
+    const headers = { Accept: "application/x-ndjson", "Content-Type": type };
+    const request = { method: "POST", body: video, headers, signal };
+    const response = await this.#ask(`detect?${parametersOf(options)}`, request);
     if (!response.body) throw new Error("the answer has no body");
     let last = "";
     for await (const line of linesOf(response.body)) {
@@ -61,17 +76,14 @@ export class Server {
     if (last !== "summary") throw new Problem(0, "incomplete", "The answer is incomplete", "The connection was lost.");
   }
 
-  /** The video as MP4 with boxes, of what passes `scoreThreshold` and is of these classes (all if null). */
-  async drawn(
-    video: File,
-    options: DetectOptions,
-    shown: { readonly scoreThreshold: number; readonly classes: readonly string[] | null },
-    signal: AbortSignal,
-  ): Promise<Blob> {
-    const parameters = parametersOf(options);
-    parameters.set("score_threshold", String(shown.scoreThreshold));
-    for (const name of shown.classes ?? []) parameters.append("classes", name);
-    return (await this.#send(video, parameters, "video/mp4", signal)).blob();
+  /** The video as MP4 with the boxes of these records (NDJSON) drawn on it. */
+  async drawn(video: File, records: Blob, progress: DrawProgress, signal: AbortSignal): Promise<Blob> {
+    const body = new FormData();
+    body.append("records", records);
+    body.append("file", video);
+    const response = await this.#ask("draw", { method: "POST", body, headers: { Accept: "multipart/mixed" }, signal });
+    if (!response.body) throw new Error("the answer has no body");
+    return drawnFile(response.body, progress);
   }
 
   /** A new connection to `WS /stream`. */
@@ -82,15 +94,9 @@ export class Server {
     return new WebSocket(url, this.#key ? ["selsa", `selsa-key.${base64url(this.#key)}`] : ["selsa"]);
   }
 
-  #send(video: File, parameters: URLSearchParams, accept: string, signal: AbortSignal): Promise<Response> {
-    const type = video.type.startsWith("video/") ? video.type : "application/octet-stream";
-    const headers = { Accept: accept, "Content-Type": type };
-    return this.#ask(`detect?${parameters}`, { method: "POST", body: video, headers, signal });
-  }
-
   async #ask(path: string, request: RequestInit = {}): Promise<Response> {
     const headers = new Headers(request.headers);
-    // Bytes as they are: a header is Latin-1 to a browser, and a key may be any UTF-8.
+    // Byte by byte: browsers read headers as Latin-1, and a key may be any UTF-8.
     if (this.#key) headers.set("X-API-Key", String.fromCharCode(...this.#key));
     const response = await fetch(new URL(path, this.#base), { ...request, headers });
     if (!response.ok) throw await Problem.ofResponse(response);
@@ -101,7 +107,12 @@ export class Server {
 function parametersOf(options: DetectOptions): URLSearchParams {
   const parameters = new URLSearchParams({ mode: options.mode, stride: String(options.stride), decode: options.decode });
   if (options.model !== undefined) parameters.set("model", options.model);
+  if (options.tracks) parameters.set("tracks", "true");
   return parameters;
+}
+
+function inside(found: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>((at, name) => (isFields(at) ? at[name] : undefined), found);
 }
 
 function base64url(bytes: Uint8Array): string {

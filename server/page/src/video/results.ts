@@ -1,16 +1,18 @@
+import { ClassColours } from "../parts/palette.ts";
 import { Column } from "./column.ts";
 import { Tally } from "./tally.ts";
-import type { Detection, FrameRecord, SummaryRecord, VideoRecord } from "./wire.ts";
+import type { Detection, FrameRecord, SummaryRecord, VideoRecord } from "../wire/records.ts";
 
 /** Browsers round the time of a frame to microseconds, containers to a millisecond at most. */
 const ROUNDING = 0.001;
 const LINES_IN_A_PART = 500;
 
-/** The records of one video, held so that hours of it fit: numbers in columns, lines in blobs. */
+/** The records of one video. Numbers are in columns and lines in blobs, so that hours of video fit. */
 export class Results {
   readonly video: VideoRecord;
-  /** By class id, in the order of ids. */
+  /** By class id. */
   readonly tallies = new Map<number, Tally>();
+  readonly colours = new ClassColours();
   summary: SummaryRecord | null = null;
 
   readonly #stride: number;
@@ -19,6 +21,8 @@ export class Results {
   /** Where the detections of each frame begin. */
   readonly #starts = new Column((size) => new Int32Array(size));
   readonly #classes = new Column((size) => new Int32Array(size));
+  /** Track of each detection, 0 where there is none. */
+  readonly #tracks = new Column((size) => new Int32Array(size));
   /** Score, x1, y1, x2, y2 of each detection. */
   readonly #numbers = new Column((size) => new Float32Array(size));
   readonly #parts: Blob[] = [];
@@ -40,24 +44,36 @@ export class Results {
     return count && seconds ? seconds / count : 1 / 25;
   }
 
-  /** Frames that will have a record, if the container's count is right. */
+  /** Width to height as displayed. */
+  get aspect(): number {
+    const { width, height, sample_aspect_ratio } = this.video;
+    const [across, down] = (sample_aspect_ratio ?? "").split(/[:/]/).map(Number);
+    return ((across && down ? across / down : 1) * width) / height;
+  }
+
+  /** Frames that will have a record, by the count of the container. */
   get expected(): number {
     return this.summary?.emitted ?? Math.ceil((this.video.frame_count ?? 0) / this.#stride);
   }
 
-  /** Seconds at which the first frame is shown: not 0 in every file. */
+  /** Seconds at which the first frame is shown; not 0 in every file. */
   get begin(): number {
     return this.frames ? this.timeOf(0) : 0;
   }
 
-  /** Seconds from there to the end. */
+  /** Seconds from `begin` to the end. */
   get duration(): number {
-    return this.video.duration || Math.max(this.#detectedTo - this.begin, this.frameSeconds);
+    return this.video.duration || Math.max(this.detectedTo - this.begin, this.frameSeconds);
   }
 
-  /** How much of the video has its detections, 0 to 1. */
+  /** The part of the video that has results, 0 to 1. */
   get detected(): number {
-    return this.summary ? 1 : this.partAt(this.#detectedTo);
+    return this.summary ? 1 : this.partAt(this.detectedTo);
+  }
+
+  /** Seconds up to which there are results. */
+  get detectedTo(): number {
+    return this.frames ? this.timeOf(this.frames - 1) + this.#step : 0;
   }
 
   /** Which part of the video is over at `seconds`, 0 to 1. */
@@ -65,7 +81,7 @@ export class Results {
     return Math.max(0, Math.min(1, (seconds - this.begin) / this.duration));
   }
 
-  /** The other way round. */
+  /** The inverse of `partAt`. */
   secondsAt(part: number): number {
     return this.begin + part * this.duration;
   }
@@ -87,12 +103,12 @@ export class Results {
     return this.#indexes.at(frame);
   }
 
-  /** Which frame is on the screen at `seconds`; -1 where no frame has been detected on. */
+  /** Which frame is on the screen at `seconds`; -1 where there is no result yet. */
   frameAt(seconds: number): number {
-    // Before the first one is due, players show that one already.
+    // Players show the first frame before its time.
     const frame = Math.max(this.#times.countUpTo(seconds + ROUNDING) - 1, Math.min(0, this.frames - 1));
     const isLast = frame === this.frames - 1;
-    const over = isLast && !this.summary && seconds + ROUNDING >= this.#detectedTo;
+    const over = isLast && !this.summary && seconds + ROUNDING >= this.detectedTo;
     return over ? -1 : frame;
   }
 
@@ -104,19 +120,15 @@ export class Results {
       const [score, x1, y1, x2, y2] = [0, 1, 2, 3, 4].map((i) => this.#numbers.at(5 * at + i)) as Five;
       const class_id = this.#classes.at(at);
       const class_name = this.tallies.get(class_id)?.name ?? "";
-      found.push({ box: { x1, y1, x2, y2 }, score, class_id, class_name });
+      found.push({ box: { x1, y1, x2, y2 }, score, class_id, class_name, track_id: this.#tracks.at(at) });
     }
     return found;
   }
 
-  /** All lines as they came, first the video's. */
+  /** All lines as received, the video record first. */
   async *lines(): AsyncGenerator<string, void, void> {
     this.#pack();
     for (const part of this.#parts) yield* (await part.text()).trimEnd().split("\n");
-  }
-
-  get #detectedTo(): number {
-    return this.frames ? this.timeOf(this.frames - 1) + this.#step : 0;
   }
 
   /** Seconds from one frame that is detected on to the next, on average. */
@@ -129,8 +141,9 @@ export class Results {
     this.#times.push(time);
     this.#indexes.push(record.index);
     this.#starts.push(this.#classes.length);
-    for (const { box, score, class_id, class_name } of record.detections) {
+    for (const { box, score, class_id, class_name, track_id } of record.detections) {
       this.#classes.push(class_id);
+      this.#tracks.push(track_id ?? 0);
       for (const value of [score, box.x1, box.y1, box.x2, box.y2]) this.#numbers.push(value);
       this.#tally(class_id, class_name).add(score, this.partAt(time), this.partAt(time + this.#step));
     }
@@ -141,9 +154,7 @@ export class Results {
     if (known) return known;
     const made = new Tally(name);
     this.tallies.set(id, made);
-    const sorted = [...this.tallies].sort(([a], [b]) => a - b);
-    this.tallies.clear();
-    for (const [each, tally] of sorted) this.tallies.set(each, tally);
+    this.colours.of(id);
     return made;
   }
 

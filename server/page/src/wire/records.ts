@@ -1,4 +1,4 @@
-// What the server sends: the records of server/selsa_server/schema.py, checked when they come in.
+// The records that the server sends, as in server/selsa_server/schema. Each is checked on arrival.
 
 export interface Box {
   readonly x1: number;
@@ -13,12 +13,16 @@ export interface Detection {
   readonly score: number;
   readonly class_id: number;
   readonly class_name: string;
+  /** With tracks: the number of the object, once it is confirmed. */
+  readonly track_id?: number | null;
 }
 
 export interface VideoRecord {
   readonly type: "video";
   readonly width: number;
   readonly height: number;
+  /** Width to height of a pixel, such as 4/3 or 4:3; absent or null: square. */
+  readonly sample_aspect_ratio?: string | null;
   readonly frame_count: number | null;
   readonly duration: number | null;
   readonly average_rate: string | null;
@@ -54,6 +58,10 @@ export type WireRecord = VideoRecord | FrameRecord | SummaryRecord | ErrorRecord
 
 export interface ServedModel {
   readonly served_as: string;
+  /** For people: what it is called, what it is for, and what it is not for. Servers may leave them out. */
+  readonly title?: string | null;
+  readonly description?: string | null;
+  readonly warning?: string | null;
   readonly provider: string;
   readonly precision: string;
   readonly classes: readonly string[];
@@ -62,11 +70,11 @@ export interface ServedModel {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** One line or message as a record. Throws what `JSON.parse` throws, or an Error if it is none. */
+/** Parses one line or message. Throws an Error if it is not a record. */
 export function parseRecord(text: string): WireRecord {
   const found: unknown = JSON.parse(text);
   if (isFields(found) && isRecord(found)) return found as unknown as WireRecord;
-  throw new Error(`the server sent what is no record: ${text.slice(0, 100)}`);
+  throw new Error(`the server sent something that is not a record: ${text.slice(0, 100)}`);
 }
 
 function isRecord(found: Fields): boolean {

@@ -1,21 +1,16 @@
 import { onceAFrame } from "./dom.ts";
-import { colourOf } from "./palette.ts";
-import type { Box, Detection } from "./wire.ts";
-import { scoreText } from "./words.ts";
-
-/** Where a picture is in an element that shows all of it, in CSS pixels. */
-interface Area {
-  readonly x: number;
-  readonly y: number;
-  readonly width: number;
-  readonly height: number;
-}
+import type { ClassColours } from "./palette.ts";
+import { placeLabels, type Area } from "./placement.ts";
+import type { Box, Detection } from "../wire/records.ts";
+import { nameOf, scoreText } from "./words.ts";
 
 interface Picture {
   /** Pixels of the frames, in which boxes are. */
   readonly width: number;
   readonly height: number;
+  /** By score descending. */
   readonly detections: readonly Detection[];
+  readonly colours: ClassColours;
   /** Index in the source. */
   readonly index: number;
 }
@@ -54,12 +49,13 @@ export class Overlay {
     context.clearRect(0, 0, width, height);
     const area = contained(width, height, this.#aspect());
     if (this.#behind) context.drawImage(this.#behind, area.x, area.y, area.width, area.height);
-    // For whoever wants to know which frame the boxes are of.
+    // Which frame the boxes belong to, for tests and other tools.
     canvas.dataset["frame"] = this.#picture ? String(this.#picture.index) : "";
     if (this.#picture) drawBoxes(context, area, this.#picture);
   }
 }
 
+/** Where a picture is in an element that shows all of it. */
 function contained(width: number, height: number, aspect: number): Area {
   const wide = width > height * aspect;
   const size = wide ? { width: height * aspect, height } : { width, height: width / aspect };
@@ -72,13 +68,17 @@ function drawBoxes(context: CanvasRenderingContext2D, area: Area, picture: Pictu
   const text = Math.max(11, Math.min(15, area.width / 48));
   context.font = `600 ${text}px ${getComputedStyle(document.body).fontFamily}`;
   context.textBaseline = "middle";
-  // The best last, on top of the others, and no line through a name.
-  const bestLast = [...picture.detections].reverse();
-  const placed = bestLast.map((found) => ({ found, place: scaled(found.box, right, down, area) }));
-  for (const { found, place } of placed) drawBox(context, place, colourOf(found.class_id));
-  for (const { found, place } of placed) {
-    const words = `${found.class_name} ${scoreText(found.score)}`;
-    drawLabel(context, area, { x: place.x, y: place.y, text, colour: colourOf(found.class_id), words });
+  const found = picture.detections.map((each) => ({
+    box: scaled(each.box, right, down, area),
+    colour: picture.colours.of(each.class_id),
+    words: `${nameOf(each)} ${scoreText(each.score)}`,
+  }));
+  // The best is drawn last, on top of the others, and labels after all boxes, so that no line crosses a label.
+  for (const { box, colour } of [...found].reverse()) drawBox(context, box, colour);
+  const height = Math.round(text * 1.5);
+  const labels = found.map(({ box, words }) => ({ box, height, width: context.measureText(words).width + text * 0.8 }));
+  for (const [at, place] of placeLabels(labels, area).entries()) {
+    if (place) drawLabel(context, place, text, found[at]!);
   }
 }
 
@@ -101,15 +101,12 @@ function drawBox(context: CanvasRenderingContext2D, { x, y, width, height }: Are
 
 function drawLabel(
   context: CanvasRenderingContext2D,
-  area: Area,
-  label: { x: number; y: number; text: number; colour: string; words: string },
+  { x, y, width, height }: Area,
+  text: number,
+  { colour, words }: { readonly colour: string; readonly words: string },
 ): void {
-  const height = Math.round(label.text * 1.5);
-  const width = context.measureText(label.words).width + label.text * 0.8;
-  const x = Math.max(area.x, Math.min(label.x - 1, area.x + area.width - width));
-  const y = Math.max(area.y, label.y - height);
-  context.fillStyle = label.colour;
+  context.fillStyle = colour;
   context.fillRect(x, y, width, height);
   context.fillStyle = "#14130f";
-  context.fillText(label.words, x + label.text * 0.4, y + height / 2 + 0.5);
+  context.fillText(words, x + text * 0.4, y + height / 2 + 0.5);
 }

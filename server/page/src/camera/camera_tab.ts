@@ -1,15 +1,16 @@
 import { openCamera, Shutter } from "./camera.ts";
-import { element } from "./dom.ts";
-import type { KeyForm } from "./key_form.ts";
-import { Live } from "./live.ts";
-import type { Notice } from "./notice.ts";
-import { Overlay } from "./overlay.ts";
-import { showList } from "./picture_list.ts";
-import { Problem } from "./problem.ts";
-import { scoreSlider } from "./score_slider.ts";
-import type { Server } from "./server.ts";
-import { Shown } from "./shown.ts";
-import type { FrameRecord, ServedModel, VideoRecord } from "./wire.ts";
+import { element } from "../parts/dom.ts";
+import type { KeyForm } from "../parts/key_form.ts";
+import { Live } from "../wire/live.ts";
+import type { Notice } from "../parts/notice.ts";
+import { Overlay } from "../parts/overlay.ts";
+import { ClassColours } from "../parts/palette.ts";
+import { showList } from "../parts/picture_list.ts";
+import { Problem } from "../wire/problem.ts";
+import { scoreSlider } from "../parts/score_slider.ts";
+import type { Server } from "../wire/server.ts";
+import { Shown } from "../parts/shown.ts";
+import type { FrameRecord, ServedModel, VideoRecord } from "../wire/records.ts";
 
 /** Weight of the newest value in the figures that are shown. */
 const NEWEST = 0.2;
@@ -26,6 +27,7 @@ export class CameraTab {
   readonly #start = element("live-start", HTMLButtonElement);
   readonly #stop = element("live-stop", HTMLButtonElement);
   readonly #inStep = element("live-in-step", HTMLInputElement);
+  readonly #colours = new ClassColours();
   readonly #pictures = new Map<number, ImageBitmap>();
   #longSide = 640;
   #session: Live | null = null;
@@ -33,7 +35,7 @@ export class CameraTab {
   #last: FrameRecord | null = null;
   #behind: ImageBitmap | null = null;
   /** Pictures of the camera that were not sent. */
-  #passedOver = 0;
+  #skipped = 0;
   #latency = 0;
   #interval = 0;
   #lastAt = 0;
@@ -52,7 +54,7 @@ export class CameraTab {
   }
 
   offer(models: readonly ServedModel[]): void {
-    // More pixels than the model looks at would be sent for nothing.
+    // The model uses no more pixels than this.
     if (models[0]) this.#longSide = Math.min(1280, models[0].long_side);
   }
 
@@ -66,7 +68,7 @@ export class CameraTab {
     this.#notice.clear();
     this.#start.disabled = true;
     try {
-      // A socket cannot say that it wants a key; this can.
+      // A WebSocket is refused without a reason; this request says whether a key is required.
       this.offer(await this.#server.models());
       this.#video.srcObject = await openCamera();
       await this.#video.play();
@@ -79,7 +81,7 @@ export class CameraTab {
   }
 
   #connect(): void {
-    this.#passedOver = this.#latency = this.#interval = this.#lastAt = 0;
+    this.#skipped = this.#latency = this.#interval = this.#lastAt = 0;
     this.#video.closest<HTMLElement>(".screen")!.style.setProperty("--aspect", String(this.#aspect));
     const session: Live = new Live(this.#server.stream(), undefined, {
       video: (record) => (this.#record = record),
@@ -98,13 +100,13 @@ export class CameraTab {
     void this.#feed(session);
   }
 
-  /** Every picture that the camera gives is sent or passed over. */
+  /** Sends each picture of the camera or counts it as skipped. */
   async #feed(session: Live): Promise<void> {
     while (this.#session === session) {
       await nextPicture(this.#video);
       if (this.#session !== session || !this.#video.videoWidth) continue;
       if (!session.wantsMore) {
-        this.#passedOver++;
+        this.#skipped++;
         continue;
       }
       const { picture, jpeg, taken } = await this.#shutter.take(this.#longSide);
@@ -132,16 +134,17 @@ export class CameraTab {
   #show(): void {
     const [last, record] = [this.#last, this.#record];
     const detections = (last?.detections ?? []).filter((each) => this.#shown.has(each.class_id, each.score));
-    const picture = last && record ? { ...record, index: last.index, detections } : null;
+    const colours = this.#colours;
+    const picture = last && record ? { ...record, index: last.index, detections, colours } : null;
     this.#overlay.show(picture, this.#inStep.checked ? this.#behind : null);
-    showList(element("live-here", HTMLOListElement), detections, last ? "Nothing with such a score" : "–");
+    showList(element("live-here", HTMLOListElement), detections, colours, last ? "No detection with this score" : "–");
   }
 
   #showFigures(): void {
-    const dropped = this.#passedOver + (this.#session?.dropped ?? 0);
+    const dropped = this.#skipped + (this.#session?.dropped ?? 0);
     element("live-latency", HTMLElement).textContent = `${Math.round(this.#latency)} ms`;
     if (this.#interval) {
-      element("live-rate", HTMLElement).textContent = `${(1000 / this.#interval).toFixed(1)} a second`;
+      element("live-rate", HTMLElement).textContent = `${(1000 / this.#interval).toFixed(1)} per second`;
     }
     element("live-dropped", HTMLElement).textContent = `${dropped.toLocaleString("en")} pictures`;
   }

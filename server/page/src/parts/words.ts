@@ -1,4 +1,6 @@
-/** Seconds as `1:02.35`, with hours where there are some. */
+import type { Detection } from "../wire/records.ts";
+
+/** Seconds as `1:02.35`, with hours if it has any. */
 export function clockTime(seconds: number): string {
   const hundredths = Math.max(0, Math.round(seconds * 100));
   const hours = Math.floor(hundredths / 360_000);
@@ -7,7 +9,7 @@ export function clockTime(seconds: number): string {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-/** About how long something takes. */
+/** A duration, rounded. */
 export function roughly(seconds: number): string {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
@@ -27,4 +29,9 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 /** A score with the two digits that the slider has. Rounded down: 0.999 is not 1. */
 export function scoreText(score: number): string {
   return (Math.floor(score * 100 + 1e-4) / 100).toFixed(2);
+}
+
+/** The class of a detection, with the number of its track if it has one. */
+export function nameOf({ class_name, track_id }: Detection): string {
+  return track_id ? `${class_name} #${track_id}` : class_name;
 }

@@ -1,8 +1,8 @@
 import { element } from "./dom.ts";
-import { Problem } from "./problem.ts";
-import type { Server } from "./server.ts";
+import { Problem } from "../wire/problem.ts";
+import type { Server } from "../wire/server.ts";
 
-/** Asks for an API key when the server wants one. */
+/** Asks for an API key when the server requires one. */
 export class KeyForm {
   readonly #form = element("key", HTMLFormElement);
   readonly #value = element("key-value", HTMLInputElement);
@@ -22,7 +22,7 @@ export class KeyForm {
   /** If the problem is a missing or wrong key: ask for one, then do `again`. Otherwise false. */
   handles(problem: Problem, again: () => void): boolean {
     if (problem.status !== 401) return false;
-    this.#wrong.textContent = this.#then ? "That was not one of its keys." : "";
+    this.#wrong.textContent = this.#then ? "That is not a valid key." : "";
     this.#then = again;
     this.#form.hidden = false;
     this.#value.focus();

@@ -1,5 +1,5 @@
 import { Problem } from "./problem.ts";
-import { parseRecord, type FrameRecord, type VideoRecord } from "./wire.ts";
+import { parseRecord, type FrameRecord, type VideoRecord } from "./records.ts";
 
 /** Pictures on their way at once: enough to keep the engines busy, few enough to be recent. */
 const MOST_UNDERWAY = 3;

@@ -1,5 +1,5 @@
 import { element } from "./dom.ts";
-import type { Problem } from "./problem.ts";
+import type { Problem } from "../wire/problem.ts";
 
 export interface Remedy {
   readonly label: string;
