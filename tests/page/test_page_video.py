@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -110,18 +111,31 @@ def test_nothing_is_drawn_far_from_the_boxes_and_their_names(page: Page, documen
         assert not drawn.any()
 
 
+WATCH_DRAWING = """
+() => {
+  window.drawing = [];
+  const text = document.getElementById("drawing-text");
+  new MutationObserver(() => window.drawing.push(text.textContent)).observe(text, { childList: true });
+}
+"""
+
+
 @pytest.mark.slow
-def test_the_drawn_video_has_its_boxes_where_the_page_has_them(
+def test_the_drawn_video_reuses_the_records_and_has_the_boxes_of_the_page(
     page: Page, document: dict[str, Any], tmp_path: Path
 ) -> None:
-    button = page.locator("#save-video")
-    if not button.is_visible():
-        pytest.skip("this server draws no videos")
+    page.evaluate(WATCH_DRAWING)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
     with page.expect_download(timeout=90_000) as download:
-        button.click()
+        page.get_by_role("button", name="MP4 with the boxes drawn").click()
     path = tmp_path / "drawn.mp4"
     download.value.save_as(path)
     assert download.value.suggested_filename == "sample.boxes.mp4"
+    # The records are reused, and the progress was shown.
+    assert [each for each in asked if each.startswith(("detect", "draw"))] == ["draw"]
+    assert any(re.fullmatch(r"Drawing frame \d+ of 150", text) for text in page.evaluate("window.drawing"))
+    expect(page.locator("#drawing")).to_be_hidden()
     frames = interesting(document["frames"])[::2]
     source, drawn = pictures(sample_video()), pictures(path)
     assert len(source) == len(drawn)
