@@ -1,4 +1,4 @@
-/** The element with this id, which the document is sure to have. */
+/** The element with this id. Throws an Error if the document has none. */
 export function element<T extends Element>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`the document has no ${type.name} with the id ${id}`);

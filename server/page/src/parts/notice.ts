@@ -6,7 +6,7 @@ export interface Remedy {
   act(): void;
 }
 
-/** The place where errors are told, with what can be done about them. */
+/** Shows errors, with a button for what can be done about them. */
 export class Notice {
   readonly #box = element("notice", HTMLElement);
   readonly #title = element("notice-title", HTMLElement);

@@ -1,6 +1,6 @@
 /**
  * Chosen so that any two differ by at least 0.1 in OKLab, also as people with protanopia and deuteranopia see them
- * (tests/page/test_page_palette.py computes it), and so that dark text is legible on each. In this order every
+ * (tests/page/test_page_boxes.py computes it), and so that dark text is legible on each. In this order every
  * colour is as far as possible from those before it.
  */
 const PALETTE = ["#fca800", "#9060fc", "#6ccce4", "#f02478", "#4890b4", "#fc540c", "#e49c90", "#60a8fc"] as const;

@@ -1,4 +1,4 @@
-/** Which detections are shown: a lowest score, and classes that were taken out. Tells whoever asked of changes. */
+/** Which detections are shown: those with a lowest score, without the classes that are switched off. */
 export class Shown {
   readonly #listeners: (() => void)[] = [];
   readonly #hidden = new Set<number>();
@@ -8,7 +8,7 @@ export class Shown {
     this.#threshold = Math.fround(threshold);
   }
 
-  /** Rounded to 32 bits, as scores are: the server compares these, and 0.7 is to pass 0.7. */
+  /** Rounded to 32 bits, as the server rounds scores, so that a score of 0.7 passes a threshold of 0.7. */
   get threshold(): number {
     return this.#threshold;
   }

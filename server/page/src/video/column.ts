@@ -1,4 +1,4 @@
-/** Numbers in a typed array that grows: a video has millions, and as objects they would not fit. */
+/** Numbers in a typed array that grows. A video has millions of them, too many for objects. */
 export class Column<T extends Float64Array | Float32Array | Int32Array> {
   readonly #make: (size: number) => T;
   #values: T;

@@ -1,4 +1,4 @@
-/** Where in the video we are, and moving there. */
+/** The position in the video. */
 export interface Playhead {
   /** Seconds of the frame on the screen. */
   readonly time: number;
@@ -6,14 +6,14 @@ export interface Playhead {
   play(): void;
   pause(): void;
   seek(seconds: number): void;
-  /** Calls nobody any more. */
+  /** Stops calling the listener. */
   leave(): void;
 }
 
 export interface PlayheadListener {
   /** A frame came to the screen; `seconds` is its time in the video. */
   presented(seconds: number): void;
-  /** It plays or no longer does. */
+  /** It started or stopped playing. */
   turned(): void;
 }
 
@@ -43,7 +43,7 @@ export class VideoPlayhead implements Playhead {
   }
 
   play(): void {
-    // Refused when the user has left the page, and interrupted by a pause; both show by the button.
+    // Rejected if the page is left or if a pause interrupts it; the button shows both.
     this.#video.play().catch(() => undefined);
   }
 
@@ -70,7 +70,7 @@ export class VideoPlayhead implements Playhead {
     next();
   }
 
-  /** Without requestVideoFrameCallback (Firefox before 132): the clock says which frame should be there. */
+  /** Without requestVideoFrameCallback (Firefox before 132): the clock says which frame is due. */
   #followClock(options: AddEventListenerOptions): void {
     const now = () => this.#presented(this.#video.currentTime);
     for (const name of ["timeupdate", "seeked", "ended"]) this.#video.addEventListener(name, now, options);
@@ -103,7 +103,7 @@ export class ClockPlayhead implements Playhead {
   }
 
   get time(): number {
-    // The first frame may come after this was made, and with it when the video begins.
+    // The time of the first frame may become known later.
     return Math.max(this.#time, this.#range()[0]);
   }
 

@@ -1,4 +1,4 @@
-/** The lines of a body as they come, without their ends; empty ones are left out. */
+/** The lines of a body as they arrive, without their ends and without empty lines. */
 export async function* linesOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string, void, void> {
   let rest = "";
   for await (const text of textOf(body)) {

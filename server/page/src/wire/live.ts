@@ -1,17 +1,17 @@
 import { Problem } from "./problem.ts";
 import { parseRecord, type FrameRecord, type VideoRecord } from "./records.ts";
 
-/** Pictures on their way at once: enough to keep the engines busy, few enough to be recent. */
+/** Pictures in flight at once: enough to keep the engines busy, few enough to be recent. */
 const MOST_UNDERWAY = 3;
 
 export interface LiveListener {
   video(record: VideoRecord): void;
   frame(record: FrameRecord, latency: number): void;
-  /** It is over; a Problem says why, if it went wrong. */
+  /** The stream ended; with a Problem if it failed. */
   ended(problem: Problem | null): void;
 }
 
-/** One run of `WS /stream` on single pictures. The server may leave pictures out; so may `wantsMore`. */
+/** One run of `WS /stream` on single pictures. The server may skip pictures. */
 export class Live {
   readonly #socket: WebSocket;
   readonly #listener: LiveListener;
@@ -20,7 +20,7 @@ export class Live {
   #open = false;
   #problem: Problem | null = null;
   #complete = false;
-  /** Pictures that the server left out. */
+  /** Pictures that the server skipped. */
   dropped = 0;
 
   constructor(socket: WebSocket, model: string | undefined, listener: LiveListener) {
@@ -48,7 +48,7 @@ export class Live {
     return this.#sentAt.length - 1;
   }
 
-  /** There is no more; what is underway still comes. */
+  /** No more pictures follow; results of those in flight still come. */
   end(): void {
     this.#complete = true;
     if (this.#open) this.#say('{"type":"end"}');
@@ -56,7 +56,7 @@ export class Live {
     this.#open = false;
   }
 
-  /** A server that refuses closes at once; what is sent after that would be an error. */
+  /** Sends nothing after the server has closed, which would be an error. */
   #say(message: string | ArrayBuffer): void {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(message);
   }
@@ -82,7 +82,7 @@ export class Live {
   #closed(code: number): void {
     this.#open = false;
     const lost = new Problem(0, "unreachable", "The connection was lost", `The server closed it with code ${code}.`);
-    // Ended before the first picture: the server says that there were none, which is no news.
+    // Ended before the first picture: then the error says only that there was none.
     const quiet = this.#complete || code === 1000;
     this.#listener.ended(quiet && this.#problem?.code !== "internal_error" ? null : (this.#problem ?? lost));
   }

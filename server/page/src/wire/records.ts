@@ -8,7 +8,7 @@ export interface Box {
 }
 
 export interface Detection {
-  /** Pixels of the frame as displayed, from the top left. */
+  /** Pixels of the upright frame, from the top left; see `sample_aspect_ratio` for their shape. */
   readonly box: Box;
   readonly score: number;
   readonly class_id: number;
