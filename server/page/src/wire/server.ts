@@ -1,5 +1,4 @@
 import { drawnFile, type DrawProgress } from "./drawn.ts";
-import { linesOf } from "./lines.ts";
 import { Problem } from "./problem.ts";
 import { isFields, parseRecord, type ServedModel, type WireRecord } from "./records.ts";
 
@@ -117,4 +116,29 @@ function inside(found: unknown, path: readonly string[]): unknown {
 
 function base64url(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** The lines of a body as they arrive, without their ends and without empty lines. */
+async function* linesOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string, void, void> {
+  let rest = "";
+  for await (const text of textOf(body)) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines.filter(Boolean);
+  }
+  if (rest) yield rest;
+}
+
+async function* textOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string, void, void> {
+  // Not `for await (... of body)`, which Safari does not have.
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
 }
