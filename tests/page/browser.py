@@ -1,4 +1,4 @@
-"""Chromium without a window, and a page in it whose mistakes are noted."""
+"""Chromium without a window, and a page in it whose errors are collected."""
 
 import os
 import re
@@ -13,18 +13,18 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 __all__ = ["WatchedPage", "browsing", "opened"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 20_000  # milliseconds
-# Chromium notes every refusal as an error of the console; those that a test asks for are no mistakes.
+PATIENCE = 60_000  # milliseconds
+# Chromium logs every refused request as an error; tests ask for some.
 REFUSED = re.compile(r"Failed to load resource: (the server responded with a status of \d+|net::ERR_FAILED)")
 
 
 class WatchedPage:
-    """A page and what it wrote to its console as an error.
+    """A page and its errors.
 
     Attributes:
-        page: to be driven.
-        mistakes: errors of the console and exceptions that nobody caught.
-        elsewhere: addresses outside the server that were asked for.
+        page: the page.
+        mistakes: errors on the console and uncaught exceptions.
+        elsewhere: requested addresses outside the server.
     """
 
     def __init__(self, page: Page, address: str) -> None:
@@ -46,12 +46,12 @@ class WatchedPage:
 
 @contextmanager
 def browsing(*arguments: str) -> Iterator[Browser]:
-    """A browser, or a skip that says why there is none."""
+    """A browser; skips the test if none is installed."""
     executable = next((found for name in NAMES if (found := shutil.which(name))), None)
     if executable is None:
         pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is installed, so the page is not tested")
     expect.set_options(timeout=PATIENCE)
-    # Its sandbox does not work for root, as which containers run.
+    # Chromium's sandbox does not work for root, the user of many containers.
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -65,9 +65,9 @@ def browsing(*arguments: str) -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, address: str, script: str = "", **options: Any) -> Iterator[Page]:
-    """The page of the server at an address; at the end it must have made no mistake and asked nobody else.
+    """The page of the server at an address. At the end it must have no error and no request to other servers.
 
-    `script` runs in it before its own.
+    `script` runs before the page's own.
     """
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
     context.set_default_timeout(PATIENCE)

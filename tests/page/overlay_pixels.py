@@ -1,4 +1,4 @@
-"""What is drawn on the page's canvas, in pixels of the video's frames."""
+"""Pixels of the page's canvas, by the pixels of the video's frames."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Page
 
-__all__ = ["drawn_pixels", "edges_are_drawn", "frame_shown", "seek"]
+__all__ = ["drawn_pixels", "edges_are_drawn", "frame_shown", "pause", "seek", "wait_for_frame"]
 
-# Where the picture is on the canvas, by the rules of `object-fit: contain`, from the elements alone.
+# The picture's place on the canvas, by the rules of `object-fit: contain`.
 READ = """
 ([id, aspect]) => {
   const canvas = document.getElementById(id);
@@ -25,7 +25,7 @@ READ = """
 
 
 def drawn_pixels(page: Page, size: tuple[int, int], canvas: str = "boxes") -> npt.NDArray[np.uint8]:
-    """The canvas over the picture, uint8 [H, W, 4] RGBA, with as many pixels as the canvas has there."""
+    """The canvas over the picture, uint8 [H, W, 4] RGBA, cut to the picture."""
     import base64
 
     width, height = size
@@ -37,7 +37,7 @@ def drawn_pixels(page: Page, size: tuple[int, int], canvas: str = "boxes") -> np
 
 
 def edges_are_drawn(drawn: npt.NDArray[np.uint8], box: dict[str, float], size: tuple[int, int]) -> float:
-    """How much of a box's outline has colour on the canvas, 0 to 1."""
+    """The part of a box's outline that is drawn on the canvas, 0 to 1."""
     scale = np.array([drawn.shape[1] / size[0], drawn.shape[0] / size[1]])
     (x1, y1), (x2, y2) = (np.array([box[f"x{i}"], box[f"y{i}"]]) * scale for i in (1, 2))
     steps = np.linspace(0, 1, 60)
@@ -53,14 +53,27 @@ def edges_are_drawn(drawn: npt.NDArray[np.uint8], box: dict[str, float], size: t
 
 
 def frame_shown(page: Page, canvas: str = "boxes") -> int | None:
-    """The source's index of the frame that the boxes are of."""
+    """The source's index of the frame whose boxes are shown."""
     text = page.locator(f"#{canvas}").get_attribute("data-frame")
     return int(text) if text else None
 
 
-def seek(page: Page, seconds: float, frame: int) -> None:
-    """Go to a time, and wait until the boxes of the frame are there."""
-    page.evaluate("seconds => { document.getElementById('video').currentTime = seconds; }", seconds)
+def wait_for_frame(page: Page, frame: int) -> None:
+    """Wait until the boxes of a frame are shown."""
     page.wait_for_function(
         "frame => document.getElementById('boxes').dataset.frame === String(frame)", arg=frame
     )
+
+
+def pause(page: Page) -> None:
+    """Stop the playback that starts with the first results."""
+    page.wait_for_function("() => document.getElementById('boxes').dataset.frame !== ''")
+    if page.locator("#play").get_attribute("data-playing") == "true":
+        page.locator("#play").click()
+
+
+def seek(page: Page, seconds: float, frame: int) -> None:
+    """Pause, go to a time, and wait until the boxes of the frame are shown."""
+    page.wait_for_function("() => document.getElementById('boxes').dataset.frame !== ''")
+    page.evaluate("seconds => { video.pause(); video.currentTime = seconds; }", seconds)
+    wait_for_frame(page, frame)

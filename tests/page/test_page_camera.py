@@ -57,7 +57,7 @@ def camera_is_on(page: Page) -> bool:
     return bool(page.evaluate("document.getElementById('live-video').srcObject !== null"))
 
 
-def test_boxes_lie_over_the_live_picture_with_latency_and_what_was_left_out(
+def test_boxes_are_drawn_over_the_live_picture_with_latency_and_skipped_pictures(
     browser: Browser, server: str
 ) -> None:
     with opened(browser, server) as page:
@@ -69,7 +69,7 @@ def test_boxes_lie_over_the_live_picture_with_latency_and_what_was_left_out(
         assert page.locator("#live-boxes").evaluate("canvas => canvas.width") > 0
         assert page.locator("#live-latency").inner_text().endswith(" ms")
         assert 0 < int(page.locator("#live-latency").inner_text().removesuffix(" ms")) < 5000
-        assert page.locator("#live-rate").inner_text().endswith(" a second")
+        assert page.locator("#live-rate").inner_text().endswith(" per second")
         assert page.locator("#live-dropped").inner_text().endswith(" pictures")
         page.get_by_role("button", name="Stop").click()
         expect(page.get_by_role("button", name="Start")).to_be_visible()
@@ -81,7 +81,7 @@ def test_in_step_the_picture_is_the_one_that_the_boxes_are_of(browser: Browser, 
     with opened(browser, server) as page:
         start(page)
         wait_for_frame(page, 2)
-        page.get_by_label("Show the picture when its boxes are there").check()
+        page.get_by_label("Show each picture together with its boxes").check()
         wait_for_frame(page, (frame_shown(page, "live-boxes") or 0) + 3)
         drawn = drawn_pixels(page, SIZE, "live-boxes")
         inner = drawn[10:-10, 10:-10]
@@ -99,7 +99,7 @@ def test_leaving_the_tab_turns_the_camera_off_and_ends_the_stream(browser: Brows
         wait_for_frame(page, 1)
 
 
-def test_with_a_key_the_camera_works_as_well(browser: Browser, tmp_path: Path) -> None:
+def test_the_camera_works_with_a_key(browser: Browser, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("secret\n")
     with fake_server(tmp_path, api_keys_file=keys) as address, opened(browser, address) as page:
@@ -110,7 +110,7 @@ def test_with_a_key_the_camera_works_as_well(browser: Browser, tmp_path: Path) -
         wait_for_frame(page, 3)
 
 
-def test_a_server_without_room_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_a_busy_server_is_reported(browser: Browser, tmp_path: Path) -> None:
     with fake_server(tmp_path, max_streams=0) as address, opened(browser, address) as page:
         start(page)
         expect(page.get_by_role("alert")).to_contain_text("The server is busy")

@@ -1,4 +1,4 @@
-"""Videos of all kinds on the page: in time with the frames, turned, damaged, unknown to the browser."""
+"""Playback of all kinds of videos: in time with the frames, rotated, mirrored, damaged, unplayable."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from browser import browsing, opened
 from media import damage_packet, write_video
-from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, seek
+from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, seek, wait_for_frame
 from playwright.sync_api import Browser, Page, expect
 from served_page import fake_server
 
@@ -44,7 +44,7 @@ def finish(page: Page, frames: int) -> None:
     expect(page.locator("#progress-text")).to_contain_text(f"{frames} frames in")
 
 
-# What `media.number_of` does, in the browser: pixels of every frame are too many to bring over.
+# `media.number_of` in the browser: the pixels of every frame are too many to transfer.
 PLAY = """
 () => new Promise(resolve => {
   const [video, boxes] = [document.getElementById("video"), document.getElementById("boxes")];
@@ -65,9 +65,13 @@ PLAY = """
     if (seen.length < 20) video.requestVideoFrameCallback(look);
     else resolve(seen);
   };
-  video.requestVideoFrameCallback(look);
-  video.playbackRate = 0.5;
-  document.getElementById("play").click();
+  video.addEventListener("seeked", () => {
+    video.requestVideoFrameCallback(look);
+    video.playbackRate = 0.5;
+    video.play();
+  }, { once: true });
+  video.pause();
+  video.currentTime = 0;
 })
 """
 
@@ -87,7 +91,7 @@ def test_while_it_plays_the_boxes_are_those_of_the_frame_on_the_screen(
     choose(page, write_video(tmp_path / "numbered.mp4", 40, size=(128, 96), **made))
     finish(page, 40)
     late = [number - boxes for boxes, number in page.evaluate(PLAY)]
-    # A browser under load may show the next frame between telling of one and being asked for its pixels.
+    # A browser under load may show the next frame between its callback and the reading of pixels.
     assert set(late) <= {0, 1}
     assert late.count(0) >= 15
 
@@ -95,60 +99,64 @@ def test_while_it_plays_the_boxes_are_those_of_the_frame_on_the_screen(
 WITHOUT_FRAME_CALLBACKS = "delete HTMLVideoElement.prototype.requestVideoFrameCallback"
 
 
-def test_a_browser_that_does_not_tell_of_frames_has_the_boxes_by_the_clock(
+def test_without_frame_callbacks_the_boxes_follow_the_clock(
     browser: Browser, server: str, tmp_path: Path
 ) -> None:
     with opened(browser, server, WITHOUT_FRAME_CALLBACKS) as page:
         choose(page, write_video(tmp_path / "video.mp4", 40))
         finish(page, 40)
         seek(page, 10.5 / 25, 10)
-        page.get_by_role("button", name="Play").click()
-        page.wait_for_function("() => Number(document.getElementById('boxes').dataset.frame) === 39")
+        page.locator("#play").click()
+        wait_for_frame(page, 39)
 
 
-def test_frames_between_those_that_are_detected_on_keep_the_boxes(page: Page, tmp_path: Path) -> None:
+def test_with_a_stride_frames_keep_the_boxes_of_the_last_detected_frame(page: Page, tmp_path: Path) -> None:
     page.locator("summary").click()
-    page.get_by_label("Every nth frame").fill("5")
+    page.get_by_label("Detect on every n-th frame").fill("5")
     choose(page, write_video(tmp_path / "video.mp4", 23))
     finish(page, 5)
     for frame, boxes in ((0, 0), (4, 0), (5, 5), (9, 5), (22, 20)):
         seek(page, (frame + 0.5) / 25, boxes)
     page.locator("#back").click()
-    page.wait_for_function("() => document.getElementById('boxes').dataset.frame === '15'")
+    wait_for_frame(page, 15)
 
 
-def test_a_text_file_is_told_to_be_none(page: Page, tmp_path: Path) -> None:
+def test_a_file_that_is_no_video_is_reported(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no video\n" * 100)
     choose(page, path)
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("The file is not a video")
-    expect(page.get_by_role("button", name="Choose a file")).to_be_visible()
+    expect(page.get_by_role("button", name="Add videos")).to_be_visible()
+    expect(page.locator("#work")).to_be_hidden()
     page.get_by_role("button", name="Close this message").click()
     expect(alert.first).to_be_hidden()
 
 
-def test_damage_is_told_with_the_way_to_go_on(page: Page, tmp_path: Path) -> None:
+def test_damage_is_reported_with_a_button_that_skips_it(page: Page, tmp_path: Path) -> None:
     path = write_video(tmp_path / "damaged.mkv", 20, options={"g": "1"})
     damage_packet(path, 8)
     choose(page, path)
     expect(page.get_by_role("alert")).to_contain_text("cannot be decoded")
-    page.get_by_role("button", name="Go on after damaged frames").click()
-    expect(page.locator("#progress-text")).to_contain_text("1 damaged frame left out")
+    page.get_by_role("button", name="Skip damaged frames").click()
+    expect(page.locator("#progress-text")).to_contain_text("1 damaged frame skipped")
 
 
 def test_a_video_that_the_browser_cannot_play_has_its_boxes_on_a_blank(page: Page, tmp_path: Path) -> None:
     choose(page, write_video(tmp_path / "old.mp4", 30, codec="mpeg4", size=(128, 64)))
     finish(page, 30)
     expect(page.locator("#blank")).to_contain_text("cannot play mpeg4")
-    assert frame_shown(page) == 0
+    wait_for_frame(page, 29)
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+    page.locator("#scrub").fill("0")
+    wait_for_frame(page, 0)
     drawn = drawn_pixels(page, (128, 64))
     assert drawn.shape[1] / drawn.shape[0] == pytest.approx(2, rel=0.02)
     assert edges_are_drawn(drawn, {**WHOLE, "x2": 128, "y2": 64}, (128, 64)) > 0.95
     page.locator("#forward").click()
     assert frame_shown(page) == 1
     page.locator("#play").click()
-    page.wait_for_function("() => document.getElementById('boxes').dataset.frame === '29'")
+    wait_for_frame(page, 29)
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
 
 
@@ -162,7 +170,7 @@ def test_a_rotated_video_is_upright_and_its_boxes_fit(page: Page, tmp_path: Path
     assert edges_are_drawn(drawn, {**WHOLE, "x2": size[0], "y2": size[1]}, size) > 0.95
 
 
-def test_a_picture_with_bars_beside_it_has_its_boxes_on_the_picture(page: Page, tmp_path: Path) -> None:
+def test_boxes_stay_on_the_picture_when_there_are_bars_beside_it(page: Page, tmp_path: Path) -> None:
     choose(page, write_video(tmp_path / "tall.mp4", 5, size=(64, 128)))
     finish(page, 5)
     page.locator("#screen").evaluate(

@@ -1,12 +1,12 @@
-import { CameraTab } from "./camera_tab.ts";
-import { element } from "./dom.ts";
-import { KeyForm } from "./key_form.ts";
-import { Notice } from "./notice.ts";
-import { Problem } from "./problem.ts";
-import { Server } from "./server.ts";
-import { tabs } from "./tabs.ts";
-import { VideoTab } from "./video_tab.ts";
-import { plural } from "./words.ts";
+import { CameraTab } from "./camera/camera_tab.ts";
+import { element } from "./parts/dom.ts";
+import { KeyForm } from "./parts/key_form.ts";
+import { showModel } from "./parts/model_card.ts";
+import { Notice } from "./parts/notice.ts";
+import { Problem } from "./wire/problem.ts";
+import { Server } from "./wire/server.ts";
+import { tabs } from "./parts/tabs.ts";
+import { VideoTab } from "./video/video_tab.ts";
 
 const server = new Server(document.baseURI);
 const notice = new Notice();
@@ -19,22 +19,18 @@ tabs(element("tab-video", HTMLElement).parentElement!, (panel) => {
   if (panel === "panel-camera") videoTab.leave();
   else cameraTab.end();
 });
-void meet();
+void introduce();
 
-/** What the server serves and can do. */
-async function meet(): Promise<void> {
+/** Asks the server what it serves and what it can do. */
+async function introduce(): Promise<void> {
   try {
     const models = await server.models();
-    const [first, ...others] = models;
-    if (!first) return;
-    const more = others.length ? ` and ${others.length} more` : "";
-    const classes = plural(first.classes.length, "class", "classes");
-    const place = `${first.provider.replace("ExecutionProvider", "")} ${first.precision}`;
-    element("model", HTMLElement).textContent = `${first.served_as}${more} · ${classes} · ${place}`;
+    showModel(models);
     cameraTab.offer(models);
-    videoTab.offer(models, await server.drawsVideos());
+    videoTab.offer(models, await server.features());
   } catch (thrown) {
     const problem = Problem.of(thrown);
-    if (!keyForm.handles(problem, () => void meet())) notice.tell(problem, { label: "Try again", act: () => void meet() });
+    const again = () => void introduce();
+    if (!keyForm.handles(problem, again)) notice.tell(problem, { label: "Try again", act: again });
   }
 }

@@ -18,6 +18,7 @@ from selsa_server.api.api_keys import ApiKeys, read_api_keys
 from selsa_server.api.problems import add_problem_handlers
 from selsa_server.api.request_context import RequestContext
 from selsa_server.api.routes.detect import detect_router
+from selsa_server.api.routes.draw import draw_router
 from selsa_server.api.routes.health import health_router
 from selsa_server.api.routes.jobs import jobs_router
 from selsa_server.api.routes.models import models_router
@@ -102,6 +103,7 @@ def build_app(
     if settings.otlp_endpoint is not None:
         app.add_middleware(Tracing, provider=build_tracing(settings.otlp_endpoint))
     app.include_router(detect_router(parts.models, lifecycle.drain, settings))
+    app.include_router(draw_router(parts.models, lifecycle.drain, settings))
     app.include_router(jobs_router(parts.models, parts.jobs, settings))
     app.include_router(stream_router(parts.streams))
     app.include_router(models_router(parts.loading, settings.upload_timeout))

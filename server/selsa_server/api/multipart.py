@@ -1,13 +1,11 @@
-"""A multipart/form-data body with exactly one part, `file`, unwrapped as it streams by."""
+"""A multipart/form-data body with known parts in a known order, unwrapped as a stream."""
 
-from typing import Final
+from collections.abc import Sequence
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from selsa_server.errors import RequestError
-
-PART: Final = "file"
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -24,10 +22,15 @@ def boundary_of(content_type: str) -> bytes:
     return boundary
 
 
-class MultipartFile:
-    """Takes chunks of a body, returns the bytes of its one part `file`."""
+class MultipartParts:
+    """Takes chunks of a body, returns the bytes of its parts.
 
-    def __init__(self, boundary: bytes) -> None:
+    Args:
+        boundary: between the parts.
+        names: of the parts, in their order; each is required.
+    """
+
+    def __init__(self, boundary: bytes, names: Sequence[str]) -> None:
         self._parser = MultipartParser(
             boundary,
             {
@@ -40,39 +43,39 @@ class MultipartFile:
                 "on_end": self._on_end,
             },
         )
-        self._out = bytearray()
+        self._names = names
+        self._begun = 0  # parts
+        self._out: list[tuple[str, bytes]] = []
         self._header = bytearray()
         self._value = bytearray()
         self._name: str | None = None
-        self._found = False
         self._ended = False
 
-    def feed(self, chunk: bytes) -> bytes:
-        """The part's bytes in this chunk of the body.
+    def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
+        """The bytes of parts in this chunk of the body, each with the name of its part.
 
         Raises:
-            RequestError: the body is no multipart body, or has another part than one `file`.
+            RequestError: the body is no multipart body, or has other parts.
         """
         if self._ended:
-            return b""  # an epilogue, to be ignored
+            return []  # an epilogue, to be ignored
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise _malformed("The multipart body cannot be read") from error
-        data = bytes(self._out)
-        self._out.clear()
-        return data
+            raise self._malformed("The multipart body cannot be read") from error
+        pieces, self._out = self._out, []
+        return pieces
 
     def finish(self) -> None:
         """The body is over.
 
         Raises:
-            RequestError: it ended in the middle, or has no part `file`.
+            RequestError: it ended in the middle, or lacks a part.
         """
         if not self._ended:
-            raise _malformed("The multipart body ends before its last boundary")
-        if not self._found:
-            raise _malformed("The multipart body has no part")
+            raise self._malformed("The multipart body ends before its last boundary")
+        if self._begun < len(self._names):
+            raise self._malformed(f"The multipart body has no part {self._names[self._begun]!r}")
 
     def _on_part_begin(self) -> None:
         self._name = None
@@ -91,23 +94,26 @@ class MultipartFile:
         self._value.clear()
 
     def _on_headers_finished(self) -> None:
-        if self._name != PART:
-            raise _malformed(f"The multipart body has a part {(self._name or '')[:100]!r}")
-        if self._found:
-            raise _malformed(f"The multipart body has more than one part {PART!r}")
-        self._found = True
+        expected = self._names[self._begun] if self._begun < len(self._names) else None
+        if self._name in self._names[: self._begun]:
+            raise self._malformed(f"The multipart body has more than one part {self._name!r}")
+        if self._name != expected:
+            raise self._malformed(f"The multipart body has a part {(self._name or '')[:100]!r}")
+        self._begun += 1
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._out += data[start:end]
+        self._out.append((self._names[self._begun - 1], data[start:end]))
 
     def _on_end(self) -> None:
         self._ended = True
 
-
-def _malformed(what: str) -> RequestError:
-    return RequestError(
-        "malformed_request",
-        f"{what}; send exactly one part, {PART!r}, with the video, and parameters in the query.",
-        parameter=PART,
-        allowed=f"one part {PART!r}",
-    )
+    def _malformed(self, what: str) -> RequestError:
+        parts = " and ".join(map(repr, self._names))
+        return RequestError(
+            "malformed_request",
+            f"{what}; send exactly the part {parts} with the video, and parameters in the query."
+            if len(self._names) == 1
+            else f"{what}; send exactly the parts {parts}, in this order.",
+            parameter=self._names[-1],
+            allowed=parts,
+        )

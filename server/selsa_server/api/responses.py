@@ -1,7 +1,7 @@
 """The forms of a response: records streamed as they become final, one JSON document, or a drawn video."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ def server_timing(seconds: Mapping[str, float]) -> str:
     return ", ".join(f"{part};dur={1000 * value:.1f}" for part, value in seconds.items())
 
 
-class _OwningResponse(Response):
+class OwningResponse(Response):
     """A response that owns its resources, and frees them when it was sent or the client has gone.
 
     A client that reads nothing for `send_timeout` seconds counts as gone.
@@ -52,9 +52,20 @@ class _OwningResponse(Response):
         self._send_timeout = send_timeout
         self.state: dict[str, Any] = {}
 
-    def body_chunks(self) -> AsyncIterator[bytes]:
+    def body_chunks(self) -> AsyncGenerator[bytes, None]:
         """The body, piece by piece."""
         raise NotImplementedError
+
+    def last_record(self, error: Exception, emitted: int) -> ErrorRecord:
+        """The error that ends a body that began, after `emitted` frames; it is logged."""
+        if isinstance(error, DetectError):
+            self.state["code"] = error.code
+            structlog.get_logger().info("failed", code=error.code, detail=error.detail)
+            return error_record(error, emitted)
+        self.state["code"] = "internal_error"
+        structlog.get_logger().error("failed", exc_info=error)
+        hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
+        return error_record(hidden, emitted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
@@ -67,8 +78,9 @@ class _OwningResponse(Response):
         async def send_all() -> None:
             head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await send_in_time(head)
-            async for chunk in self.body_chunks():
-                await send_in_time({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with aclosing(self.body_chunks()) as chunks:
+                async for chunk in chunks:
+                    await send_in_time({"type": "http.response.body", "body": chunk, "more_body": True})
             await send_in_time({"type": "http.response.body", "body": b"", "more_body": False})
 
         async with self._owned:
@@ -80,7 +92,7 @@ class _OwningResponse(Response):
                 self.state["code"] = "client_too_slow"
 
 
-class RecordsResponse(_OwningResponse):
+class RecordsResponse(OwningResponse):
     """NDJSON: the records of `head`, then each record as soon as it is final.
 
     An error becomes the last record, because the status was sent already.
@@ -101,7 +113,7 @@ class RecordsResponse(_OwningResponse):
         self._deadline = deadline
         self._emitted = sum(isinstance(record, FrameRecord) for record in head)
 
-    async def body_chunks(self) -> AsyncIterator[bytes]:
+    async def body_chunks(self) -> AsyncGenerator[bytes, None]:
         """One line per record."""
         yield b"".join(_line(record) for record in self._head)
         try:
@@ -109,28 +121,18 @@ class RecordsResponse(_OwningResponse):
                 self._emitted += isinstance(record, FrameRecord)
                 yield _line(record)
         except Exception as error:  # noqa: BLE001 - a stream must end with a record
-            yield _line(self._last_words(error))
+            yield _line(self.last_record(error, self._emitted))
         self.state["frames"] = self._emitted
 
     async def _next(self) -> Result | None:
         return await anext(self._rest, None)
-
-    def _last_words(self, error: Exception) -> ErrorRecord:
-        if isinstance(error, DetectError):
-            self.state["code"] = error.code
-            structlog.get_logger().info("failed", code=error.code, detail=error.detail)
-            return error_record(error, self._emitted)
-        self.state["code"] = "internal_error"
-        structlog.get_logger().error("failed", exc_info=error)
-        hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
-        return error_record(hidden, self._emitted)
 
 
 def _line(record: Result | ErrorRecord) -> bytes:
     return record.model_dump_json().encode() + b"\n"
 
 
-class FileResponse(_OwningResponse):
+class FileResponse(OwningResponse):
     """A complete file, from `write_document` or `write_drawn_video`."""
 
     def __init__(self, owned: AsyncExitStack, path: Path, media_type: str, *, send_timeout: float) -> None:
@@ -138,11 +140,17 @@ class FileResponse(_OwningResponse):
         self._path = path
         self.headers["content-length"] = str(path.stat().st_size)
 
-    async def body_chunks(self) -> AsyncIterator[bytes]:
+    async def body_chunks(self) -> AsyncGenerator[bytes, None]:
         """The file, a piece at a time."""
-        async with await anyio.open_file(self._path, "rb") as file:
-            while chunk := await file.read(CHUNK_BYTES):
-                yield chunk
+        async for chunk in file_chunks(self._path):
+            yield chunk
+
+
+async def file_chunks(path: Path) -> AsyncIterator[bytes]:
+    """A file, a piece at a time."""
+    async with await anyio.open_file(path, "rb") as file:
+        while chunk := await file.read(CHUNK_BYTES):
+            yield chunk
 
 
 async def write_document(owned: AsyncExitStack, folder: Path, records: Records) -> Path:
@@ -200,14 +208,14 @@ async def write_drawn_video(
     """
     path, _ = await owned.enter_async_context(temporary_file(folder))
     drawing = decoders.draw(source, path, records.index, params, records.run, max_bytes=max_bytes)
-    async with _open(drawing, threads):
+    async with opened(drawing, threads):
         async for record in records:
             await in_thread(partial(drawing.write, record), threads)
     return path
 
 
 @asynccontextmanager
-async def _open(drawing: Drawing, threads: anyio.CapacityLimiter) -> AsyncIterator[None]:
+async def opened(drawing: Drawing, threads: anyio.CapacityLimiter) -> AsyncIterator[None]:
     """The context of a drawn video; entering and leaving it run in a thread too."""
     await in_thread(drawing.__enter__, threads)
     try:

@@ -1,9 +1,9 @@
-"""Writes the request body to a temporary file, in bounded memory; the file is deleted with the request."""
+"""Writes the request body to temporary files, in bounded memory; they are deleted with the request."""
 
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -11,16 +11,19 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
-from selsa_server.api.multipart import MultipartFile, boundary_of
+from selsa_server.api.multipart import MultipartParts, boundary_of
 from selsa_server.errors import RequestError
 from selsa_server.settings import UploadSettings
 
 WRITE_BYTES: Final = 1 << 20
+VIDEO: Final = "file"
+RECORDS: Final = "records"
+FORM: Final = "multipart/form-data"
 ACCEPTED: Final = "video/*, application/octet-stream, multipart/form-data with one part `file`"
 
 
 class _Unwrap(Protocol):
-    def feed(self, chunk: bytes) -> bytes: ...
+    def feed(self, chunk: bytes) -> list[tuple[str, bytes]]: ...
 
     def finish(self) -> None: ...
 
@@ -28,8 +31,8 @@ class _Unwrap(Protocol):
 class _Raw:
     """A body that is the video itself."""
 
-    def feed(self, chunk: bytes) -> bytes:
-        return chunk
+    def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
+        return [(VIDEO, chunk)]
 
     def finish(self) -> None:
         return
@@ -81,12 +84,42 @@ async def spool_body(request: Request, folder: Path, limits: UploadSettings) -> 
     """
     unwrap = _unwrapper(request)
     async with temporary_file(folder) as (path, file):
-        await _write(request, file, unwrap, limits)
+        await _write(request, {VIDEO: file}, unwrap, limits)
         yield path
 
 
-async def _write(request: Request, file: BinaryIO, unwrap: _Unwrap, limits: UploadSettings) -> None:
-    pending, total = bytearray(), 0
+@asynccontextmanager
+async def spool_records_and_video(
+    request: Request, folder: Path, limits: UploadSettings
+) -> AsyncIterator[tuple[Path, Path]]:
+    """The parts `records` and `file` of a form as two files, as long as the context lasts.
+
+    Raises:
+        RequestError: no form, or as `spool_body`.
+        ClientDisconnect: the client went away.
+    """
+    content_type = request.headers.get("content-type", "")
+    name = content_type.partition(";")[0].strip().lower()
+    if name != FORM:
+        raise RequestError(
+            "unsupported_media_type",
+            f"Content-Type is {name[:100]!r}; send a form ({FORM}) with the parts {RECORDS!r} and {VIDEO!r}.",
+            parameter="Content-Type",
+            allowed=FORM,
+        )
+    unwrap = MultipartParts(boundary_of(content_type), (RECORDS, VIDEO))
+    async with AsyncExitStack() as stack:
+        records, records_file = await stack.enter_async_context(temporary_file(folder))
+        video, video_file = await stack.enter_async_context(temporary_file(folder))
+        await _write(request, {RECORDS: records_file, VIDEO: video_file}, unwrap, limits)
+        yield records, video
+
+
+async def _write(
+    request: Request, files: Mapping[str, BinaryIO], unwrap: _Unwrap, limits: UploadSettings
+) -> None:
+    pending = {name: bytearray() for name in files}
+    total = 0
     stream = aiter(request.stream())
     while True:
         try:
@@ -99,17 +132,18 @@ async def _write(request: Request, file: BinaryIO, unwrap: _Unwrap, limits: Uplo
             ) from error
         if chunk is None:
             break
-        data = unwrap.feed(chunk)
-        total += len(data)
-        if total > limits.max_upload_bytes:
-            raise _too_large(limits)
-        pending += data
-        if len(pending) >= WRITE_BYTES:
-            await _flush(file, pending)
+        for name, data in unwrap.feed(chunk):
+            total += len(data)
+            if total > limits.max_upload_bytes:
+                raise _too_large(limits)
+            pending[name] += data
+            if len(pending[name]) >= WRITE_BYTES:
+                await _flush(files[name], pending[name])
     unwrap.finish()
     if total == 0:
         raise _empty()
-    await _flush(file, pending)
+    for name, file in files.items():
+        await _flush(file, pending[name])
 
 
 async def _flush(file: BinaryIO, pending: bytearray) -> None:
@@ -122,8 +156,8 @@ async def _flush(file: BinaryIO, pending: bytearray) -> None:
 def _unwrapper(request: Request) -> _Unwrap:
     content_type = request.headers.get("content-type", "")
     name = content_type.partition(";")[0].strip().lower()
-    if name == "multipart/form-data":
-        return MultipartFile(boundary_of(content_type))
+    if name == FORM:
+        return MultipartParts(boundary_of(content_type), (VIDEO,))
     if name in ("", "application/octet-stream") or name.startswith("video/"):
         return _Raw()
     raise RequestError(

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from selsa_server.engines.batching import QUEUE, BatchingEngines
 from selsa_server.pipeline.pipeline import DetectionPipeline, SelectedVideo
-from selsa_server.run_context import RunContext, StoppedError
+from selsa_server.run_context import Progress, RunContext, StoppedError
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.service.admission import Admission, Place
 from selsa_server.telemetry.metrics import Metrics
@@ -23,6 +23,7 @@ from selsa_server.video.index import VideoIndex
 
 T = TypeVar("T")
 Result = VideoRecord | FrameRecord | SummaryRecord
+GivenRecords = Callable[[int, Progress], Generator[Result, None, None]]
 # Parts of a request's time that are complete before its first frame record.
 EARLY_PARTS: Final = ("index", "turn", QUEUE)
 
@@ -107,8 +108,16 @@ class DetectionService:
     metrics: Metrics
 
     @asynccontextmanager
-    async def detecting(self, path: Path, params: DetectParams, place: Place) -> AsyncIterator[Records]:
+    async def detecting(
+        self, path: Path, params: DetectParams, place: Place, given: GivenRecords | None = None
+    ) -> AsyncIterator[Records]:
         """Index a video, wait for a turn, then detect; leaving the context stops the work.
+
+        Args:
+            path: the video.
+            params: of the detection.
+            place: the request's place; its progress is counted.
+            given: makes records from the number of frames; then nothing is detected.
 
         Raises:
             ParameterError: no frame is selected.
@@ -124,13 +133,17 @@ class DetectionService:
             asked = time.perf_counter()
             async with self.admission.turn(place):
                 run.clock.add("turn", time.perf_counter() - asked)
-                generator = self.for_run(run).detect(selected, params, run)
+                if given is None:
+                    generator = self.for_run(run).detect(selected, params, run)
+                else:
+                    generator = given(len(selected.video.index), run.progress)
                 records = Records(generator, self.admission.threads, run, selected.video.index)
                 try:
                     yield records
                 finally:
                     await records.aclose()
-                    self._count(records, place)
+                    if given is None:
+                        self._count(records, place)
 
     @asynccontextmanager
     async def _opened(
