@@ -44,8 +44,9 @@ def test_all_frames_are_keys_where_none_is_marked(tmp_path: Path) -> None:
     for image in content["images"]:
         image.pop("is_vid_train_frame", None)
     data = read(write_coco(tmp_path, content), IssueLog())
-    # But for the one whose only object is a crowd.
-    assert len(data.training_keys()) == data.frame_count - 1
+    # The frame whose only object is a crowd is trained as background, as published.
+    assert len(data.training_keys()) == data.frame_count
+    assert (data.learnable_objects() == 0).sum() == 1
 
 
 def test_categories_are_matched_by_name_with_another_class_list(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _fitting(recipe: "Recipe", source: "DataSource", processes: "Processes") -> 
         say(f"{data.video_count} videos, {data.frame_count} frames, {len(data.training_keys())} key frames")
         if log.counts:
             say(f"left out or clipped: {log.summary()} (selsa check-data {source.path} lists them)")
-    if not len(data.training_keys()):
+    if not data.learnable_objects()[data.training_keys()].any():
         raise RecipeError(f"{source.path}: no key frame has an object to learn")
     if data.classes != recipe.model.classes:
         if processes.first:

@@ -55,6 +55,7 @@ class DataSetBuilder:
     frame_starts: "array[int]" = field(default_factory=lambda: array("q", [0]))
     sizes: "array[int]" = field(default_factory=lambda: array("i"))
     key: bytearray = field(default_factory=bytearray)
+    annotated: bytearray = field(default_factory=bytearray)
     first_object: "array[int]" = field(default_factory=lambda: array("q"))
     boxes: "array[float]" = field(default_factory=lambda: array("f"))
     labels: "array[int]" = field(default_factory=lambda: array("h"))
@@ -81,6 +82,7 @@ class DataSetBuilder:
         self.frame_starts.append(len(self.frame_blob))
         self.sizes.extend(size)
         self.key.append(key)
+        self.annotated.append(False)
         self.first_object.append(len(self.labels))
 
     def add_object(self, found: FoundObject, source: Path, line: Line = None) -> None:
@@ -91,6 +93,7 @@ class DataSetBuilder:
             source: the file that says it.
             line: its line there, or what finds that.
         """
+        self.annotated[-1] = True
         height, width = self.sizes[-2:]
         x1, y1, x2, y2 = found.box
         if not (x2 - x1 >= LEAST_SIDE and y2 - y1 >= LEAST_SIDE):
@@ -124,6 +127,7 @@ class DataSetBuilder:
             ),
             frame_sizes=np.asarray(self.sizes, np.int32).reshape(-1, 2),
             key=np.asarray(self.key, np.bool_),
+            annotated=np.asarray(self.annotated, np.bool_),
             first_object=np.asarray([*self.first_object, len(self.labels)], np.int64),
             boxes=np.asarray(self.boxes, np.float32).reshape(-1, 4),
             labels=np.asarray(self.labels, np.int16),

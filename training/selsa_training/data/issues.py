@@ -43,7 +43,7 @@ FATAL: Final[dict[IssueKind, str]] = {
     "empty_split": "a split has no video, or no annotated object",
 }
 SKIPPED: Final[dict[IssueKind, str]] = {
-    "repeated_entry": "a list names a video or image twice; the second time is left out",
+    "repeated_entry": "a list names a video twice; the second time is left out",
     "unknown_class": "an object's class is not in the class list; the object is left out",
     "box_without_area": "a box is less than a pixel wide or high; the object is left out",
     "box_outside_image": "less than a pixel of a box is inside its image; the object is left out",

@@ -148,7 +148,7 @@ class _Run:
         self.optimiser: Optimizer = build_optimiser(detector, recipe.optimiser)
         average = recipe.optimiser.average
         self.average = WeightAverage(detector, average) if average else None
-        objective = DetectorObjective(detector, recipe, mean_over_processes=processes.mean, autocast=autocast)
+        objective = DetectorObjective(detector, recipe, autocast=autocast)
         self.learner: nn.Module = objective
         if processes.world > 1:
             self.learner = DistributedDataParallel(objective)
@@ -195,6 +195,7 @@ class _Run:
                     GroundTruth.of(batch).to(device),
                     self.samples.seeds(step),
                     batch.frames_each,
+                    batch.present.to(device),
                 )
                 factor = rate_factor(self.recipe.schedule, step, self.samples.order.steps)
                 result = self.take(losses, factor, step, batch.names)
