@@ -140,7 +140,7 @@ def test_a_frame_without_positive_anchors_has_a_divisor_of_one_more() -> None:
         truth_of([]),
         beta=1 / 9,
     )
-    assert losses.count.tolist() == [257]
+    assert losses.divisor.tolist() == [257]
 
 
 def test_boxes_that_do_not_count_are_neither() -> None:

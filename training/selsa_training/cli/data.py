@@ -109,14 +109,17 @@ def check_data(
     does not fail.
     """
     from selsa_training.data.errors import DataError
-    from selsa_training.data.formats.open_data import DataSource
+    from selsa_training.data.formats.open_data import DataSource, check_classes
     from selsa_training.data.issues import IssueLog
     from selsa_training.data.report import check, splits_of, write_report
 
     source = DataSource(path=path, images=images_folder, with_det=det)
     reports = []
     with expected_errors():
-        for name in splits_of(path, split):
+        splits = splits_of(path, split)
+        if len(splits) > 1:
+            check_classes(source)
+        for name in splits:
             with progress_bars(f"{name}: annotations", f"{name}: images") as (reading, looking):
                 log = IssueLog(keep=max(show, 1000 if json else 0))
                 report = check(

@@ -26,11 +26,15 @@ def import_published(
     name: Annotated[
         str | None, typer.Option(help="Name of the model; after its architecture if not given.")
     ] = None,
-    overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
+    *,
+    ema: Annotated[
+        bool, typer.Option("--ema", help="Take the averaged weights (names that begin with ema_).")
+    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Turn a SELSA checkpoint of mmtracking into one of ours. Nothing in the file is run."""
+    """Convert a SELSA checkpoint of mmtracking. No code in the file is run."""
     with expected_errors():
-        _import(file, output, name, overwrite=overwrite)
+        _import(file, output, name, ema=ema, overwrite=overwrite)
         typer.echo(output)
 
 
@@ -93,7 +97,7 @@ def init(
         typer.echo(output)
 
 
-def _import(file: Path, output: Path, name: str | None, *, overwrite: bool) -> None:
+def _import(file: Path, output: Path, name: str | None, *, overwrite: bool, ema: bool = False) -> None:
     from selsa_training.checkpoint.checkpoint import check_target, save_checkpoint
     from selsa_training.checkpoint.errors import CheckpointError
     from selsa_training.published.import_published import import_published as import_file
@@ -104,8 +108,12 @@ def _import(file: Path, output: Path, name: str | None, *, overwrite: bool) -> N
             "beginning with a letter or digit"
         )
     check_target(output, overwrite=overwrite)
-    config, tensors, origin = import_file(file)
+    config, tensors, origin, notes = import_file(file, ema=ema)
     if name is not None:
         config = config.model_copy(update={"name": name})
     save_checkpoint(output, config, tensors, origin, overwrite=overwrite)
-    say(f"{config.name}: {config.backbone}, {len(config.classes)} classes, {len(tensors)} tensors")
+    for line in (
+        f"{config.name}: {config.backbone}, {len(config.classes)} classes, {len(tensors)} tensors",
+        *notes,
+    ):
+        say(line)

@@ -14,10 +14,9 @@ from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint
 from selsa_training.checkpoint.detector import detector_of
 from selsa_training.evaluation.errors import UnusableModelError
 from selsa_training.model.torch_engines import TorchEngines
+from selsa_training.running.run_folder import CHECKPOINT as IN_A_RUN
 
 Device = Literal["cpu", "cuda"]
-# Where `selsa train` puts the checkpoint of a run.
-IN_A_RUN = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

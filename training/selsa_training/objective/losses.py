@@ -20,22 +20,22 @@ class FrameLosses(NamedTuple):
     Attributes:
         score: float32 [F], sum of the classification losses of the sampled boxes.
         box: float32 [F], sum of the box losses of the sampled positive boxes.
-        count: int64 [F], divisor of both.
+        divisor: int64 [F], of both.
     """
 
     score: Tensor
     box: Tensor
-    count: Tensor
+    divisor: Tensor
 
     def means(self, samples: int) -> tuple[Tensor, Tensor]:
-        """Mean of both losses over samples; each sample is divided by the count of its own frames.
+        """Mean of both losses over samples; each sample is divided by the divisor of its own frames.
 
         The published recipe has one sample per process and averages gradients over processes, so this is the
         published mean, however the samples are spread over processes and accumulated steps.
         """
-        score, box, count = (x.reshape(samples, -1).sum(1) for x in self)
-        count = count.clamp(min=1)
-        return (score / count).mean(), (box / count).mean()
+        score, box, divisor = (x.reshape(samples, -1).sum(1) for x in self)
+        divisor = divisor.clamp(min=1)
+        return (score / divisor).mean(), (box / divisor).mean()
 
 
 def rpn_losses(

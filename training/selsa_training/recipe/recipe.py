@@ -137,12 +137,14 @@ class PretrainingRecipe(_Part):
 class Recipe(_Part):
     """Everything that a training run is made of, besides its data.
 
-    `batch` is the samples of one process; the published recipe has one on each of eight GPUs.
+    `batch` is the samples of one process in one forward pass; the published recipe has one on each of eight
+    GPUs. `accumulate` passes make one step: `accumulate = 8` gives the published step on one GPU.
     """
 
     model: ModelConfig
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     batch: Positive = 1
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
     sampling: SamplingRecipe = SamplingRecipe()
     backbone: BackboneRecipe = BackboneRecipe()
     rpn: RpnRecipe = RpnRecipe()

@@ -20,6 +20,7 @@ from selsa_training.config import ModelConfig
 from selsa_training.recipe.errors import RunError
 
 RECIPE: Final = "recipe.json"
+CHECKPOINT: Final = "checkpoint"
 STATE: Final = "state.pt"
 
 
@@ -61,7 +62,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """The latest checkpoint."""
-        return self.folder / "checkpoint"
+        return self.folder / CHECKPOINT
 
     def picture(self, step: int) -> Path:
         """Where the picture after a step goes; its folder exists."""
