@@ -12,11 +12,10 @@ from selsa_training.data.building import DataSetBuilder, FoundObject
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.motion import motion_iou, with_known_motion
 from selsa_training.data.records import DEGRADED, IGNORED, DataSet
-from selsa_training.evaluation.metrics.average_precision import average_precision
 from selsa_training.evaluation.metrics.coco import evaluate_coco
 from selsa_training.evaluation.metrics.detections import Detections
 from selsa_training.evaluation.metrics.scores import class_table, evaluate, mode_table, write_scores
-from selsa_training.evaluation.metrics.vid import evaluate_vid
+from selsa_training.evaluation.metrics.vid import average_precision, evaluate_vid
 
 Box = tuple[float, float, float, float]
 Found = list[tuple[Box, float, int]]

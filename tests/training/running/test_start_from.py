@@ -78,7 +78,7 @@ def test_a_bundle_s_weights_make_the_model_that_it_was_exported_from() -> None:
     from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 
     folder = default_bundle()
-    source = read_weights(folder)
+    source = read_weights(Path("default"))
     detector = build_detector(of_classes(CONFIGS["tiny"], *source.classes)).eval()
     transfer = start_from(detector, source)
     assert (transfer.initialised, transfer.classes_new, transfer.left_out) == ((), (), ())

@@ -38,8 +38,8 @@ def train(
         Path | None,
         typer.Option(
             "--from",
-            help="Weights to start from: a checkpoint, run, bundle, or .pth file of mmtracking; classes are "
-            "matched by name.",
+            help="Weights to start from: a checkpoint, run, bundle, .pth file of mmtracking, or `default` "
+            "(the packaged bundle); classes are matched by name.",
             show_default=False,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Filling a `DataSet` record by record, with every box judged on its way in."""
+"""Build a `DataSet` record by record; every box is checked when it is added."""
 
 from array import array
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Line = int | Callable[[], int | None] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundObject:
-    """An object as a source says it, before it was judged.
+    """An object as its source describes it, before it is checked.
 
     Attributes:
         label: index into the class list.
@@ -64,14 +64,14 @@ class DataSetBuilder:
     motion: "array[float]" = field(default_factory=lambda: array("f"))
 
     def start_video(self, name: str, folder: Path, *, still: bool = False) -> None:
-        """Begin a video; the frames that follow are its."""
+        """Begin a video; the frames that follow belong to it."""
         self.names.append(name)
         self.folders.append(folder)
         self.still.append(still)
         self.first_frame.append(len(self.key))
 
     def add_frame(self, name: str, size: tuple[int, int], *, key: bool = True) -> None:
-        """Begin a frame of the current video; the objects that follow are its.
+        """Begin a frame of the current video; the objects that follow belong to it.
 
         Args:
             name: file name below the video's folder.
@@ -115,7 +115,7 @@ class DataSetBuilder:
         self.motion.append(found.motion)
 
     def build(self) -> DataSet:
-        """The finished data set. The builder is spent."""
+        """The finished data set. The builder must not be used again."""
         return DataSet(
             classes=self.classes,
             video_names=tuple(self.names),

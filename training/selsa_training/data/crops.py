@@ -1,4 +1,4 @@
-"""Crops of the training objects, for teaching a backbone to name them before it learns to find them."""
+"""Crops of the training objects, for pretraining a backbone as a classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

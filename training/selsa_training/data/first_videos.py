@@ -1,4 +1,4 @@
-"""The beginning of a data set, for a quick look."""
+"""The first videos of a data set."""
 
 from dataclasses import replace
 

@@ -1,9 +1,9 @@
-"""What is wrong with a data set: found by readers and checks, counted by kind, never raised one by one.
+"""Issues of a data set: found by readers and checks, counted by kind, never raised one by one.
 
-A *fatal* issue makes a video, a frame or the whole split unusable, or leaves it open what was meant. Training
+A *fatal* issue makes a video, a frame or the whole split unusable or ambiguous. Training
 and evaluation refuse to start on it. A *skipped* issue costs one annotation, which is left out or clipped;
-work goes on and the count is reported. Readers leave out what a fatal issue hits and read on, so that one
-pass names everything.
+the count is reported. Readers leave out what a fatal issue affects and continue, so that one pass finds
+every issue.
 """
 
 from collections import Counter
@@ -53,7 +53,7 @@ SKIPPED: Final[dict[IssueKind, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One thing that is wrong, and where.
+    """One issue and its place.
 
     Attributes:
         kind: a key of `FATAL` or `SKIPPED`.

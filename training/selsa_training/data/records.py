@@ -1,4 +1,4 @@
-"""The common form of a data set: what every reader makes, and all that sampling and evaluation know.
+"""The common form of a data set: readers produce it, sampling and evaluation use it.
 
 Frames are numbered through the whole data set, video after video in temporal order; so are objects, frame
 after frame. Everything per frame or per object is an array: ImageNet VID with DET (1.2 million frames, 2

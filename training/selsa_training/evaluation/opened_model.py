@@ -1,4 +1,4 @@
-"""What is evaluated: a checkpoint in torch, or a bundle on its runtime, behind one protocol."""
+"""The evaluated model: a checkpoint in torch, or a bundle on its runtime, behind one protocol."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Import of the weights that mmtracking publishes."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeGuard
@@ -10,11 +11,39 @@ import torch
 from selsa_training.checkpoint.errors import CheckpointFileError, TensorsError
 from selsa_training.checkpoint.names import our_name, published_name
 from selsa_training.checkpoint.tensor_check import check_finite, check_names_and_shapes
-from selsa_training.class_names import fitting_names
 from selsa_training.config import ModelConfig
 from selsa_training.model.tensor_shapes import expected_shapes, is_counter
 from selsa_training.published.file import read_pth
 from selsa_training.published.recognise import recognise
+
+MAX_LENGTH: Final = 100
+
+
+def fitting_names(names: object, count: int) -> tuple[str, ...] | None:
+    """The names, cleaned, or None where they are not `count` texts.
+
+    Commas (they separate names in requests) and unprintable characters become spaces. An empty name becomes
+    `class_INDEX`; names that occur more than once get `_INDEX` appended, so that none is lost or merged.
+    """
+    if not isinstance(names, list | tuple) or len(names) != count:
+        return None
+    if not all(isinstance(name, str) for name in names):
+        return None
+    clean = [_clean(name) or f"class_{index}" for index, name in enumerate(names)]
+    seen = Counter(clean)
+    unique = [
+        name if seen[name] == 1 else f"{name[: MAX_LENGTH - 10]}_{index}" for index, name in enumerate(clean)
+    ]
+    # Only a list made to collide ("a", "a", "a_0") gets here.
+    return tuple(unique) if len(set(unique)) == count else None
+
+
+def _clean(name: str) -> str:
+    spaced = "".join(
+        " " if character == "," or not character.isprintable() else character for character in name
+    )
+    return " ".join(spaced.split())[:MAX_LENGTH]
+
 
 # Prefix of the averaged copies that mmcv's EMAHook adds to a model.
 EMA: Final = "ema_"
@@ -122,7 +151,7 @@ def _renamed(state: Mapping[object, object], path: Path) -> dict[str, torch.Tens
         published = key.removeprefix("module.")
         name = our_name(published) or published
         if name in tensors:
-            raise TensorsError(f"{path}: {published} is there twice, with and without the prefix 'module.'")
+            raise TensorsError(f"{path}: {published} occurs twice, with and without the prefix 'module.'")
         tensors[name] = value
     return tensors
 

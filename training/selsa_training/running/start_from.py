@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from selsa_bundle.contract import EngineName
+from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.manifest import MANIFEST_NAME as BUNDLE_MARKER
 from selsa_bundle.manifest import Manifest
 from selsa_training.checkpoint.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
@@ -88,11 +89,15 @@ class Transfer:
 def read_weights(path: Path) -> StartingWeights:
     """Read a checkpoint, the checkpoint of a training run, a .pth file of mmtracking, or a bundle's weights.
 
+    `default` names the packaged bundle.
+
     Raises:
         RecipeError: it is none of them, or the bundle's graphs hold no named weights.
         CheckpointError: the checkpoint or .pth file is damaged.
         BundleError: the bundle is damaged.
     """
+    if str(path) == "default" and not path.exists():
+        path = default_bundle()
     if path.suffix == ".pth":
         config, tensors, origin, _ = import_published(path)
         with path.open("rb") as file:
@@ -111,7 +116,7 @@ def read_weights(path: Path) -> StartingWeights:
         return _of_bundle(path)
     raise RecipeError(
         f"--from {path} is none of: a checkpoint (with {CHECKPOINT_MARKER}), a training run (with "
-        f"{IN_A_RUN}/{CHECKPOINT_MARKER}), a bundle (with {BUNDLE_MARKER}), a .pth file of mmtracking"
+        f"{IN_A_RUN}/{CHECKPOINT_MARKER}), a bundle ({BUNDLE_MARKER}), a .pth file of mmtracking, `default`"
     )
 
 

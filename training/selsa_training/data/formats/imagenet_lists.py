@@ -1,4 +1,4 @@
-"""The lists that say which videos, frames and images a split has.
+"""The lists of the videos, frames and images of a split.
 
 `VID_train_15frames.txt` and `VID_val_videos.txt` come from FGFA's authors and are what every published
 ImageNet VID result uses; `DET_train_30classes.txt` too. The official `ImageSets/VID/val.txt`, a line per
@@ -35,7 +35,7 @@ class ListedVideo:
 
 
 def find_list(root: Path, *names: str) -> Path | None:
-    """The first of these lists that is there."""
+    """The first of these lists that exists."""
     paths = (root / place / name for name in names for place in PLACES)
     return next((path for path in paths if path.is_file()), None)
 
