@@ -11,7 +11,7 @@ from selsa_training.model.detector import SelsaDetector
 from selsa_training.recipe.errors import RecipeError
 from selsa_training.recipe.recipe import BackboneRecipe
 
-# The published recipes start from torchvision's weights, X-101 from a Caffe2 model that is not in timm.
+# The published recipes start from torchvision's weights, X-101 from a Caffe2 model not in timm.
 IMAGENET: Final[dict[BackboneName, str]] = {
     "resnet18": "resnet18.tv_in1k",
     "resnet50": "resnet50.tv_in1k",
