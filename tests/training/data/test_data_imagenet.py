@@ -1,4 +1,4 @@
-"""ImageNet VID and DET from their own layout; what is wrong is named with file and line, nothing raises."""
+"""ImageNet VID and DET in their own layout; every issue has file and line, nothing raises."""
 
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def test_validation_has_every_frame_as_a_key(root: Path) -> None:
     assert len(data.training_keys()) == data.frame_count == 6
 
 
-def test_the_official_frame_list_will_do_for_validation(root: Path) -> None:
+def test_the_official_frame_list_is_enough_for_validation(root: Path) -> None:
     lists = root / "ImageSets/VID"
     (lists / "VID_val_videos.txt").unlink()
     (lists / "val.txt").write_text("".join(f"w0/{frame:06d} {frame + 1}\n" for frame in range(6)))

@@ -99,7 +99,7 @@ def test_half_of_the_samples_are_mirrored() -> None:
 
 
 @given(count=st.integers(1, 50), batch=st.integers(1, 5), world=st.integers(1, 4), epoch=st.integers(0, 3))
-def test_processes_see_together_what_one_would_see(count: int, batch: int, world: int, epoch: int) -> None:
+def test_several_processes_see_the_samples_of_one(count: int, batch: int, world: int, epoch: int) -> None:
     parts = [
         list(BatchOrder(count=count, batch=batch, rank=rank, world=world, seed=1, epoch=epoch))
         for rank in range(world)
@@ -201,7 +201,7 @@ def test_a_batch_is_padded_to_its_largest_frame(tmp_path: Path) -> None:
     assert batch.names[0].startswith("seven: ")
 
 
-def test_an_image_that_has_gone_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     data = read_coco_vid(write_coco(tmp_path, coco_content()), tmp_path, IssueLog())
     for path in tmp_path.rglob("*.jpg"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""What training makes small: boxes matched as published, losses that do not depend on who is beside whom."""
+"""The training objective: boxes are matched as published, losses do not depend on the rest of the batch."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def truth_of(*frames: list[list[float]], most: int | None = None) -> GroundTruth
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
-def test_what_is_encoded_decodes_to_the_same_box(seed: int) -> None:
+def test_encoded_deltas_decode_to_the_same_box(seed: int) -> None:
     random = np.random.default_rng(seed)
     corners = random.uniform(0, 300, (2, 20, 2))
     boxes = torch.from_numpy(np.concatenate([corners, corners + random.uniform(5, 200, corners.shape)], 2))
@@ -70,7 +70,7 @@ def test_pooling_by_matrices_is_roi_align(seed: int) -> None:
 
 
 @pytest.mark.parametrize("aggregation", [True, False])
-def test_learning_aggregates_as_the_engines_do(aggregation: bool) -> None:
+def test_training_and_engines_aggregate_equally(aggregation: bool) -> None:
     torch.manual_seed(0)
     samples, frames, proposals, channels, cells = 2, 3, 4, 6, 9
     head = AggregationHead(channels * cells, 16, 2, 2, aggregation=aggregation)
@@ -188,7 +188,7 @@ def test_a_choice_is_balanced_and_filled_with_background() -> None:
     assert not (choice.positive & ~positive).any()
 
 
-def test_random_numbers_are_a_sample_s_own() -> None:
+def test_random_numbers_depend_on_the_sample_alone() -> None:
     alone = random_numbers(torch.tensor([7]), 1, 2, 50)
     beside = random_numbers(torch.tensor([3, 7]), 1, 2, 80)
     assert torch.equal(alone, beside[2:, :50])

@@ -74,7 +74,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path)
 
 
-def test_a_bundle_s_weights_make_the_model_that_it_was_exported_from() -> None:
+def test_the_weights_of_a_bundle_give_its_model() -> None:
     from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 
     folder = default_bundle()

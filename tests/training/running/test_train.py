@@ -1,4 +1,4 @@
-"""`selsa train` on a data set of seconds: what is learned follows from recipe, data and seed."""
+"""`selsa train` on a tiny data set: the result follows from recipe, data and seed."""
 
 import json
 import signal
@@ -160,7 +160,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
     assert all(torch.equal(x["exp_avg"], y["exp_avg"]) for x, y in moments)
 
 
-def test_two_processes_learn_what_one_with_both_batches_learns(
+def test_two_processes_take_the_same_steps_as_one_with_both_batches(
     whole: Path, recipe: Path, data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -243,7 +243,7 @@ def test_training_and_validation_of_different_classes_are_refused_by_name(
     assert (result.exit_code, named in result.output) == (3, True), result.output
 
 
-def test_mixed_precision_learns_much_the_same(whole: Path, recipe: Path, data: Path, tmp_path: Path) -> None:
+def test_mixed_precision_gives_similar_losses(whole: Path, recipe: Path, data: Path, tmp_path: Path) -> None:
     run = trained(recipe, data, tmp_path / "run", "--amp", "bf16", "--pictures-every", "0")
     assert losses_of(run) == pytest.approx(losses_of(whole), rel=0.2)
     assert losses_of(run) != losses_of(whole)
@@ -268,7 +268,9 @@ def test_a_loss_that_is_no_number_ends_the_run_with_step_and_samples(
     assert "train/" in result.output
 
 
-def test_a_run_is_not_overwritten_nor_gone_on_with_as_another(whole: Path, recipe: Path, data: Path) -> None:
+def test_a_run_is_neither_overwritten_nor_resumed_with_another_recipe(
+    whole: Path, recipe: Path, data: Path
+) -> None:
     result = CliRunner().invoke(app, arguments(recipe, data, whole))
     assert (result.exit_code, "--resume" in result.output) == (3, True)
     result = CliRunner().invoke(app, arguments(recipe, data, whole, "--resume", "--seed", "5"))

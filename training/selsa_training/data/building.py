@@ -90,8 +90,8 @@ class DataSetBuilder:
 
         Args:
             found: the object.
-            source: the file that says it.
-            line: its line there, or what finds that.
+            source: the file that describes it.
+            line: its line there, or a function that finds it.
         """
         self.annotated[-1] = True
         height, width = self.sizes[-2:]

@@ -51,7 +51,7 @@ def read_ahead(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionRun:
-    """How the work is done, not what it computes: beyond rounding, no result depends on these.
+    """Options of the computation; no result depends on them, except for rounding.
 
     Attributes:
         batch: frames of one video in one call of an engine at most.

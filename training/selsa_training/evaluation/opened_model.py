@@ -21,7 +21,7 @@ Device = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
-    """How a model runs.
+    """Options for running a model.
 
     Attributes:
         device: a bundle runs on the CPU only.

@@ -22,7 +22,7 @@ CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadPolicy:
-    """How patient a download is.
+    """Time limits and retries of a download.
 
     Attributes:
         attempts: how often it is tried without one new byte arriving.
@@ -124,7 +124,7 @@ def _check_status(response: httpx.Response) -> None:
 def _span(response: httpx.Response, offset: int, part: Path, version: Path) -> tuple[int, int | None]:
     """Where the bytes of this response begin, and the file's size if known."""
     if response.status_code == httpx.codes.OK:
-        # The server ignores ranges, or its file is another one now: from the beginning.
+        # The server ignores ranges, or its file has changed: start from the beginning.
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
     match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))

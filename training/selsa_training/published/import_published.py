@@ -20,7 +20,7 @@ MAX_LENGTH: Final = 100
 
 
 def fitting_names(names: object, count: int) -> tuple[str, ...] | None:
-    """The names, cleaned, or None where they are not `count` texts.
+    """The cleaned names, or None if they are not `count` texts.
 
     Commas (they separate names in requests) and unprintable characters become spaces. An empty name becomes
     `class_INDEX`; names that occur more than once get `_INDEX` appended, so that none is lost or merged.
@@ -34,7 +34,7 @@ def fitting_names(names: object, count: int) -> tuple[str, ...] | None:
     unique = [
         name if seen[name] == 1 else f"{name[: MAX_LENGTH - 10]}_{index}" for index, name in enumerate(clean)
     ]
-    # Only a list made to collide ("a", "a", "a_0") gets here.
+    # False only for a list made to collide ("a", "a", "a_0").
     return tuple(unique) if len(set(unique)) == count else None
 
 
@@ -49,7 +49,7 @@ def _clean(name: str) -> str:
 EMA: Final = "ema_"
 FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)
-# Notes of the file that are worth keeping, and what to call them.
+# Notes of the file to keep, and their names.
 NOTES: Final = {"mmtrack_version": "mmtracking", "mmcv_version": "mmcv", "epoch": "epoch", "time": "saved"}
 MAX_NOTE: Final = 60
 

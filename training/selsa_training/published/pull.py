@@ -67,7 +67,7 @@ def pull(
     progress: ProgressCallback = lambda _done, _total: None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Path:
-    """The local copy of a published checkpoint, downloaded if it is not there yet.
+    """The local copy of a published checkpoint, downloaded if it is missing.
 
     Args:
         name: one of `PUBLISHED`.

@@ -29,7 +29,7 @@ def initialise(detector: SelsaDetector) -> None:
             continue
         spread = next((std for ending, std in SPREAD.items() if name.endswith(ending)), None)
         if ".attention." in name:
-            # Torch's default, as published: larger weights would make the softmax choose one row from the start.
+            # Torch's default, as published: with larger weights the softmax would choose one row at first.
             module.reset_parameters()
             continue
         if spread is not None:

@@ -1,4 +1,4 @@
-"""AP50 as ImageNet VID is scored, over all objects and by how fast they move.
+"""AP50 as in ImageNet VID, over all objects and by their speed.
 
 The split by speed is FGFA's (Zhu et al., ICCV 2017): for a group of objects, finding another group's object
 is neither right nor wrong, and a false alarm counts for the group of the object that it overlaps most. One
