@@ -137,7 +137,7 @@ def _without_copies(
     missing = [name for name in missing if not name.endswith(buffers)]
     if missing:
         raise TensorsError(f"{path} has no averaged copy of {len(missing)} parameters: {missing[0]}, ...")
-    swapped = {key: state[copies[name]] for name, key in own.items() if name in copies}
+    swapped: dict[object, object] = {key: state[copies[name]] for name, key in own.items() if name in copies}
     return {**rest, **swapped}, (f"{EMA} copies of {count} taken; their originals left out",)
 
 
