@@ -1,4 +1,4 @@
-"""The commands print a path on stdout and talk on stderr; an expected error is one line and status 3."""
+"""The commands print a path on stdout and messages on stderr; an expected error is one line and status 3."""
 
 import subprocess
 import sys

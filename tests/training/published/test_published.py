@@ -159,7 +159,7 @@ def test_a_tensor_of_the_wrong_kind_is_named(tmp_path: Path, change: dict[str, o
 def test_a_tensor_given_twice_is_refused(tmp_path: Path) -> None:
     state = blank_state(R18)
     state["module.detector.backbone.conv1.weight"] = state["detector.backbone.conv1.weight"]
-    assert "is there twice" in error_of(write(tmp_path / "file.pth", state))
+    assert "occurs twice" in error_of(write(tmp_path / "file.pth", state))
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_lasting_failure_ends_the_download_and_keeps_the_received_bytes(
     server: Server, tmp_path: Path
 ) -> None:
     server.break_after = [100_000, 0, 0, 0, 0]
-    with pytest.raises(DownloadError, match=r"tried 3 times.*go on from byte 100000"):
+    with pytest.raises(DownloadError, match=r"tried 3 times.*continue from byte 100000"):
         get(server, tmp_path)
     assert (tmp_path / f"{published().name}.part").stat().st_size == 100_000
     server.break_after = []
