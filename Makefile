@@ -56,7 +56,7 @@ $(SYNTHETIC)/synthesis.json: | $(VENV)/.installed
 train-default: $(SYNTHETIC)/synthesis.json
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 --no-python $(BIN)/selsa train tiny \
 		--data $(SYNTHETIC) -o $(RUN) --seed $(SEED) --amp auto --threads 1 --workers 1 --resume
-	$(BIN)/selsa synthesize-film server/selsa_bundle/sample.mp4 --number 100004 --overwrite
+	$(BIN)/python benchmarks/synthesize_film.py server/selsa_bundle/sample.mp4 --number 100004 --overwrite
 	$(BIN)/selsa export $(RUN)/checkpoint -o $(DEFAULT) --frames server/selsa_bundle/sample.mp4 --native none \
 		--precision $(PRECISION) --calibrate server/selsa_bundle/sample.mp4 --data $(SYNTHETIC) --overwrite
 	$(BIN)/selsa evaluate $(DEFAULT) --data $(SYNTHETIC) --write-report

@@ -10,7 +10,7 @@ from selsa_export.graphs.attention import attend, mask_bias
 from selsa_export.graphs.roi_align import RoiProducts
 from selsa_export.graphs.write import roi_products
 from selsa_training.config import CONFIGS
-from selsa_training.model.attention import multi_head_attention
+from selsa_training.model.aggregation import multi_head_attention
 
 HEADS, WIDTH, COUNT = 2, 6, 5
 

@@ -1,4 +1,4 @@
-"""The commands print a path on stdout and talk on stderr; an expected error is one line and status 3."""
+"""The commands print a path on stdout and messages on stderr; an expected error is one line and status 3."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def test_init_makes_a_checkpoint_and_says_that_it_is_untrained(app: typer.Typer,
     result = CliRunner().invoke(app, ["init", "r18-dc5", "-o", str(target), "--seed", "1"])
     assert result.exit_code == 0
     assert result.stdout == f"{target}\n"
-    assert "never trained" in result.stderr
+    assert "untrained" in result.stderr
     checkpoint = load_checkpoint(target)
     assert checkpoint.config == CONFIGS["r18-dc5"]
     assert checkpoint.origin == "untrained weights, seed 1"

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selsa_training.config import CONFIGS, AnchorConfig, HeadConfig
-from selsa_training.model.anchors import AnchorGrid
 from selsa_training.model.boxes import MAX_LOG_RATIO, clip_boxes, decode_boxes
 from selsa_training.model.detector import build_detector
 from selsa_training.model.nms import greedy_nms
+from selsa_training.model.rpn import AnchorGrid
 from selsa_training.model.tensor_shapes import expected_shapes
 
 

@@ -36,7 +36,7 @@ def test_the_baseline_differs_from_the_default_in_aggregation_alone() -> None:
     assert with_it == ours.model
 
 
-def test_a_file_holds_what_differs(tmp_path: Path) -> None:
+def test_a_recipe_file_holds_the_differences_from_its_base(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('model = { base = "r50-dc5", head = { heads = 8 } }\n[optimiser]\nrate = 0.02\n')
     recipe = load_recipe(str(path), ["schedule.epochs=3", "backbone.pretrained="])
@@ -66,7 +66,7 @@ def test_what_is_not_allowed_is_named(tmp_path: Path, content: str, overrides: l
         load_recipe(str(path), overrides)
 
 
-def test_a_recipe_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+def test_an_unknown_recipe_is_refused_with_the_list_of_known_ones(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"r50-dc5.*tiny"):
         load_recipe("r52-dc5")
     with pytest.raises(RecipeError, match="No such file"):

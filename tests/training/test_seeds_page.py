@@ -1,4 +1,4 @@
-"""What is said of seeds is what the reports in docs/default-model give."""
+"""The tables of seeds follow from the reports in docs/default-model."""
 
 import subprocess
 import sys

@@ -33,7 +33,6 @@ _ORDER: Final = (
     "train",
     "evaluate",
     "synthesize",
-    "synthesize-film",
     "check-data",
 )
 

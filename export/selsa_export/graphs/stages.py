@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from selsa_export.graphs.attention import attend, mask_bias
 from selsa_export.graphs.roi_align import RoiProducts
-from selsa_training.model.aggregation import AggregationStage
+from selsa_training.model.aggregation import AggregationStage, SequenceAttention, own_rows
 from selsa_training.model.backbone import Backbone
 from selsa_training.model.detector import Detections, FrameFeatures, SelsaDetector
 
@@ -84,18 +84,10 @@ class FrameGraph(nn.Module):
 
     def _memorise(self, roi_features: Tensor) -> list[Tensor]:
         """`AggregationHead.memorise` of rows: queries, then key and value of each stage, [rows, C] each."""
-        x, memory = roi_features, list[Tensor]()
-        queries = None
-        for stage in self.head.stages:
-            assert isinstance(stage, AggregationStage)
-            x = stage.fc(x)
-            queries = x if queries is None else queries
-            attention = stage.attention
-            nothing = torch.zeros_like(x)
-            memory += [nothing, nothing] if attention is None else [attention.key(x), attention.value(x)]
-            x = x.relu()
-        assert queries is not None
-        return [queries, *memory]
+        first = self.head.stages[0]
+        assert isinstance(first, AggregationStage)
+        queries = first.fc(roi_features)
+        return [queries, *(part for pair in self.head.memories(queries) for part in pair)]
 
 
 class SequenceGraph(nn.Module):
@@ -136,30 +128,25 @@ class SequenceGraph(nn.Module):
         self, queries: Tensor, valid: Tensor, memory: Tensor, bank: Tensor, bank_valid: Tensor
     ) -> Tensor:
         """`AggregationHead.aggregate` with the two memories apart: [B * P, C]."""
-        # A frame without proposals attends to its own padding rather than to nothing.
-        own_valid = valid | ~valid.any(dim=1, keepdim=True)
-        bias = (mask_bias(own_valid)[:, None, None, :], mask_bias(bank_valid))
+        bias = (mask_bias(own_rows(valid))[:, None, None, :], mask_bias(bank_valid))
         batch, count, width = queries.shape
         # Key and value of each stage one after the other, so that one operator takes them apart.
         own = memory.reshape(batch, -1, count, width)
         shared = bank.reshape(1, -1, bank.shape[2], width)
-        x = queries.reshape(-1, width)
-        for index, stage in enumerate(self.head.stages):
-            assert isinstance(stage, AggregationStage)
-            if index > 0:
-                x = stage.fc(x)
-            if stage.attention is not None:
-                attention, key, value = stage.attention, 2 * index, 2 * index + 1
-                gathered = attend(
-                    attention.query(x).reshape(batch, count, width),
-                    (own[:, key], own[:, value]),
-                    (shared[:, key], shared[:, value]),
-                    bias,
-                    attention.heads,
-                )
-                x = x + attention.out(gathered.reshape(-1, width))
-            x = x.relu()
-        return x
+
+        def gather(stage: int, attention: SequenceAttention, x: Tensor) -> Tensor:
+            key, value = 2 * stage, 2 * stage + 1
+            gathered = attend(
+                attention.query(x).reshape(batch, count, width),
+                (own[:, key], own[:, value]),
+                (shared[:, key], shared[:, value]),
+                bias,
+                attention.heads,
+            )
+            result: Tensor = attention.out(gathered.reshape(-1, width))
+            return result
+
+        return self.head.attended(queries.reshape(-1, width), gather)
 
 
 def _without_batch_norm(backbone: Backbone) -> Backbone:

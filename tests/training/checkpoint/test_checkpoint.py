@@ -51,7 +51,7 @@ def rewrite(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def test_what_is_loaded_is_what_was_saved_bit_for_bit(saved: Path, tensors: dict[str, torch.Tensor]) -> None:
+def test_a_checkpoint_is_loaded_bit_for_bit_as_saved(saved: Path, tensors: dict[str, torch.Tensor]) -> None:
     loaded = load_checkpoint(saved)
     assert isinstance(loaded, Checkpoint)
     assert loaded.config == CONFIG

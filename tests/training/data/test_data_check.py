@@ -102,7 +102,7 @@ def test_only_the_first_of_each_kind_are_printed(app: typer.Typer, tmp_path: Pat
         ([".", "--split", "test"], "neither train nor val"),
     ],
 )
-def test_what_is_no_data_set_is_one_line_and_status_3(
+def test_a_path_without_a_data_set_gives_one_line_and_status_3(
     app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -144,7 +144,7 @@ def test_sizes_are_those_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x", None])
-def test_reading_what_is_no_image_says_so(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "image.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -153,7 +153,7 @@ def test_reading_what_is_no_image_says_so(tmp_path: Path, content: bytes | None)
             read(path)
 
 
-def test_each_format_is_recognised_by_what_is_there(tmp_path: Path) -> None:
+def test_each_format_is_recognised_by_its_files(tmp_path: Path) -> None:
     rows = [f'3,pan,P01,P01_{n:02d},5,"[(0, 0, 9, 9)]"\n' for n in range(20)]
     epic = write_epic(tmp_path / "epic", rows)
     paths = {

@@ -8,8 +8,8 @@ from data_folders import coco_content, write_coco, write_json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selsa_training.data.formats.coco_records import record_lines
 from selsa_training.data.formats.coco_vid import read_coco_vid
-from selsa_training.data.formats.json_lines import record_lines
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.records import IGNORED, OCCLUDED, DataSet
 
@@ -44,8 +44,9 @@ def test_all_frames_are_keys_where_none_is_marked(tmp_path: Path) -> None:
     for image in content["images"]:
         image.pop("is_vid_train_frame", None)
     data = read(write_coco(tmp_path, content), IssueLog())
-    # But for the one whose only object is a crowd.
-    assert len(data.training_keys()) == data.frame_count - 1
+    # The frame whose only object is a crowd is trained as background, as published.
+    assert len(data.training_keys()) == data.frame_count
+    assert (data.learnable_objects() == 0).sum() == 1
 
 
 def test_categories_are_matched_by_name_with_another_class_list(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""ImageNet VID and DET from their own layout; what is wrong is named with file and line, nothing raises."""
+"""ImageNet VID and DET in their own layout; every issue has file and line, nothing raises."""
 
 from pathlib import Path
 
@@ -37,6 +37,38 @@ def test_training_has_all_frames_and_the_listed_keys_one_before_their_index(root
     assert data.path(2).is_file()
 
 
+def test_a_still_that_is_listed_twice_is_trained_on_twice(root: Path) -> None:
+    with (root / "ImageSets/VID/DET_train_30classes.txt").open("a") as file:
+        file.write("train/x 1\n")
+    log = IssueLog()
+    data = read_imagenet(root, "train", log)
+    assert [data.path(int(f)).name for f in data.training_keys()[-2:]] == ["x.JPEG", "x.JPEG"]
+    assert not log.counts
+
+
+def test_a_frame_without_a_usable_box_is_trained_as_background(root: Path) -> None:
+    place = root / "Annotations/VID/train/A/v0"
+    # 000000 and 000003 are key frames. A box without width is an annotation, no object is none.
+    (place / "000000.xml").write_text(xml(xml_object(box=(4, 6, 4, 40))))
+    (place / "000003.xml").write_text(xml())
+    data = read_imagenet(root, "train", IssueLog(), with_det=False)
+    keys = data.training_keys()
+    assert [data.path(int(f)).relative_to(root / "Data/VID/train/A").as_posix() for f in keys] == [
+        "v0/000000.JPEG",
+        "v1/000000.JPEG",
+        "v1/000003.JPEG",
+    ]
+    assert data.learnable_objects()[keys].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(("height", "kept"), [(32, 1), (31, 0)])
+def test_a_frame_under_32_pixels_is_no_key_frame(root: Path, height: int, kept: int) -> None:
+    place = root / "Annotations/VID/train/A/v0/000000.xml"
+    place.write_text(xml(xml_object(box=(4, 6, 30, 30)), height=height))
+    data = read_imagenet(root, "train", IssueLog(), with_det=False)
+    assert len(data.training_keys()) == 3 + kept
+
+
 def test_objects_are_as_annotated(root: Path) -> None:
     data = read_imagenet(root, "train", IssueLog())
     found = data.objects(3)
@@ -61,7 +93,7 @@ def test_validation_has_every_frame_as_a_key(root: Path) -> None:
     assert len(data.training_keys()) == data.frame_count == 6
 
 
-def test_the_official_frame_list_will_do_for_validation(root: Path) -> None:
+def test_the_official_frame_list_is_enough_for_validation(root: Path) -> None:
     lists = root / "ImageSets/VID"
     (lists / "VID_val_videos.txt").unlink()
     (lists / "val.txt").write_text("".join(f"w0/{frame:06d} {frame + 1}\n" for frame in range(6)))

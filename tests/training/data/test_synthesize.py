@@ -65,7 +65,7 @@ def test_another_seed_and_the_other_split_are_other_clips(written: Path) -> None
     assert len({frame(0, "train"), frame(1, "train"), frame(0, "val"), frame(1, "val")}) == 4
 
 
-def test_what_is_written_is_read_without_an_issue(written: Path) -> None:
+def test_a_written_data_set_is_read_without_an_issue(written: Path) -> None:
     train, val = read(written, "train"), read(written, "val")
     assert train.classes == val.classes == IMAGENET_VID
     assert (train.video_count, train.frame_count) == (10, 120)
@@ -151,7 +151,7 @@ def test_the_drawn_shapes_are_thirty_different_ones() -> None:
     assert len(SHAPES.by_class) == 30
 
 
-def test_an_existing_folder_is_replaced_only_if_it_is_one_of_ours(written: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_is_replaced_only_if_it_is_a_synthetic_set(written: Path, tmp_path: Path) -> None:
     tiny = SyntheticSettings(train_clips=1, val_clips=0, length=1, height=32, width=32)
     with pytest.raises(TargetTakenError):
         write_synthetic(written, tiny, SHAPES)

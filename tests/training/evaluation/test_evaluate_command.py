@@ -90,7 +90,7 @@ def test_a_bundle_takes_its_report_with_it(r18_bundle: Path, tmp_path: Path) -> 
     assert model["checkpoint_sha256"] == manifest.provenance.checkpoint_sha256
 
 
-def test_what_cannot_be_evaluated_is_refused_in_one_line(
+def test_a_path_that_cannot_be_evaluated_is_refused_in_one_line(
     checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
     other = json.loads((folder / "val.json").read_text())

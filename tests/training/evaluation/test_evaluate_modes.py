@@ -92,7 +92,7 @@ def from_the_server(
 
 @pytest.mark.parametrize("mode", ["sequence", "online"])
 @pytest.mark.parametrize("references", [0, 1, 3, 4, 20])
-def test_a_mode_detects_what_the_server_detects_in_it(
+def test_a_mode_gives_the_detections_of_the_server(
     engines: TorchEngines, data: DataSet, tmp_path: Path, mode: str, references: int
 ) -> None:
     one = first_videos(data, 1)
@@ -155,7 +155,7 @@ def test_the_references_matter(engines: TorchEngines, data: DataSet) -> None:
     assert len({each.scores.tobytes() for each in found.values()}) == 3
 
 
-def test_fewer_proposals_are_what_an_engine_that_gives_fewer_detects(data: DataSet) -> None:
+def test_fewer_proposals_give_the_detections_of_an_engine_with_fewer(data: DataSet) -> None:
     checkpoint = small_checkpoint()
     fewer = SMALL.model_copy(update={"proposals": SMALL.proposals.model_copy(update={"proposals": 5})})
     masked = run(TorchEngines(detector_of(checkpoint)), data, [Variant(references=3, proposals=5)])
@@ -186,7 +186,7 @@ def test_a_detector_that_is_always_right_scores_100_in_every_mode_whatever_its_c
         assert scores.frames == 22
 
 
-def test_the_engines_of_a_bundle_detect_what_its_checkpoint_detects(
+def test_the_engines_of_a_bundle_give_the_detections_of_its_checkpoint(
     r18_checkpoint: Checkpoint, r18_bundle: Path, tmp_path: Path
 ) -> None:
     data = read_set(write_set(tmp_path / "set", clips=1, length=2))

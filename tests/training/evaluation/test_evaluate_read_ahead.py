@@ -8,7 +8,7 @@ import pytest
 from evaluated import read_set, write_set
 
 from selsa_training.data.first_videos import first_videos
-from selsa_training.evaluation.read_ahead import read_ahead
+from selsa_training.evaluation.modes import read_ahead
 
 
 def test_results_come_in_order_and_only_so_far_ahead() -> None:

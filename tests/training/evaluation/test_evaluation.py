@@ -12,11 +12,10 @@ from selsa_training.data.building import DataSetBuilder, FoundObject
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.motion import motion_iou, with_known_motion
 from selsa_training.data.records import DEGRADED, IGNORED, DataSet
-from selsa_training.evaluation.metrics.average_precision import average_precision
 from selsa_training.evaluation.metrics.coco import evaluate_coco
 from selsa_training.evaluation.metrics.detections import Detections
 from selsa_training.evaluation.metrics.scores import class_table, evaluate, mode_table, write_scores
-from selsa_training.evaluation.metrics.vid import evaluate_vid
+from selsa_training.evaluation.metrics.vid import average_precision, evaluate_vid
 
 Box = tuple[float, float, float, float]
 Found = list[tuple[Box, float, int]]
@@ -68,7 +67,7 @@ def test_finding_everything_and_nothing_else_is_100() -> None:
     assert scores.objects["all"] == 3
 
 
-def test_a_false_alarm_costs_only_what_ranks_below_it() -> None:
+def test_a_false_alarm_costs_only_detections_that_rank_below_it() -> None:
     data = data_of([[at(0), at(50)]])
     before = evaluate_vid(data, detections_of([[hit(150, 0.9), hit(0, 0.8), hit(50, 0.7)]]))
     # Precision 1/2 at recall 1/2, 2/3 at recall 1; interpolated, 2/3 from 0 on.
@@ -105,7 +104,7 @@ def test_objects_in_frames_that_were_not_looked_at_are_not_missed() -> None:
     assert evaluate_vid(data, detections_of([[hit(0, 0.9)]])).ap50["all"] == 100
 
 
-def test_an_ignored_object_is_neither_missed_nor_a_false_alarm() -> None:
+def test_an_ignored_object_counts_neither_as_missed_nor_as_a_false_alarm() -> None:
     data = data_of([[at(0), at(50, flags=IGNORED)]])
     assert evaluate_vid(data, detections_of([[hit(0, 0.5), hit(50, 0.9), hit(51, 0.8)]])).ap50["all"] == 100
     assert evaluate_vid(data, detections_of([[hit(0, 0.5)]])).ap50["all"] == 100

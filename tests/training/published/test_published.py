@@ -55,7 +55,7 @@ def test_a_published_file_comes_back_bit_for_bit(tmp_path: Path, zip_format: boo
         {"meta": META, "state_dict": published_state_dict(R18, tensors)},
         zip_format=zip_format,
     )
-    config, imported, origin = import_published(file)
+    config, imported, origin, _ = import_published(file)
     file.unlink()  # the tensors must not depend on it
     assert config == R18
     assert imported.keys() == tensors.keys()
@@ -81,7 +81,7 @@ def test_a_published_file_comes_back_bit_for_bit(tmp_path: Path, zip_format: boo
     ids=["bare", "no meta", "optimizer", "module.", "parameters", "meta None", "odd meta"],
 )
 def test_every_wrapping_of_the_tensors_is_read(tmp_path: Path, wrap: Callable[[State], object]) -> None:
-    config, tensors, origin = import_published(write(tmp_path / "file.pth", wrap(blank_state(R18))))
+    config, tensors, origin, _ = import_published(write(tmp_path / "file.pth", wrap(blank_state(R18))))
     assert config == R18
     assert tensors.keys() == expected_shapes(R18).keys()
     assert origin.isprintable()
@@ -92,7 +92,7 @@ def test_other_float_types_become_float32(tmp_path: Path, dtype: torch.dtype) ->
     state = blank_state(R18)
     key = "detector.neck.convs.0.conv.bias"
     state[key] = torch.linspace(-2, 2, 128, dtype=dtype)
-    _, tensors, _ = import_published(write(tmp_path / "file.pth", state))
+    _, tensors, _, _ = import_published(write(tmp_path / "file.pth", state))
     assert tensors["neck.conv.bias"].dtype == torch.float32
     assert torch.equal(tensors["neck.conv.bias"], state[key].to(torch.float32))
 
@@ -159,7 +159,7 @@ def test_a_tensor_of_the_wrong_kind_is_named(tmp_path: Path, change: dict[str, o
 def test_a_tensor_given_twice_is_refused(tmp_path: Path) -> None:
     state = blank_state(R18)
     state["module.detector.backbone.conv1.weight"] = state["detector.backbone.conv1.weight"]
-    assert "is there twice" in error_of(write(tmp_path / "file.pth", state))
+    assert "occurs twice" in error_of(write(tmp_path / "file.pth", state))
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,50 @@ def test_a_safetensors_file_is_told_apart(tmp_path: Path) -> None:
 def test_class_names_come_from_the_file_else_from_the_number_of_classes(tmp_path: Path) -> None:
     few = R18.model_copy(update={"classes": ("class_0", "class_1", "class_2")})
     state = blank_state(few)
-    config, _, origin = import_published(
+    config, _, origin, _ = import_published(
         write(tmp_path / "named.pth", {"state_dict": state, "meta": {"CLASSES": ["cup", "pan", "knife"]}})
     )
     assert config.classes == ("cup", "pan", "knife")
     assert "class names from the file" in origin
-    config, _, origin = import_published(write(tmp_path / "unnamed.pth", state))
+    config, _, origin, _ = import_published(write(tmp_path / "unnamed.pth", state))
     assert config.classes == few.classes
     assert "class names assumed" in origin
+
+
+def with_copies(tensors: dict[str, torch.Tensor]) -> State:
+    """A state as mmcv's `EMAHook` leaves it: a copy of every parameter, here one higher."""
+    state = published_state_dict(R18, tensors)
+    copies = {
+        f"ema_{name.replace('.', '_')}": tensor + 1
+        for name, tensor in state.items()
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    }
+    return OrderedDict({**state, **copies})
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("ema", [False, True])
+def test_averaged_copies_are_left_out_or_taken_and_the_notes_say_which(
+    tmp_path: Path, ema: bool, prefix: str
+) -> None:
+    own = untrained_tensors(R18, 1)
+    state = OrderedDict((prefix + name, tensor) for name, tensor in with_copies(own).items())
+    _, tensors, origin, notes = import_published(write(tmp_path / "ema.pth", state), ema=ema)
+    name, statistic = "neck.conv.weight", "backbone.bn1.running_var"
+    assert torch.equal(tensors[name], own[name] + 1 if ema else own[name])
+    assert torch.equal(tensors[statistic], own[statistic])
+    (note,) = notes
+    assert ("copies of" in note, ("left out" in note), note.startswith("ema_")) == (True, True, ema)
+    assert note in origin
+
+
+def test_averaged_weights_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "plain.pth", published_state_dict(R18, untrained_tensors(R18, 1)))
+    with pytest.raises(TensorsError, match="no averaged weights"):
+        import_published(file, ema=True)
+    state = with_copies(untrained_tensors(R18, 1))
+    del state["ema_detector_neck_convs_0_conv_bias"]
+    with pytest.raises(
+        TensorsError, match=r"no averaged copy of 1 parameters: detector.neck.convs.0.conv.bias"
+    ):
+        import_published(write(tmp_path / "part.pth", state), ema=True)

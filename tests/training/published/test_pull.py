@@ -100,7 +100,9 @@ def test_an_earlier_download_is_continued(server: Server, tmp_path: Path) -> Non
     assert files(tmp_path) == [published().name]
 
 
-def test_a_file_that_changed_on_the_server_is_begun_anew(server: Server, tmp_path: Path) -> None:
+def test_a_file_that_changed_on_the_server_is_downloaded_from_its_start(
+    server: Server, tmp_path: Path
+) -> None:
     begun(tmp_path, 1000, version='"older"', content=b"old" * 1000)
     assert get(server, tmp_path).read_bytes() == CONTENT
 
@@ -136,9 +138,11 @@ def test_a_passing_failure_is_tried_again(server: Server, tmp_path: Path) -> Non
     assert len(server.requests) == 3
 
 
-def test_a_lasting_failure_is_given_up_and_what_arrived_is_kept(server: Server, tmp_path: Path) -> None:
+def test_a_lasting_failure_ends_the_download_and_keeps_the_received_bytes(
+    server: Server, tmp_path: Path
+) -> None:
     server.break_after = [100_000, 0, 0, 0, 0]
-    with pytest.raises(DownloadError, match=r"tried 3 times.*go on from byte 100000"):
+    with pytest.raises(DownloadError, match=r"tried 3 times.*continue from byte 100000"):
         get(server, tmp_path)
     assert (tmp_path / f"{published().name}.part").stat().st_size == 100_000
     server.break_after = []
@@ -151,7 +155,7 @@ def test_slow_progress_is_never_given_up(server: Server, tmp_path: Path) -> None
     assert len(server.requests) == 10
 
 
-def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"http://127\.0\.0\.1:1/files/model"):
         get(Server(base="http://127.0.0.1:1"), tmp_path)
 

@@ -6,9 +6,9 @@ import torch
 from selsa_training.checkpoint.errors import TensorsError
 from selsa_training.checkpoint.names import our_name, published_name
 from selsa_training.checkpoint.tensor_check import check_names_and_shapes
-from selsa_training.class_names import fitting_names
 from selsa_training.config import CONFIGS, HeadConfig, ModelConfig
 from selsa_training.model.tensor_shapes import expected_shapes
+from selsa_training.published.import_published import fitting_names
 from selsa_training.published.recognise import recognise
 
 

@@ -1,4 +1,4 @@
-"""`selsa train` on a data set of seconds: what is learned follows from recipe, data and seed."""
+"""`selsa train` on a tiny data set: the result follows from recipe, data and seed."""
 
 import json
 import signal
@@ -17,10 +17,14 @@ from typer.testing import CliRunner
 
 from selsa_bundle.classes import IMAGENET_VID
 from selsa_training.checkpoint.checkpoint import load_checkpoint
+from selsa_training.cli.data import check_data
 from selsa_training.cli.train import train
 from selsa_training.data.synthetic.drawn import draw_shapes
 from selsa_training.data.synthetic.settings import SyntheticSettings
 from selsa_training.data.synthetic.write import write_synthetic
+from selsa_training.model.detector import build_detector
+from selsa_training.recipe.file import load_recipe
+from selsa_training.running.starting_weights import initialise
 
 SETTINGS = SyntheticSettings(train_clips=6, val_clips=2, length=8, height=64, width=96)
 RECIPE = """
@@ -156,7 +160,7 @@ def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(
     assert all(torch.equal(x["exp_avg"], y["exp_avg"]) for x, y in moments)
 
 
-def test_two_processes_learn_what_one_with_both_batches_learns(
+def test_two_processes_take_the_same_steps_as_one_with_both_batches(
     whole: Path, recipe: Path, data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -175,7 +179,71 @@ def test_two_processes_learn_what_one_with_both_batches_learns(
     assert log_of(run)[0]["processes"] == 2
 
 
-def test_mixed_precision_learns_much_the_same(whole: Path, recipe: Path, data: Path, tmp_path: Path) -> None:
+def test_two_accumulated_batches_are_one_step_of_twice_the_batch(
+    recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    # In SGD a difference of the gradient is one of the weights; an average would hide it.
+    more = ("pretraining.steps=0", "optimiser.method=sgd", "optimiser.average=0", "schedule.steps=3")
+    settings = [part for value in more for part in ("--set", value)]
+    settings += ["--pictures-every", "0"]
+    whole = trained(recipe, data, tmp_path / "whole", *settings, "--set", "batch=4")
+    parts = trained(recipe, data, tmp_path / "parts", *settings, "--set", "batch=1", "--accumulate", "4")
+    assert losses_of(parts) == pytest.approx(losses_of(whole), rel=1e-4)
+    ours, theirs = state_of(parts)["model"], state_of(whole)["model"]
+    moved = max(float((theirs[n] - t).abs().max()) for n, t in initial_of(recipe).items())
+    difference = max(float((ours[name] - tensor).abs().max()) for name, tensor in theirs.items())
+    assert difference < 1e-3 * moved
+
+
+def initial_of(recipe: Path) -> Mapping[str, torch.Tensor]:
+    """The weights that a training of the recipe starts with."""
+    loaded = load_recipe(str(recipe))
+    torch.manual_seed(loaded.seed)
+    detector = build_detector(loaded.model)
+    initialise(detector)
+    return {name: p.detach() for name, p in detector.named_parameters()}
+
+
+def test_a_run_starts_from_the_weights_of_another_and_resumes(
+    whole: Path, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    run, more = tmp_path / "run", ("--pictures-every", "0", "--from", str(whole), "--save-every", "1")
+    result = CliRunner().invoke(app, arguments(recipe, data, run, *more, "--stop-after", "1"))
+    assert result.exit_code == 0, result.output
+    assert "30 classes matched by name" in result.output
+    begin = log_of(run)[0]
+    assert (begin["event"], len(begin["classes_taken"]), begin["classes_new"]) == ("begin", 30, [])
+    # It neither pretrains nor starts as high as a fresh run.
+    assert "pretraining" not in {entry["event"] for entry in log_of(run)}
+    assert losses_of(run)[0] < losses_of(whole)[0]
+    refused = CliRunner().invoke(app, arguments(recipe, data, run, "--resume"))
+    assert (refused.exit_code, "from" in refused.output) == (3, True)
+    trained(recipe, data, run, *more, "--resume")
+    assert len(losses_of(run)) == 6
+
+
+def test_training_and_validation_of_different_classes_are_refused_by_name(
+    recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for split in ("train", "val"):
+        content = json.loads((data / f"{split}.json").read_text())
+        if split == "val":
+            content["categories"][3]["name"] = "unicorn"
+        (folder / f"{split}.json").write_text(json.dumps(content))
+    changed = json.loads((data / "val.json").read_text())["categories"][3]["name"]
+    named = f"only train.json has {changed}; only val.json has unicorn"
+    result = CliRunner().invoke(app, arguments(recipe, folder, tmp_path / "run"))
+    assert (result.exit_code, named in result.output) == (3, True), result.output
+    assert not (tmp_path / "run").exists()
+    checker = typer.Typer()
+    checker.command()(check_data)
+    result = CliRunner().invoke(checker, [str(folder)])
+    assert (result.exit_code, named in result.output) == (3, True), result.output
+
+
+def test_mixed_precision_gives_similar_losses(whole: Path, recipe: Path, data: Path, tmp_path: Path) -> None:
     run = trained(recipe, data, tmp_path / "run", "--amp", "bf16", "--pictures-every", "0")
     assert losses_of(run) == pytest.approx(losses_of(whole), rel=0.2)
     assert losses_of(run) != losses_of(whole)
@@ -200,7 +268,9 @@ def test_a_loss_that_is_no_number_ends_the_run_with_step_and_samples(
     assert "train/" in result.output
 
 
-def test_a_run_is_not_overwritten_nor_gone_on_with_as_another(whole: Path, recipe: Path, data: Path) -> None:
+def test_a_run_is_neither_overwritten_nor_resumed_with_another_recipe(
+    whole: Path, recipe: Path, data: Path
+) -> None:
     result = CliRunner().invoke(app, arguments(recipe, data, whole))
     assert (result.exit_code, "--resume" in result.output) == (3, True)
     result = CliRunner().invoke(app, arguments(recipe, data, whole, "--resume", "--seed", "5"))

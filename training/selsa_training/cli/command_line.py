@@ -1,4 +1,4 @@
-"""What the commands of this package have in common: progress for people, and errors in one line."""
+"""Shared by the commands of this package: progress bars, and errors in one line."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ EXPECTED_ERROR: Final = 3
 
 @contextlib.contextmanager
 def progress_bars(*titles: str) -> Iterator[list[Callable[[int, int], None]]]:
-    """Progress bars on stderr, for people only: nothing is drawn where stderr is no terminal.
+    """Progress bars on stderr; nothing is drawn if stderr is no terminal.
 
-    Yields for each title what to call with (done, in all).
+    Yields a callback (done, total) for each title.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,7 +35,7 @@ def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None:
 
 @contextlib.contextmanager
 def expected_errors() -> Iterator[None]:
-    """One line on stderr and exit status 3 for whatever is not our bug."""
+    """One line on stderr and exit status 3 for expected errors."""
     from selsa_bundle.errors import BundleError
     from selsa_bundle.files.new_folder import TargetTakenError
     from selsa_training.checkpoint.errors import CheckpointError
@@ -52,5 +52,5 @@ def expected_errors() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Talk to the person, on stderr."""
+    """Write a message to stderr."""
     typer.echo(text, err=True)

@@ -1,7 +1,7 @@
-"""`selsa synthesize` and `selsa check-data`: making a data set, and looking at one before training on it.
+"""`selsa synthesize` and `selsa check-data`: make a data set, and check one before training on it.
 
-Results go to stdout, talk to stderr. NumPy, OpenCV and the readers are imported inside the commands, so that
-`selsa --help` is quick.
+Results go to stdout, messages to stderr. NumPy, OpenCV and the readers are imported inside the commands to
+keep `selsa --help` fast.
 """
 
 from pathlib import Path
@@ -109,14 +109,17 @@ def check_data(
     does not fail.
     """
     from selsa_training.data.errors import DataError
-    from selsa_training.data.formats.open_data import DataSource
+    from selsa_training.data.formats.open_data import DataSource, check_classes
     from selsa_training.data.issues import IssueLog
     from selsa_training.data.report import check, splits_of, write_report
 
     source = DataSource(path=path, images=images_folder, with_det=det)
     reports = []
     with expected_errors():
-        for name in splits_of(path, split):
+        splits = splits_of(path, split)
+        if len(splits) > 1:
+            check_classes(source)
+        for name in splits:
             with progress_bars(f"{name}: annotations", f"{name}: images") as (reading, looking):
                 log = IssueLog(keep=max(show, 1000 if json else 0))
                 report = check(
@@ -151,7 +154,7 @@ def _print(report: "DataReport", show: int) -> None:
 
 
 def chosen_sprites(folder: Path | None, font: Path | None, *, shapes: bool) -> "SpriteSet":
-    """The sprites that options name; emoji, or shapes where no font is installed, if they name none.
+    """The sprites that the options name. By default emoji, or shapes if no font is installed.
 
     Raises:
         SpriteError: more than one is named, or what is named cannot be used.

@@ -1,6 +1,6 @@
 """`selsa evaluate`: how well a model detects, with and without the rest of the video.
 
-Scores go to stdout, talk to stderr. Torch and the readers are imported inside the command, so that
+Scores go to stdout, messages to stderr. Torch and the readers are imported inside the command, so that
 `selsa --help` is quick.
 """
 

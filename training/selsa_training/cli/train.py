@@ -1,5 +1,6 @@
 """`selsa train`. Torch and the readers are imported inside, so that `selsa --help` is quick."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from selsa_training.recipe.recipe import Recipe
     from selsa_training.running.precision import Amp
     from selsa_training.running.processes import Processes
+    from selsa_training.running.start_from import StartingWeights
 
 
 def train(
@@ -31,7 +33,20 @@ def train(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.", show_default=False)],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in that folder.")] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Weights to start from: a checkpoint, run, bundle, .pth file of mmtracking, or `default` "
+            "(the packaged bundle); classes are matched by name.",
+            show_default=False,
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches per step, over the recipe's.", show_default=False),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE over the recipe, such as optimiser.rate=0.00125; repeatable."),
@@ -52,29 +67,36 @@ def train(
     pictures_every: Annotated[int, typer.Option(min=0, help="Steps between pictures; 0: none.")] = 1000,
     stop_after: Annotated[
         int,
-        typer.Option(min=0, help="Leave off after this many steps; --resume goes on.", show_default=False),
+        typer.Option(min=0, help="Stop after this many steps; --resume continues.", show_default=False),
     ] = 0,
 ) -> None:
-    """Train a SELSA model. Alone, or one of several processes under `torchrun`.
+    """Train a SELSA model, in one process or in several under `torchrun`.
 
     Everything random follows from the recipe's seed and the step, so a run that was killed and resumed ends
-    with the weights of one that was not.
+    with the same weights as an uninterrupted one.
     """
     import torch
 
-    from selsa_training.data.formats.open_data import DataSource
+    from selsa_training.data.formats.open_data import DataSource, check_classes
     from selsa_training.recipe.file import load_recipe
     from selsa_training.running.loop import RunOptions
     from selsa_training.running.loop import train as run_training
     from selsa_training.running.processes import joined
+    from selsa_training.running.start_from import read_weights
 
     source = DataSource(path=data, images=images_folder, with_det=det)
     with expected_errors():
         if threads:
             torch.set_num_threads(threads)
-        extra = [] if seed is None else [f"seed={seed}"]
+        values = {"seed": seed, "accumulate": accumulate}
+        extra = [f"{key}={value}" for key, value in values.items() if value is not None]
+        check_classes(source)
         with joined(device) as processes:
-            recipe, records = _fitting(load_recipe(config, [*(overrides or []), *extra]), source, processes)
+            loaded = load_recipe(config, [*(overrides or []), *extra])
+            weights = None if start is None else read_weights(start)
+            if weights is not None:
+                loaded = _started(loaded, weights, processes)
+            recipe, records = _fitting(loaded, source, processes)
             options = RunOptions(
                 amp=_amp(amp, processes),
                 workers=workers,
@@ -83,12 +105,31 @@ def train(
                 pictures_every=pictures_every,
                 stop_after=stop_after,
             )
-            folder = _folder(output, recipe, source, records, processes, options.amp, resume=resume)
+            about = _about(recipe, source, records, processes, options.amp, start, weights)
+            folder = _folder(output, about, processes, resume=resume)
             shown = _held_out(source, recipe) if pictures_every and processes.first else None
-            steps = run_training(recipe, records, shown, folder, processes, options)
+            steps = run_training(
+                recipe,
+                records,
+                shown,
+                folder,
+                processes,
+                options,
+                start=weights,
+                say=say if processes.first else lambda _: None,
+            )
             if processes.first:
                 say(f"{steps} steps; the checkpoint is {folder.checkpoint}")
                 typer.echo(folder.checkpoint)
+
+
+def _started(recipe: "Recipe", weights: "StartingWeights", processes: "Processes") -> "Recipe":
+    """The recipe for a training from these weights."""
+    if not weights.folded or recipe.backbone.frozen_norm:
+        return recipe
+    if processes.first:
+        say("the bundle's norms are part of its convolutions: training with backbone.frozen_norm=true")
+    return recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"frozen_norm": True})})
 
 
 def _fitting(recipe: "Recipe", source: "DataSource", processes: "Processes") -> "tuple[Recipe, DataSet]":
@@ -104,7 +145,7 @@ def _fitting(recipe: "Recipe", source: "DataSource", processes: "Processes") -> 
         say(f"{data.video_count} videos, {data.frame_count} frames, {len(data.training_keys())} key frames")
         if log.counts:
             say(f"left out or clipped: {log.summary()} (selsa check-data {source.path} lists them)")
-    if not len(data.training_keys()):
+    if not data.learnable_objects()[data.training_keys()].any():
         raise RecipeError(f"{source.path}: no key frame has an object to learn")
     if data.classes != recipe.model.classes:
         if processes.first:
@@ -121,26 +162,24 @@ def _held_out(source: "DataSource", recipe: "Recipe") -> "DataSet | None":
     from selsa_training.data.issues import IssueLog
 
     try:
-        found = open_data(source, "val", IssueLog())
+        found = open_data(replace(source, classes=recipe.model.classes), "val", IssueLog())
     except DataError as error:
         say(f"no pictures: {error}")
         return None
     return found if found.video_count and found.classes == recipe.model.classes else None
 
 
-def _folder(
-    output: Path,
+def _about(
     recipe: "Recipe",
     source: "DataSource",
     data: "DataSet",
     processes: "Processes",
     amp: "Amp",
-    *,
-    resume: bool,
-) -> Any:
+    start: Path | None,
+    weights: "StartingWeights | None",
+) -> dict[str, Any]:
+    """Everything that a resumed run must have in common with the run."""
     from importlib.metadata import version
-
-    from selsa_training.running.run_folder import RunFolder
 
     about = {
         "recipe": recipe.model_dump(mode="json"),
@@ -154,7 +193,15 @@ def _folder(
         "processes": processes.world,
         "selsa": version("selsa"),
     }
-    # The first process makes it or refuses; the others then find it there.
+    if weights is not None:
+        about["from"] = {"path": str(start), "sha256": weights.sha256}
+    return about
+
+
+def _folder(output: Path, about: dict[str, Any], processes: "Processes", *, resume: bool) -> Any:
+    from selsa_training.running.run_folder import RunFolder
+
+    # The first process creates it or refuses; the others then find it there.
     folder = RunFolder(output, about, resume=resume) if processes.first else None
     processes.wait()
     return folder or RunFolder(output, about, resume=True)

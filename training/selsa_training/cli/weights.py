@@ -1,16 +1,22 @@
-"""`selsa import`, `selsa pull` and `selsa init`: commands that end with a checkpoint.
+"""`selsa import`, `selsa pull` and `selsa init`: commands that write a checkpoint.
 
-Results go to stdout, talk to stderr. Torch is imported inside the commands, so that `selsa --help` is quick.
+Results go to stdout, messages to stderr. Torch is imported inside the commands to keep `selsa --help` fast.
 """
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from selsa_training.cli.command_line import expected_errors, say
+
+if TYPE_CHECKING:
+    from selsa_training.published.download import ProgressCallback
+
 
 # As a bundle's manifest allows it.
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -26,11 +32,15 @@ def import_published(
     name: Annotated[
         str | None, typer.Option(help="Name of the model; after its architecture if not given.")
     ] = None,
-    overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
+    *,
+    ema: Annotated[
+        bool, typer.Option("--ema", help="Take the averaged weights (names that begin with ema_).")
+    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Turn a SELSA checkpoint of mmtracking into one of ours. Nothing in the file is run."""
+    """Convert a SELSA checkpoint of mmtracking. No code in the file is run."""
     with expected_errors():
-        _import(file, output, name, overwrite=overwrite)
+        _import(file, output, name, ema=ema, overwrite=overwrite)
         typer.echo(output)
 
 
@@ -46,7 +56,6 @@ def pull(
     overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
 ) -> None:
     """Download a published checkpoint, or find it in the cache; prints where it is."""
-    from selsa_training.cli.progress import download_bar
     from selsa_training.published.pull import default_cache
     from selsa_training.published.pull import pull as pull_file
 
@@ -55,7 +64,7 @@ def pull(
             from selsa_training.checkpoint.checkpoint import check_target
 
             check_target(output, overwrite=overwrite)
-        with download_bar(name) as progress:
+        with _download_bar(name) as progress:
             path = pull_file(name, default_cache(os.environ), progress=progress, say=say)
         if output is None:
             typer.echo(path)
@@ -75,7 +84,7 @@ def init(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
     overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
 ) -> None:
-    """Make a checkpoint of weights that were never trained, for trying and measuring only."""
+    """Make a checkpoint with untrained weights, for trying things out and for measurements."""
     from selsa_training.checkpoint.checkpoint import check_target, save_checkpoint
     from selsa_training.checkpoint.errors import CheckpointError
     from selsa_training.checkpoint.untrained import untrained_tensors
@@ -83,17 +92,45 @@ def init(
 
     with expected_errors():
         if config not in CONFIGS:
-            raise CheckpointError(f"no configuration is called {config!r}; there are {', '.join(CONFIGS)}")
+            raise CheckpointError(f"no configuration is called {config!r}; known are {', '.join(CONFIGS)}")
         check_target(output, overwrite=overwrite)
         tensors = untrained_tensors(CONFIGS[config], seed)
         save_checkpoint(
             output, CONFIGS[config], tensors, f"untrained weights, seed {seed}", overwrite=overwrite
         )
-        say("these weights were never trained: what the model detects is meaningless")
+        say("these weights are untrained: the detections of the model are meaningless")
         typer.echo(output)
 
 
-def _import(file: Path, output: Path, name: str | None, *, overwrite: bool) -> None:
+@contextlib.contextmanager
+def _download_bar(title: str) -> "Iterator[ProgressCallback]":
+    """A progress bar if stderr is a terminal; yields a callback (bytes so far, total bytes or None)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _import(file: Path, output: Path, name: str | None, *, overwrite: bool, ema: bool = False) -> None:
     from selsa_training.checkpoint.checkpoint import check_target, save_checkpoint
     from selsa_training.checkpoint.errors import CheckpointError
     from selsa_training.published.import_published import import_published as import_file
@@ -104,8 +141,12 @@ def _import(file: Path, output: Path, name: str | None, *, overwrite: bool) -> N
             "beginning with a letter or digit"
         )
     check_target(output, overwrite=overwrite)
-    config, tensors, origin = import_file(file)
+    config, tensors, origin, notes = import_file(file, ema=ema)
     if name is not None:
         config = config.model_copy(update={"name": name})
     save_checkpoint(output, config, tensors, origin, overwrite=overwrite)
-    say(f"{config.name}: {config.backbone}, {len(config.classes)} classes, {len(tensors)} tensors")
+    for line in (
+        f"{config.name}: {config.backbone}, {len(config.classes)} classes, {len(tensors)} tensors",
+        *notes,
+    ):
+        say(line)

@@ -1,4 +1,4 @@
-"""In which order samples are seen, and by which process: stated, so that a resumed run goes on exactly."""
+"""The order of the samples and their distribution over processes. Stated, so that a run resumes exactly."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,23 +16,26 @@ _ORDER: Final = 2
 class BatchOrder:
     """Batches of sample indices of one epoch for one process; goes into `DataLoader(batch_sampler=...)`.
 
-    The order of an epoch is one permutation for all processes. Step s takes the next `batch * world` of it,
-    and process `rank` the rank-th part of those, so two processes see together exactly what one process with
-    twice the batch sees. The last step wraps around to the beginning of the permutation.
+    The order of an epoch is one permutation for all processes. Step s takes the next `batch * accumulate *
+    world` of it, process `rank` the rank-th part of those, in `accumulate` batches. So two processes, or two
+    accumulated batches, see together exactly what one process with twice the batch sees. The last step wraps
+    around to the beginning of the permutation.
 
     Attributes:
         count: samples in all.
-        batch: samples of one process in one step.
+        batch: samples of one process in one forward pass.
+        accumulate: batches of one process in one step.
         rank: this process, 0 to world - 1.
         world: processes.
         seed: of the permutations.
-        epoch: the epoch that the next iteration is of.
+        epoch: the epoch of the next iteration.
         step: the step it begins with. The two are the whole state; a data loader reads ahead, so the training
             loop counts steps itself and sets them when it resumes.
     """
 
     count: int
     batch: int
+    accumulate: int = 1
     rank: int = 0
     world: int = 1
     seed: int = 0
@@ -40,29 +43,30 @@ class BatchOrder:
     step: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.count, self.batch, self.world) < 1 or not 0 <= self.rank < self.world:
+        if min(self.count, self.batch, self.accumulate, self.world) < 1 or not 0 <= self.rank < self.world:
             raise ValueError(
-                f"count {self.count}, batch {self.batch}, rank {self.rank} of {self.world}: need at least "
-                "one sample, one per batch, and a rank below the number of processes"
+                f"count {self.count}, batch {self.batch} x {self.accumulate}, rank {self.rank} of "
+                f"{self.world}: need at least one sample, one per batch, and a rank below the process count"
             )
 
     @property
     def steps(self) -> int:
         """Steps of a whole epoch."""
-        return -(-self.count // (self.batch * self.world))
+        return -(-self.count // (self.batch * self.accumulate * self.world))
 
     def start(self, epoch: int, step: int = 0) -> None:
-        """State where the next iteration begins."""
+        """Set the epoch and step of the next iteration."""
         self.epoch, self.step = epoch, step
 
     def __len__(self) -> int:
-        """Steps of the next iteration."""
-        return max(0, self.steps - self.step)
+        """Batches of the next iteration."""
+        return max(0, self.steps - self.step) * self.accumulate
 
     def __iter__(self) -> Iterator[list[SampleIndex]]:
-        epoch, together = self.epoch, self.batch * self.world
+        epoch, own = self.epoch, self.batch * self.accumulate
         order = np.random.default_rng([_ORDER, self.seed, epoch]).permutation(self.count)
         for step in range(self.step, self.steps):
-            first = step * together + self.rank * self.batch
-            places = np.arange(first, first + self.batch) % self.count
-            yield [(epoch, int(index)) for index in order[places]]
+            first = (step * self.world + self.rank) * own
+            for start in range(first, first + own, self.batch):
+                places = np.arange(start, start + self.batch) % self.count
+                yield [(epoch, int(index)) for index in order[places]]

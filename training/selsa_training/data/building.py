@@ -1,4 +1,4 @@
-"""Filling a `DataSet` record by record, with every box judged on its way in."""
+"""Build a `DataSet` record by record; every box is checked when it is added."""
 
 from array import array
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Line = int | Callable[[], int | None] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundObject:
-    """An object as a source says it, before it was judged.
+    """An object as its source describes it, before it is checked.
 
     Attributes:
         label: index into the class list.
@@ -55,6 +55,7 @@ class DataSetBuilder:
     frame_starts: "array[int]" = field(default_factory=lambda: array("q", [0]))
     sizes: "array[int]" = field(default_factory=lambda: array("i"))
     key: bytearray = field(default_factory=bytearray)
+    annotated: bytearray = field(default_factory=bytearray)
     first_object: "array[int]" = field(default_factory=lambda: array("q"))
     boxes: "array[float]" = field(default_factory=lambda: array("f"))
     labels: "array[int]" = field(default_factory=lambda: array("h"))
@@ -63,14 +64,14 @@ class DataSetBuilder:
     motion: "array[float]" = field(default_factory=lambda: array("f"))
 
     def start_video(self, name: str, folder: Path, *, still: bool = False) -> None:
-        """Begin a video; the frames that follow are its."""
+        """Begin a video; the frames that follow belong to it."""
         self.names.append(name)
         self.folders.append(folder)
         self.still.append(still)
         self.first_frame.append(len(self.key))
 
     def add_frame(self, name: str, size: tuple[int, int], *, key: bool = True) -> None:
-        """Begin a frame of the current video; the objects that follow are its.
+        """Begin a frame of the current video; the objects that follow belong to it.
 
         Args:
             name: file name below the video's folder.
@@ -81,6 +82,7 @@ class DataSetBuilder:
         self.frame_starts.append(len(self.frame_blob))
         self.sizes.extend(size)
         self.key.append(key)
+        self.annotated.append(False)
         self.first_object.append(len(self.labels))
 
     def add_object(self, found: FoundObject, source: Path, line: Line = None) -> None:
@@ -88,9 +90,10 @@ class DataSetBuilder:
 
         Args:
             found: the object.
-            source: the file that says it.
-            line: its line there, or what finds that.
+            source: the file that describes it.
+            line: its line there, or a function that finds it.
         """
+        self.annotated[-1] = True
         height, width = self.sizes[-2:]
         x1, y1, x2, y2 = found.box
         if not (x2 - x1 >= LEAST_SIDE and y2 - y1 >= LEAST_SIDE):
@@ -112,7 +115,7 @@ class DataSetBuilder:
         self.motion.append(found.motion)
 
     def build(self) -> DataSet:
-        """The finished data set. The builder is spent."""
+        """The finished data set. The builder must not be used again."""
         return DataSet(
             classes=self.classes,
             video_names=tuple(self.names),
@@ -124,6 +127,7 @@ class DataSetBuilder:
             ),
             frame_sizes=np.asarray(self.sizes, np.int32).reshape(-1, 2),
             key=np.asarray(self.key, np.bool_),
+            annotated=np.asarray(self.annotated, np.bool_),
             first_object=np.asarray([*self.first_object, len(self.labels)], np.int64),
             boxes=np.asarray(self.boxes, np.float32).reshape(-1, 4),
             labels=np.asarray(self.labels, np.int16),

@@ -1,4 +1,4 @@
-"""Checking a data set beyond what reading it finds: are the images there, and are they what was annotated?"""
+"""Check the images of a data set: do they exist, and do they match their annotations?"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ def check_images(
     workers: int = 4,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Look at every frame's image and log what is wrong with it.
+    """Check every frame's image and log its issues.
 
     Args:
         data: the data set.

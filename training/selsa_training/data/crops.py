@@ -1,4 +1,4 @@
-"""Crops of the training objects, for teaching a backbone to name them before it learns to find them."""
+"""Crops of the training objects, for pretraining a backbone as a classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ class ObjectCrops(Dataset[CropBatch]):
 
     def __init__(self, data: DataSet, *, size: int, frames: int, batches: int, seed: int, rank: int) -> None:
         self.data = data
-        self.keys = data.training_keys()
+        keys = data.training_keys()
+        self.keys = keys[data.learnable_objects()[keys] > 0]
         self.size = size
         self.frames = frames
         self.batches = batches

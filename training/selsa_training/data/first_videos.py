@@ -1,4 +1,4 @@
-"""The beginning of a data set, for a quick look."""
+"""The first videos of a data set."""
 
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ def first_videos(data: DataSet, count: int) -> DataSet:
         frame_names=NameTable(data.frame_names.blob, data.frame_names.starts[: frames + 1]),
         frame_sizes=data.frame_sizes[:frames],
         key=data.key[:frames],
+        annotated=data.annotated[:frames],
         first_object=data.first_object[: frames + 1],
         boxes=data.boxes[:objects],
         labels=data.labels[:objects],

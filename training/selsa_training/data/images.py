@@ -1,4 +1,4 @@
-"""Images from disk, whole or not at all."""
+"""Read images from disk."""
 
 from pathlib import Path
 

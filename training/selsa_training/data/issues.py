@@ -1,9 +1,9 @@
-"""What is wrong with a data set: found by readers and checks, counted by kind, never raised one by one.
+"""Issues of a data set: found by readers and checks, counted by kind, never raised one by one.
 
-A *fatal* issue makes a video, a frame or the whole split unusable, or leaves it open what was meant. Training
+A *fatal* issue makes a video, a frame or the whole split unusable or ambiguous. Training
 and evaluation refuse to start on it. A *skipped* issue costs one annotation, which is left out or clipped;
-work goes on and the count is reported. Readers leave out what a fatal issue hits and read on, so that one
-pass names everything.
+the count is reported. Readers leave out what a fatal issue affects and continue, so that one pass finds
+every issue.
 """
 
 from collections import Counter
@@ -43,7 +43,7 @@ FATAL: Final[dict[IssueKind, str]] = {
     "empty_split": "a split has no video, or no annotated object",
 }
 SKIPPED: Final[dict[IssueKind, str]] = {
-    "repeated_entry": "a list names a video or image twice; the second time is left out",
+    "repeated_entry": "a list names a video twice; the second time is left out",
     "unknown_class": "an object's class is not in the class list; the object is left out",
     "box_without_area": "a box is less than a pixel wide or high; the object is left out",
     "box_outside_image": "less than a pixel of a box is inside its image; the object is left out",
@@ -53,7 +53,7 @@ SKIPPED: Final[dict[IssueKind, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One thing that is wrong, and where.
+    """One issue and its place.
 
     Attributes:
         kind: a key of `FATAL` or `SKIPPED`.

@@ -1,4 +1,4 @@
-"""The common form of a data set: what every reader makes, and all that sampling and evaluation know.
+"""The common form of a data set: readers produce it, sampling and evaluation use it.
 
 Frames are numbered through the whole data set, video after video in temporal order; so are objects, frame
 after frame. Everything per frame or per object is an array: ImageNet VID with DET (1.2 million frames, 2
@@ -25,6 +25,8 @@ IGNORED: Final = 4
 DEGRADED: Final = 8
 
 UNKNOWN_TRACK: Final = -1
+# Smaller images are no key frames in training: mmdet's `min_size`.
+LEAST_KEY_SIDE: Final = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,13 +55,15 @@ class DataSet:
 
     Attributes:
         classes: names; a label is an index into them.
-        video_names: as the source calls them, all different.
+        video_names: names in the source. They differ, except for a still that is listed twice.
         video_folders: where a video's frames are.
         still: bool [V], a single image which is its own reference (ImageNet DET).
         first_frame: int64 [V + 1], number of a video's first frame; the last entry is F.
         frame_names: file names below the video's folder.
         frame_sizes: int32 [F, 2], (height, width) in pixels; 0: not known without opening the image.
-        key: bool [F], frames that the source's list names for training (all, where it has no list).
+        key: bool [F], frames that the source's list names for training (all, if it has no list).
+        annotated: bool [F], frames for which the source lists an object of the classes, even one whose box
+            cannot be used and is left out.
         first_object: int64 [F + 1], number of a frame's first object; the last entry is N.
         boxes: float32 [N, 4], xyxy in pixels.
         labels: int16 [N].
@@ -76,6 +80,7 @@ class DataSet:
     frame_names: NameTable
     frame_sizes: npt.NDArray[np.int32]
     key: npt.NDArray[np.bool_]
+    annotated: npt.NDArray[np.bool_]
     first_object: Int
     boxes: Float
     labels: npt.NDArray[np.int16]
@@ -127,12 +132,18 @@ class DataSet:
         )
 
     def training_keys(self) -> Int:
-        """int64 [K], key frames with at least one object to learn.
+        """int64 [K], the key frames to train on, as published (mmtracking's `_filter_imgs`).
 
-        Frames without one teach nothing and the published code leaves them out (mmdet's `filter_empty_gt`).
+        A frame without any annotation is left out, and so is one with a side under `LEAST_KEY_SIDE` pixels. A
+        frame all of whose boxes are unusable or ignored is trained as background.
         """
+        small = ((self.frame_sizes > 0) & (self.frame_sizes < LEAST_KEY_SIDE)).any(axis=1)
+        return np.flatnonzero(self.key & self.annotated & ~small)
+
+    def learnable_objects(self) -> Int:
+        """int64 [F], objects per frame that are not ignored."""
         countable = np.concatenate([[0], np.cumsum((self.flags & IGNORED) == 0)])
-        return np.flatnonzero(self.key & (np.diff(countable[self.first_object]) > 0))
+        return np.diff(countable[self.first_object])
 
     def with_motion(self, motion: Float) -> "DataSet":
         """The same data set with motion IoU [N] filled in."""

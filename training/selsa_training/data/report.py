@@ -1,4 +1,4 @@
-"""What `selsa check-data` says about a split, for people and as JSON."""
+"""The report of `selsa check-data` about a split, as text and as JSON."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """A split as it was read, and what is wrong with it."""
+    """A split as it was read, and its issues."""
 
     split: Split
     data: DataSet
@@ -70,7 +70,7 @@ def check(
     reading: Progress | None = None,
     looking: Progress | None = None,
 ) -> DataReport:
-    """Read a split and look at all its images; whatever is wrong is in the log.
+    """Read a split and check all its images; issues are in the log.
 
     Args:
         source: the data.

@@ -1,7 +1,7 @@
-"""Training samples as a torch data set, and how they become a batch."""
+"""Training samples as a torch data set, and their collation into batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,7 +40,9 @@ class SampleBatch:
         boxes: B * T of float32 [N, 4], xyxy in pixels of the resized frames.
         labels: B * T of int64 [N].
         ignored: B * T of bool [N].
-        frames_each: T.
+        frames_each: T, the largest number of frames of a sample.
+        present: bool [B * T]; false for a frame that only fills up a sample with fewer than T frames. It
+            repeats the sample's last frame.
     """
 
     names: tuple[str, ...]
@@ -50,18 +52,11 @@ class SampleBatch:
     labels: tuple[Tensor, ...]
     ignored: tuple[Tensor, ...]
     frames_each: int
+    present: Tensor
 
     def pin_memory(self) -> "SampleBatch":
-        """The same with its images in page-locked memory; `DataLoader(pin_memory=True)` calls it."""
-        return SampleBatch(
-            self.names,
-            self.frames.pin_memory(),
-            self.image_size.pin_memory(),
-            self.boxes,
-            self.labels,
-            self.ignored,
-            self.frames_each,
-        )
+        """The batch with its images in page-locked memory; `DataLoader(pin_memory=True)` calls it."""
+        return replace(self, frames=self.frames.pin_memory(), image_size=self.image_size.pin_memory())
 
 
 class TrainingSamples(Dataset[Sample]):
@@ -111,8 +106,10 @@ class TrainingSamples(Dataset[Sample]):
 
 
 def collate(samples: Sequence[Sample]) -> SampleBatch:
-    """A batch of samples with equally many frames, padded to the largest frame among them."""
-    frames = [frame for sample in samples for frame in sample.frames]
+    """A batch of samples, padded to the largest frame and to the largest number of frames among them."""
+    each = max(len(sample.frames) for sample in samples)
+    filled = [[sample.frames[min(i, len(sample.frames) - 1)] for i in range(each)] for sample in samples]
+    frames = [frame for sample in filled for frame in sample]
     height = max(frame.pixels.shape[0] for frame in frames)
     width = max(frame.pixels.shape[1] for frame in frames)
     pixels = np.zeros((len(frames), height, width, 3), np.uint8)
@@ -125,5 +122,6 @@ def collate(samples: Sequence[Sample]) -> SampleBatch:
         tuple(torch.from_numpy(frame.boxes) for frame in frames),
         tuple(torch.from_numpy(frame.labels) for frame in frames),
         tuple(torch.from_numpy(frame.ignored) for frame in frames),
-        len(samples[0].frames),
+        each,
+        torch.tensor([i < len(sample.frames) for sample in samples for i in range(each)]),
     )

@@ -1,4 +1,4 @@
-"""Which frames a training sample has: a key frame and its reference frames."""
+"""The frames of a training sample: a key frame and its reference frames."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -15,9 +15,9 @@ class ReferenceSampling:
 
     Attributes:
         method: `bilateral_uniform`, published: half of them from the frames before the key frame and half
-            from those after, at most `window` away. `whole_clip`: one from each of `count` equal parts of
-            the clip, so that a sample spans the clip as it does at test time.
-        count: reference frames per key frame; even for `bilateral_uniform`.
+            from those after, at most `window` away; a side with fewer frames gives all it has. `whole_clip`:
+            one from each of `count` equal parts of the clip, so that a sample spans the clip as at test time.
+        count: reference frames per key frame, at most; even for `bilateral_uniform`.
         window: frames to either side, for `bilateral_uniform`.
     """
 
@@ -38,19 +38,19 @@ class SamplePlan:
 
     Attributes:
         frames: numbers of the key frame and then of its reference frames, in temporal order.
-        flip: mirror all of them.
+        flip: mirror all frames.
     """
 
     frames: tuple[int, ...]
     flip: bool
 
 
-# Streams of one seed that must not be the same numbers.
+# Keeps this stream of random numbers apart from others of the same seed.
 _SAMPLES: Final = 1
 
 
 def sample_random(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one sample: a function of its arguments, whatever ran before or beside it."""
+    """The random numbers of one sample; they depend on the arguments only."""
     return np.random.default_rng([_SAMPLES, seed, epoch, index])
 
 
@@ -59,14 +59,15 @@ def plan_sample(
 ) -> SamplePlan:
     """Draw the reference frames of a key frame, and whether to mirror the sample.
 
-    A still is its own reference, as often as needed (the published recipe for ImageNet DET); so is the only
-    frame of a video.
+    A still is its own reference, `count` times (the published recipe for ImageNet DET), and so is the only
+    frame of a video. The first and the last frame of a video have references on one side only, so they get
+    half as many. Source: mmtracking 0.14 `CocoVideoDataset.ref_img_sampling`.
 
     Args:
         data: the data set.
         key: number of the key frame in it.
         sampling: how to draw.
-        random: where from; see `sample_random`.
+        random: source of random numbers; see `sample_random`.
         flip: probability of mirroring.
     """
     frames = data.frames_of(data.video_of(key))
@@ -89,26 +90,20 @@ def whole_video_references(data: DataSet, video: int, count: int = 14) -> list[i
 def _bilateral(
     frames: range, key: int, sampling: ReferenceSampling, random: np.random.Generator
 ) -> list[int]:
-    """Half from either side, without repetition as far as there are frames.
-
-    mmtracking returns fewer frames at either end of a video. Samples here all have the same number, so what
-    one side lacks comes from the other, and then repeats.
-    """
+    """Half from either side without repetition; fewer where a side has fewer frames."""
     before = range(max(frames.start, key - sampling.window), key)
     after = range(key + 1, min(frames.stop, key + sampling.window + 1))
-    half = sampling.count // 2
-    left = min(half, len(before))
-    right = min(sampling.count - left, len(after))
-    left = min(sampling.count - right, len(before))
-    drawn = [int(x) for x in random.choice(before, left, replace=False)] if left else []
-    drawn += [int(x) for x in random.choice(after, right, replace=False)] if right else []
-    return [drawn[i % len(drawn)] for i in range(sampling.count)]
+    drawn = []
+    for side in (before, after):
+        count = min(sampling.count // 2, len(side))
+        drawn += [int(frame) for frame in random.choice(side, count, replace=False)] if count else []
+    return drawn
 
 
 def _whole_clip(
     frames: range, key: int, sampling: ReferenceSampling, random: np.random.Generator
 ) -> list[int]:
-    """One from each equal part of the clip without its key frame; parts of no frame repeat a neighbour."""
+    """One from each equal part of the clip without its key frame; an empty part repeats a neighbour."""
     others = [frame for frame in frames if frame != key]
     edges = np.linspace(0, len(others), sampling.count + 1)
     places = edges[:-1] + random.random(sampling.count) * np.diff(edges)

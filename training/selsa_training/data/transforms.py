@@ -1,4 +1,4 @@
-"""From a stored frame to what the detector trains on."""
+"""From a stored frame to a training frame."""
 
 from dataclasses import dataclass
 

@@ -25,7 +25,7 @@ class KeyFrames(Protocol):
 def key_frames(
     engines: Engines, variant: Variant, references: Sequence[int], known: Mapping[int, KnownFrames]
 ) -> KeyFrames:
-    """The beginning of a video.
+    """Start a video.
 
     Args:
         engines: the two engines.
@@ -76,7 +76,7 @@ class _Online:
 def _detections(engines: Engines, frames: KnownFrames, bank: ReferenceBank) -> Iterator[FrameDetections]:
     batch = engines.run_sequence(frames.features, frames.image_size, frames.scale_factor, bank)
     for row, count in enumerate(batch.count.tolist()):
-        # Copied: what is kept of a frame should not keep the padding of its whole batch.
+        # Copied, so that kept frames do not keep the padding of their whole batch in memory.
         yield (
             batch.boxes[row, :count].copy(),
             batch.scores[row, :count].copy(),

@@ -63,7 +63,7 @@ def score(
     *,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Outcome:
-    """Score what was found: modes every way there is, curves as ImageNet VID only.
+    """Score detections: modes by every metric, curves as ImageNet VID only.
 
     Args:
         data: with the objects.
@@ -76,7 +76,7 @@ def score(
     by_mode: dict[Variant, Scores] = {}
     known: dict[Variant, VidScores] = {}
     for done, variant in enumerate(comparison.variants):
-        # A point of a curve is often a mode too: not scored twice.
+        # A point of a curve is often a mode too; it is scored once.
         if variant in comparison.modes.values():
             by_mode[variant] = evaluate(data, found[variant])
             known[variant] = by_mode[variant].vid

@@ -17,7 +17,7 @@ Curve = Mapping[int, VidScores]
 
 
 def curve_variants(curve: CurveName, references: int, proposals: int) -> dict[int, Variant]:
-    """The points of a curve: value on the axis -> what is run there.
+    """The points of a curve: value on the axis -> variant to run.
 
     Args:
         curve: what is varied.

@@ -4,7 +4,7 @@
     ├── UnusableModelError   there is no checkpoint or bundle, or it cannot run as asked
     └── ClassesDifferError   model and data set do not have the same classes
 
-What is wrong inside a checkpoint, a bundle or a data set is said by their own errors. The message is one
+Faults inside a checkpoint, a bundle or a data set raise their own errors. The message is one
 sentence for the person at the command line.
 """
 

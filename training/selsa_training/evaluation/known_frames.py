@@ -1,4 +1,4 @@
-"""What the frame engine knows of frames, with what the sequence engine needs to know of their sizes."""
+"""Outputs of the frame engine, with the frame sizes that the sequence engine needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,10 +4,13 @@ A video's reference frames come first; then its frames in order, as they are nee
 are its reference frames and one batch, so memory is bounded whatever its length.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +22,36 @@ from selsa_training.data.records import DataSet
 from selsa_training.evaluation.banks import key_frames
 from selsa_training.evaluation.known_frames import KnownFrames, run_frames
 from selsa_training.evaluation.metrics.detections import Detections, FrameDetections
-from selsa_training.evaluation.read_ahead import read_ahead
 from selsa_training.evaluation.variants import Variant
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def read_ahead(
+    read: Callable[[Item], Result], items: Iterable[Item], *, workers: int, depth: int
+) -> Generator[Result, None, None]:
+    """`map(read, items)` by threads that are at most `depth` items ahead.
+
+    Closing it cancels reads that have not started. An exception of `read` is raised at its item.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(read, item))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionRun:
-    """How the work is done, not what it computes: beyond rounding, no result depends on these.
+    """Options of the computation; no result depends on them, except for rounding.
 
     Attributes:
         batch: frames of one video in one call of an engine at most.

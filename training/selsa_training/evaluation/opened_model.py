@@ -1,4 +1,4 @@
-"""What is evaluated: a checkpoint in torch, or a bundle on its runtime, behind one protocol."""
+"""The evaluated model: a checkpoint in torch, or a bundle on its runtime, behind one protocol."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +14,14 @@ from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint
 from selsa_training.checkpoint.detector import detector_of
 from selsa_training.evaluation.errors import UnusableModelError
 from selsa_training.model.torch_engines import TorchEngines
+from selsa_training.running.run_folder import CHECKPOINT as IN_A_RUN
 
 Device = Literal["cpu", "cuda"]
-# Where `selsa train` puts the checkpoint of a run.
-IN_A_RUN = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
-    """How a model runs.
+    """Options for running a model.
 
     Attributes:
         device: a bundle runs on the CPU only.

@@ -15,7 +15,7 @@ AXES: Final[dict[CurveName, str]] = {
     "reference_frames": "reference frames",
     "proposals": "proposals per frame",
 }
-# Colour-blind safe (Okabe and Ito), and told apart by marker and dash too.
+# Colour-blind safe (Okabe and Ito); markers and dashes differ too.
 STYLES: Final[dict[str, tuple[str, str, str]]] = {
     "all": ("#000000", "o", "-"),
     "clear": ("#009e73", "^", "--"),

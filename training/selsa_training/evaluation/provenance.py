@@ -1,4 +1,4 @@
-"""What an evaluation was of: enough to repeat it."""
+"""Provenance of an evaluation: enough to repeat it."""
 
 import json
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ def describe_run(model: dict[str, Any], data: dict[str, Any], settings: dict[str
 
 
 def describe_data(source: DataSource, split: str, data: DataSet, log: IssueLog) -> dict[str, Any]:
-    """What was evaluated on.
+    """The data of an evaluation.
 
     Args:
         source: as the person named it.
@@ -35,7 +35,7 @@ def describe_data(source: DataSource, split: str, data: DataSet, log: IssueLog) 
         log: what was wrong with the annotations.
 
     Raises:
-        EvaluationError: the settings of a synthetic data set are there and cannot be read.
+        EvaluationError: the settings of a synthetic data set exist and cannot be read.
     """
     return {
         "path": str(source.path),

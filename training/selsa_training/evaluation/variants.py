@@ -12,7 +12,7 @@ MODES: Final[tuple[Mode, ...]] = ("sequence", "online", "single")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What a key frame's proposals attend to, besides each other.
+    """The frames that a key frame's proposals attend to, besides their own.
 
     Attributes:
         references: reference frames; 0: none, the frame on its own.

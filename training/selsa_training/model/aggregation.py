@@ -1,19 +1,92 @@
 """Sequence level semantics aggregation: proposals of a key frame attend to proposals of the sequence.
 
-Shape suffixes: B key frames, P proposals of a key frame, R rows of the reference bank, C feature width.
+`Aggregation` is the interface that the detector, its training and the exporter use, so another head is one
+class. The formula is written once: `AggregationHead.memories` for the side that is attended to,
+`AggregationHead.attended` for the side that attends.
+
+Shape suffixes: B key frames, P proposals of a key frame, R rows of the reference bank, L rows that are
+attended to, C feature width.
 """
 
-from functools import partial
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention
 
-from selsa_training.model.attention import multi_head_attention
+
+class Aggregation(Protocol):
+    """A head that turns RoI features into aggregated features.
+
+    S is the number of memories per proposal, one for each attention.
+    """
+
+    def memorise(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Everything that depends on the proposal's own frame only; computed once per frame.
+
+        Args:
+            roi_features: [B, P, in_features].
+
+        Returns:
+            queries: [B, P, C].
+            memory: [B, S, 2, P, C], key and value of each attention.
+        """
+        ...
+
+    def aggregate(
+        self, queries: Tensor, valid: Tensor, memory: Tensor, bank: Tensor, bank_valid: Tensor
+    ) -> Tensor:
+        """Aggregated features of key frames that share one bank.
+
+        Args:
+            queries: [B, P, C] from `memorise` of the key frames.
+            valid: bool [B, P].
+            memory: [B, S, 2, P, C] from `memorise` of the key frames.
+            bank: [S, 2, R, C] from `memorise` of the reference frames.
+            bank_valid: bool [R].
+
+        Returns:
+            [B, P, C].
+        """
+        ...
+
+    def learn(self, key_features: Tensor, rows: Tensor | None, rows_valid: Tensor) -> Tensor:
+        """Both sides at once for training, where every sample of a batch has its own reference rows.
+
+        Args:
+            key_features: [B, P, cells, channels], RoI features of the key frames' boxes, cell by cell.
+            rows: [B, L, cells, channels], RoI features of the boxes that are attended to. None: the key
+                frames' own; their first layer is then computed once.
+            rows_valid: bool [B, L].
+
+        Returns:
+            [B, P, C].
+        """
+        ...
+
+
+def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int) -> Tensor:
+    """Per head: softmax over rows of query . key / sqrt(channels of a head), then the weighted sum of values.
+
+    Args:
+        query: float [B, P, C]; head h has channels h*C/heads to (h+1)*C/heads.
+        key: float [B, L, C].
+        value: float [B, L, C].
+        mask: bool [B, 1, P, L], true where a row may be attended to; at least one in every row of P.
+        heads: number of heads; divides C.
+
+    Returns:
+        float [B, P, C], heads concatenated.
+    """
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
+    gathered = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return gathered.transpose(1, 2).reshape(query.shape)
 
 
 class SequenceAttention(nn.Module):
-    """Multi-head attention of key-frame proposals over the bank and their own frame.
+    """The projections of one attention.
 
     Source: the paper's eq. 4 (semantic similarity) and 5 (aggregation), in the form of mmtracking 0.14
     `SelsaAggregator`: projected queries, keys and values, one softmax over all rows per head.
@@ -27,26 +100,15 @@ class SequenceAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def memory(self, features_BPC: Tensor) -> Tensor:
-        """Key and value of every proposal, from its own frame only: [B, P, C] -> [B, 2, P, C]."""
-        return torch.stack([self.key(features_BPC), self.value(features_BPC)], dim=1)
-
-    def forward(self, features_BPC: Tensor, own_B2PC: Tensor, bank_2RC: Tensor, mask_B1PL: Tensor) -> Tensor:
-        """What each proposal gathers from the sequence: [B, P, C].
+    def gather(self, features_BPC: Tensor, key_BLC: Tensor, value_BLC: Tensor, mask_B1PL: Tensor) -> Tensor:
+        """Features that each proposal gathers from L rows: [B, P, C].
 
         Args:
             features_BPC: the key frames' features, before ReLU.
-            own_B2PC: key and value of the key frames' own proposals.
-            bank_2RC: key and value of the reference frames' proposals, shared by the key frames.
-            mask_B1PL: bool, L = R + P, true where a row is a proposal and not padding; bank first.
+            key_BLC: keys of the rows.
+            value_BLC: values of the rows.
+            mask_B1PL: bool, true if a row is a proposal and not padding.
         """
-        batch = features_BPC.shape[0]
-        key = torch.cat([bank_2RC[0].expand(batch, -1, -1), own_B2PC[:, 0]], dim=1)
-        value = torch.cat([bank_2RC[1].expand(batch, -1, -1), own_B2PC[:, 1]], dim=1)
-        return self.gather(features_BPC, key, value, mask_B1PL)
-
-    def gather(self, features_BPC: Tensor, key_BLC: Tensor, value_BLC: Tensor, mask_B1PL: Tensor) -> Tensor:
-        """What each proposal gathers from L rows: [B, P, C]."""
         query = self.query(features_BPC)
         gathered: Tensor = self.out(multi_head_attention(query, key_BLC, value_BLC, mask_B1PL, self.heads))
         return gathered
@@ -60,18 +122,16 @@ class AggregationStage(nn.Module):
         self.fc = nn.Linear(in_features, width)
         self.attention = SequenceAttention(width, heads) if aggregation else None
 
-    def memory(self, features_BPC: Tensor) -> Tensor:
-        """Key and value of every proposal [B, 2, P, C]; zeros where nothing attends to them."""
-        if self.attention is None:
-            return torch.zeros_like(features_BPC)[:, None].expand(-1, 2, -1, -1)
-        return self.attention.memory(features_BPC)
+
+Gather = Callable[[int, SequenceAttention, Tensor], Tensor]
+"""(stage, its attention, features before ReLU) -> features gathered from the sequence, of the same shape."""
 
 
 class AggregationHead(nn.Module):
-    """The shared layers of the box head with an aggregation after each.
+    """The shared layers of the box head with an attention after each. See `Aggregation`.
 
-    The reference side (`memorise`) runs every layer without aggregation, so it depends on its own frame only
-    and is computed once per frame; the key side (`aggregate`) adds what attention gathers before each ReLU.
+    The reference side runs every layer without attention, so it depends on its own frame only. The key side
+    adds the gathered features before each ReLU.
     """
 
     stages: "nn.ModuleList"
@@ -85,91 +145,88 @@ class AggregationHead(nn.Module):
             for i in range(stages)
         )
 
-    def memorise(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
-        """The reference side.
+    def memories(self, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Key and value of each stage, [..., C] each; zeros for a stage without attention.
 
         Args:
-            roi_features: [B, P, in_features].
-
-        Returns:
-            queries: [B, P, C], the first layer's output before its ReLU.
-            memory: [B, S, 2, P, C], key and value of each stage.
+            queries: [..., C], the first layer's output before its ReLU.
         """
-        x = roi_features
-        before_relu, memory = [], []
-        for stage in self.stages:
-            assert isinstance(stage, AggregationStage)
-            x = stage.fc(x)
-            before_relu.append(x)
-            memory.append(stage.memory(x))
+        x = queries
+        for index, stage in enumerate(self._stages()):
+            if index > 0:
+                x = stage.fc(x.relu())
+            attention = stage.attention
+            yield (
+                (torch.zeros_like(x), torch.zeros_like(x))
+                if attention is None
+                else (attention.key(x), attention.value(x))
+            )
+
+    def attended(self, queries: Tensor, gather: Gather) -> Tensor:
+        """The key side: features after the last ReLU, of the shape of `queries`.
+
+        Args:
+            queries: [..., C], the first layer's output before its ReLU.
+            gather: the attention over the rows of each stage.
+        """
+        x = queries
+        for index, stage in enumerate(self._stages()):
+            if index > 0:
+                x = stage.fc(x)
+            if stage.attention is not None:
+                x = x + gather(index, stage.attention, x)
             x = x.relu()
-        return before_relu[0], torch.stack(memory, dim=1)
+        return x
+
+    def memorise(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Aggregation`; the queries are the first layer's output before its ReLU."""
+        queries = self._stages()[0].fc(roi_features)
+        return queries, torch.stack([torch.stack(pair, dim=1) for pair in self.memories(queries)], dim=1)
 
     def aggregate(
         self, queries: Tensor, valid: Tensor, memory: Tensor, bank: Tensor, bank_valid: Tensor
     ) -> Tensor:
-        """The key side.
+        """See `Aggregation`. Rows of the bank come first, then the key frame's own."""
+        batch = len(queries)
+        mask = _mask(torch.cat([bank_valid.expand(batch, -1), own_rows(valid)], dim=1), queries.shape[1])
 
-        Args:
-            queries: [B, P, C] from `memorise` of the key frames.
-            valid: bool [B, P].
-            memory: [B, S, 2, P, C] from `memorise` of the key frames.
-            bank: [S, 2, R, C] from `memorise` of the reference frames.
-            bank_valid: bool [R].
+        def gather(stage: int, attention: SequenceAttention, x: Tensor) -> Tensor:
+            shared, own = bank[stage], memory[:, stage]
+            key, value = (torch.cat([shared[i].expand(batch, -1, -1), own[:, i]], dim=1) for i in range(2))
+            return attention.gather(x, key, value, mask)
 
-        Returns:
-            [B, P, C], aggregated features after the last ReLU.
-        """
-        batch, count, _ = queries.shape
-        # A frame without proposals attends to its own padding rather than to nothing (softmax of nothing is
-        # NaN); no detection comes of it.
-        own_valid = valid | ~valid.any(dim=1, keepdim=True)
-        rows = torch.cat([bank_valid.expand(batch, -1), own_valid], dim=1)
-        mask = rows[:, None, None, :].expand(-1, -1, count, -1)
-        x = queries
-        for index, stage in enumerate(self.stages):
-            assert isinstance(stage, AggregationStage)
-            if index > 0:
-                x = stage.fc(x)
-            if stage.attention is not None:
-                x = x + stage.attention(x, memory[:, index], bank[index], mask)
-            x = x.relu()
-        return x
+        return self.attended(queries, gather)
 
     def learn(self, key_features: Tensor, rows: Tensor | None, rows_valid: Tensor) -> Tensor:
-        """Both sides at once, where every sample of a batch has its own reference rows.
+        """See `Aggregation`."""
+        first = self._stages()[0].fc
+        queries = _cell_by_cell(first, key_features)
+        attended_to = queries if rows is None else _cell_by_cell(first, rows)
+        memories = list(self.memories(attended_to)) if self._stages()[0].attention else []
+        mask = _mask(own_rows(rows_valid), key_features.shape[1])
+        return self.attended(queries, lambda stage, attention, x: attention.gather(x, *memories[stage], mask))
 
-        Args:
-            key_features: [B, K, cells, channels], RoI features of the key frames' boxes, cell by cell.
-            rows: [B, L, cells, channels], RoI features of the boxes that are attended to; None: the key
-                frames' own, which are then computed once.
-            rows_valid: bool [B, L].
-
-        Returns:
-            [B, K, C], aggregated features after the last ReLU.
-        """
-        rows_valid = rows_valid | ~rows_valid.any(dim=1, keepdim=True)
-        mask = rows_valid[:, None, None, :].expand(-1, -1, key_features.shape[1], -1)
-        cells = key_features.shape[2]
-        x, y = key_features, key_features if rows is None else rows
-        for index, stage in enumerate(self.stages):
-            assert isinstance(stage, AggregationStage)
-            layer = partial(_cell_by_cell, stage.fc, cells) if index == 0 else stage.fc
-            shared = index == 0 and rows is None
-            x = layer(x)
-            if stage.attention is not None:
-                y = x if shared else layer(y)
-                key, value = stage.attention.key(y), stage.attention.value(y)
-                x = x + stage.attention.gather(x, key, value, mask)
-                y = y.relu()
-            x = x.relu()
-        return x
+    def _stages(self) -> list[AggregationStage]:
+        return [stage for stage in self.stages if isinstance(stage, AggregationStage)]
 
 
-def _cell_by_cell(layer: nn.Linear, cells: int, features: Tensor) -> Tensor:
+def own_rows(valid_BL: Tensor) -> Tensor:
+    """Which rows may be attended to: bool [B, L].
+
+    If a frame has no proposal, all its padding: a softmax over nothing is NaN. No detection comes of it.
+    """
+    return valid_BL | ~valid_BL.any(dim=1, keepdim=True)
+
+
+def _mask(rows_BL: Tensor, count: int) -> Tensor:
+    return rows_BL[:, None, None, :].expand(-1, -1, count, -1)
+
+
+def _cell_by_cell(layer: nn.Linear, features: Tensor) -> Tensor:
     """A layer whose weights are channel-major on features [B, N, cells, channels].
 
-    Reordering the weights moves a fraction of what reordering the features would.
+    Reordering the weights moves far fewer bytes than reordering the features.
     """
+    cells = features.shape[2]
     weight = layer.weight.reshape(layer.out_features, -1, cells).transpose(1, 2).flatten(1)
     return functional.linear(features.flatten(2), weight, layer.bias)

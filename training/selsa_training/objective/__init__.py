@@ -1,1 +1,1 @@
-"""What training makes small: from a batch of samples to the detector's losses."""
+"""The training objective: from a batch of samples to the detector's losses."""

@@ -10,10 +10,10 @@ from selsa_training.data.samples import SampleBatch
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """Objects to learn, frame by frame, padded to the largest number G (at least 1).
+    """True objects of every frame, padded to the largest number G (at least 1).
 
     Attributes:
-        boxes: float32 [F, G, 4], xyxy in pixels of the resized frames; a box of no overlap in padding.
+        boxes: float32 [F, G, 4], xyxy in pixels of the resized frames; padding overlaps no frame.
         labels: int64 [F, G]; 0 in padding.
         valid: bool [F, G].
     """
@@ -29,7 +29,7 @@ class GroundTruth:
         boxes = [b[k] for b, k in zip(batch.boxes, kept, strict=True)]
         labels = [x[k] for x, k in zip(batch.labels, kept, strict=True)]
         most = max(1, max(len(x) for x in labels))
-        # Far outside: IoU 0 with everything, yet of an area, so that encoding it stays finite.
+        # Far outside: IoU 0 with every box, but with an area, so that encoding it stays finite.
         padded = torch.tensor([-1e4, -1e4, -1e4 + 1, -1e4 + 1]).repeat(len(labels), most, 1)
         names = torch.zeros(len(labels), most, dtype=torch.int64)
         valid = torch.zeros(len(labels), most, dtype=torch.bool)
@@ -40,9 +40,9 @@ class GroundTruth:
         return cls(padded, names, valid)
 
     def __getitem__(self, frames: Tensor) -> "GroundTruth":
-        """Of some of the frames."""
+        """The objects of some of the frames."""
         return GroundTruth(self.boxes[frames], self.labels[frames], self.valid[frames])
 
     def to(self, device: torch.device) -> "GroundTruth":
-        """The same on a device."""
+        """The objects on a device."""
         return GroundTruth(self.boxes.to(device), self.labels.to(device), self.valid.to(device))

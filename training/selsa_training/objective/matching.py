@@ -15,12 +15,12 @@ from selsa_training.recipe.recipe import MatchingRecipe
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What N boxes of F frames are.
+    """The role of N boxes of F frames.
 
     Attributes:
-        positive: bool [F, N], boxes of an object.
-        negative: bool [F, N], background; a box that is neither is not learned from.
-        object: int64 [F, N], the object of each positive box; 0 elsewhere.
+        positive: bool [F, N], boxes assigned to an object.
+        negative: bool [F, N], background. A box that is neither does not enter the losses.
+        object: int64 [F, N], index of the object of each positive box; 0 elsewhere.
     """
 
     positive: Tensor
@@ -33,15 +33,15 @@ def match_boxes(
 ) -> Match:
     """Match by IoU. Source: mmdet 2.28 `MaxIoUAssigner` with `match_low_quality` (its default).
 
-    A box is of the object that it overlaps most, if by `positive` or more; background, if by less than
-    `negative`. An object whose best boxes overlap it by `least` or more gets those, whatever else they
-    overlap.
+    A box belongs to the object with which it has the highest IoU, if that is at least `positive`. It is
+    background if the IoU is below `negative`. In addition every object gets the boxes with its highest IoU,
+    if that is at least `least`, even if they overlap another object more.
 
     Args:
-        boxes_FN4: float32 [F, N, 4] xyxy.
-        candidates_FN: bool [F, N], which boxes count at all.
+        boxes_FN4: float32 [F, N, 4], xyxy, in pixels of the resized frame.
+        candidates_FN: bool [F, N], false for boxes to leave out (padding, anchors outside the frame).
         truth: the frames' objects.
-        recipe: the thresholds.
+        recipe: the IoU thresholds.
     """
     iou = pairwise_iou(boxes_FN4, truth.boxes)
     iou = torch.where(candidates_FN[:, :, None] & truth.valid[:, None, :], iou, iou.new_tensor(-1.0))
@@ -50,9 +50,23 @@ def match_boxes(
     negative = candidates_FN & (best < recipe.negative)
     best_of_object = iou.amax(dim=1, keepdim=True)
     rescued = (iou == best_of_object) & (best_of_object >= recipe.least)
-    # Where a box is best for several objects the last one gets it, as published.
+    # If a box is the best one of several objects, it goes to the last of them, as published.
     order = torch.arange(1, iou.shape[2] + 1, device=iou.device)
     last = (rescued * order).amax(dim=2)
     found = torch.where(last > 0, last - 1, found)
     positive = positive | (last > 0)
     return Match(positive, negative & ~positive, torch.where(positive, found, found.new_zeros(())))
+
+
+def add_true_boxes(match: Match, own_FN: Tensor) -> Match:
+    """Make every true box among the N boxes a positive of its own object.
+
+    The published code assigns the proposals alone and adds the true boxes afterwards, so a true box never
+    changes the assignment of a proposal. Source: mmdet 2.28 `AssignResult.add_gt_`.
+
+    Args:
+        match: assignment of the boxes; true boxes were no candidates in it.
+        own_FN: int64 [F, N], index of the object whose true box this is; -1: the box is no true box.
+    """
+    true = own_FN >= 0
+    return Match(match.positive | true, match.negative & ~true, torch.where(true, own_FN, match.object))

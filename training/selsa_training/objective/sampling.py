@@ -1,7 +1,7 @@
-"""A balanced random choice among boxes, by numbers that are drawn outside.
+"""A balanced random choice among boxes, by given random numbers.
 
 The numbers come per frame from the sample's own seed, so a sample's loss depends neither on the process that
-computes it nor on the samples beside it.
+computes it nor on the other samples of its batch.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _NEVER = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Boxes to learn from: bool [F, N] each."""
+    """Sampled boxes: bool [F, N] each."""
 
     positive: Tensor
     negative: Tensor
@@ -30,7 +30,7 @@ def random_numbers(seeds: Tensor, purpose: int, frames_each: int, count: int) ->
 
     Args:
         seeds: int64 [samples].
-        purpose: keeps numbers for different things apart.
+        purpose: separates random numbers for different uses.
         frames_each: frames of one sample.
         count: numbers per frame.
     """

@@ -22,7 +22,7 @@ CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadPolicy:
-    """How patient a download is.
+    """Time limits and retries of a download.
 
     Attributes:
         attempts: how often it is tried without one new byte arriving.
@@ -44,14 +44,14 @@ class _TryFailedError(Exception):
 
 
 def download(url: str, part: Path, policy: DownloadPolicy, progress: ProgressCallback) -> None:
-    """Bring `url` into the file `part`, going on from what is there already.
+    """Download `url` into the file `part`, continuing after the bytes that it already has.
 
-    What the server said of its version is kept beside it in `part` + `.version`, so that a file that changed
-    on the server is begun anew.
+    The version from the server is kept beside it in `part` + `.version`. If the file changed on the server,
+    the download starts again.
 
     Raises:
         DownloadError: the server refuses, the line stays broken, an address is not allowed, or the disk is
-            full or not writable. What has arrived stays, for the next try.
+            full or not writable. Received bytes stay for the next attempt.
     """
     pause, failures, before = policy.first_pause, 0, _size(part)
     with _client(policy) as client:
@@ -72,7 +72,7 @@ def download(url: str, part: Path, policy: DownloadPolicy, progress: ProgressCal
             if failures >= policy.attempts:
                 raise DownloadError(
                     f"cannot download {url}: {reason} (tried {failures} times); "
-                    f"run the command again to go on from byte {size}"
+                    f"run the command again to continue from byte {size}"
                 )
             time.sleep(pause)
             pause = min(2 * pause, policy.longest_pause)
@@ -124,7 +124,7 @@ def _check_status(response: httpx.Response) -> None:
 def _span(response: httpx.Response, offset: int, part: Path, version: Path) -> tuple[int, int | None]:
     """Where the bytes of this response begin, and the file's size if known."""
     if response.status_code == httpx.codes.OK:
-        # The server ignores ranges, or its file is another one now: from the beginning.
+        # The server ignores ranges, or its file has changed: start from the beginning.
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
     match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))

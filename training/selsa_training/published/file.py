@@ -4,7 +4,7 @@ A `.pth` is a pickle, and a pickle is a program. Only torch's `weights_only` unp
 knows tensors and plain containers, and looks nothing else up. Published files also keep notes beside the
 tensors, and these may name types it does not know, such as a numpy scalar for the best score. Allowing the
 real types would be a risk (`numpy.dtype` can be rebuilt with flags that make numpy treat the file's bytes as
-pointers), so each such name is given an inert stand-in of ours instead: the real module is never
+pointers), so each such name gets an inert stand-in instead: the real module is never
 imported, the note is lost, the tensors load. Any name outside those modules refuses the file.
 """
 

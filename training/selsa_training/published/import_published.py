@@ -1,44 +1,94 @@
 """Import of the weights that mmtracking publishes."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 
 import torch
 
 from selsa_training.checkpoint.errors import CheckpointFileError, TensorsError
 from selsa_training.checkpoint.names import our_name, published_name
 from selsa_training.checkpoint.tensor_check import check_finite, check_names_and_shapes
-from selsa_training.class_names import fitting_names
 from selsa_training.config import ModelConfig
 from selsa_training.model.tensor_shapes import expected_shapes, is_counter
 from selsa_training.published.file import read_pth
 from selsa_training.published.recognise import recognise
 
+MAX_LENGTH: Final = 100
+
+
+def fitting_names(names: object, count: int) -> tuple[str, ...] | None:
+    """The cleaned names, or None if they are not `count` texts.
+
+    Commas (they separate names in requests) and unprintable characters become spaces. An empty name becomes
+    `class_INDEX`; names that occur more than once get `_INDEX` appended, so that none is lost or merged.
+    """
+    if not isinstance(names, list | tuple) or len(names) != count:
+        return None
+    if not all(isinstance(name, str) for name in names):
+        return None
+    clean = [_clean(name) or f"class_{index}" for index, name in enumerate(names)]
+    seen = Counter(clean)
+    unique = [
+        name if seen[name] == 1 else f"{name[: MAX_LENGTH - 10]}_{index}" for index, name in enumerate(clean)
+    ]
+    # False only for a list made to collide ("a", "a", "a_0").
+    return tuple(unique) if len(set(unique)) == count else None
+
+
+def _clean(name: str) -> str:
+    spaced = "".join(
+        " " if character == "," or not character.isprintable() else character for character in name
+    )
+    return " ".join(spaced.split())[:MAX_LENGTH]
+
+
+# Prefix of the averaged copies that mmcv's EMAHook adds to a model.
+EMA: Final = "ema_"
 FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)
-# Notes of the file that are worth keeping, and what to call them.
+# Notes of the file to keep, and their names.
 NOTES: Final = {"mmtrack_version": "mmtracking", "mmcv_version": "mmcv", "epoch": "epoch", "time": "saved"}
 MAX_NOTE: Final = 60
 
 
-def import_published(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor], str]:
-    """Read a SELSA checkpoint of mmtracking; nothing in the file is run.
+class Imported(NamedTuple):
+    """A model from a published file.
+
+    Attributes:
+        config: the configuration, recognised from the tensors.
+        tensors: our name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), contiguous,
+            independent of the file.
+        origin: the source as text for people.
+        notes: lines for people about weights that the file has twice: which were taken, which left out.
+    """
+
+    config: ModelConfig
+    tensors: dict[str, torch.Tensor]
+    origin: str
+    notes: tuple[str, ...]
+
+
+def import_published(path: Path, *, ema: bool = False) -> Imported:
+    """Read a SELSA checkpoint of mmtracking. No code in the file is run.
 
     Takes torch's zip and old formats, a training checkpoint (`meta`, `state_dict`, `optimizer`) or a bare
-    state dict, with or without the prefix `module.`.
+    state dict, with or without the prefix `module.`, with or without copies by mmcv's `EMAHook` (buffers
+    `ema_NAME`, where dots of the parameter's name are underscores).
 
-    Returns:
-        The configuration, recognised from the tensors; our name -> tensor on the CPU, float32 (int64 for
-        `num_batches_tracked`), contiguous, independent of the file; and the origin as text for people.
+    Args:
+        path: the file.
+        ema: take the copies of the parameters. Buffers, such as the statistics of norms, have none.
 
     Raises:
         CheckpointFileError: the file is missing, damaged, or no torch file.
-        TensorsError: it holds no SELSA model; the first unexpected, missing, misshapen or non-finite tensors
-            are named as in the file.
+        TensorsError: it holds no SELSA model, or `ema` is set and copies are missing; the first unexpected,
+            missing, misshapen or non-finite tensors are named as in the file.
     """
     state, meta = _state_and_meta(read_pth(path), path)
+    state, notes = _without_copies(state, path, ema=ema)
     tensors = _renamed(state, path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     config = recognise(shapes, what=str(path))
@@ -50,7 +100,8 @@ def import_published(path: Path) -> tuple[ModelConfig, dict[str, torch.Tensor], 
     names = fitting_names(meta.get("CLASSES"), len(config.classes))
     if names is not None:
         config = config.model_copy(update={"classes": names})
-    return config, converted, _origin(path, meta, names_from_file=names is not None)
+    origin = _origin(path, meta, names_from_file=names is not None)
+    return Imported(config, converted, "; ".join((origin, *notes[:1])), notes)
 
 
 def _state_and_meta(content: object, path: Path) -> tuple[Mapping[object, object], Mapping[object, object]]:
@@ -60,6 +111,34 @@ def _state_and_meta(content: object, path: Path) -> tuple[Mapping[object, object
         if isinstance(state, Mapping) and state:
             return state, meta if isinstance(meta, Mapping) else {}
     raise CheckpointFileError(f"{path} holds no state_dict, so it is no checkpoint")
+
+
+def _without_copies(
+    state: Mapping[object, object], path: Path, *, ema: bool
+) -> tuple[Mapping[object, object], tuple[str, ...]]:
+    """The state without the copies of mmcv's `EMAHook`, or with each copy in place of its parameter."""
+    own = {key.removeprefix("module."): key for key in state if isinstance(key, str)}
+    copies = {
+        name: own[copy]
+        for name in own
+        if (copy := f"{EMA}{name.replace('.', '_')}") in own and not name.startswith(EMA)
+    }
+    if not copies:
+        if ema:
+            raise TensorsError(f"{path} has no averaged weights: none of its names begins with {EMA}")
+        return state, ()
+    copied = set(copies.values())
+    rest = {key: value for key, value in state.items() if key not in copied}
+    count = f"{len(copies)} of {len(rest)} tensors"
+    if not ema:
+        return rest, (f"weights under the model's own names taken; {EMA} copies of {count} left out",)
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    missing = [name for name in own if name not in copies and not name.startswith(EMA)]
+    missing = [name for name in missing if not name.endswith(buffers)]
+    if missing:
+        raise TensorsError(f"{path} has no averaged copy of {len(missing)} parameters: {missing[0]}, ...")
+    swapped: dict[object, object] = {key: state[copies[name]] for name, key in own.items() if name in copies}
+    return {**rest, **swapped}, (f"{EMA} copies of {count} taken; their originals left out",)
 
 
 def _renamed(state: Mapping[object, object], path: Path) -> dict[str, torch.Tensor]:
@@ -72,7 +151,7 @@ def _renamed(state: Mapping[object, object], path: Path) -> dict[str, torch.Tens
         published = key.removeprefix("module.")
         name = our_name(published) or published
         if name in tensors:
-            raise TensorsError(f"{path}: {published} is there twice, with and without the prefix 'module.'")
+            raise TensorsError(f"{path}: {published} occurs twice, with and without the prefix 'module.'")
         tensors[name] = value
     return tensors
 

@@ -55,7 +55,7 @@ def default_cache(environment: "dict[str, str] | os._Environ[str]") -> Path:
     if chosen := environment.get("SELSA_CACHE"):
         return Path(chosen).expanduser()
     base = environment.get("XDG_CACHE_HOME")
-    # A relative one is to be ignored, says the XDG base directory specification.
+    # The XDG base directory specification says to ignore a relative path.
     return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "selsa"
 
 
@@ -67,7 +67,7 @@ def pull(
     progress: ProgressCallback = lambda _done, _total: None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Path:
-    """The local copy of a published checkpoint, downloaded if it is not there yet.
+    """The local copy of a published checkpoint, downloaded if it is missing.
 
     Args:
         name: one of `PUBLISHED`.
@@ -82,7 +82,7 @@ def pull(
         CheckpointFileError: the cache cannot be used.
     """
     if name not in PUBLISHED:
-        raise DownloadError(f"no published checkpoint is called {name!r}; there are {', '.join(PUBLISHED)}")
+        raise DownloadError(f"no published checkpoint is called {name!r}; known are {', '.join(PUBLISHED)}")
     return fetch(PUBLISHED[name], cache, base=base, policy=_policy(base), progress=progress, say=say)
 
 

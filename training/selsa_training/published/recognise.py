@@ -36,7 +36,7 @@ STAGE: Final = re.compile(r"head\.stages\.(\d{1,3})\.")
 
 
 def recognise(shapes: Mapping[str, Shape], *, what: str) -> ModelConfig:
-    """The configuration that fits these tensors best; whether it fits exactly is for the caller to check.
+    """The configuration that fits these tensors best; the caller checks whether it fits exactly.
 
     A configuration of `CONFIGS` keeps its name; another is called after its backbone. Class names are
     `class_0`, `class_1`, ... unless there are as many as the published models have.

@@ -1,14 +1,14 @@
-"""What can be wrong with a training run before and while it runs.
+"""Errors before and during a training run.
 
 TrainingError
 ├── RecipeError       the recipe, or how it fits the data
 ├── RunError          the run's folder: taken, damaged, of another recipe
-└── NonFiniteError    the loss is no number; says at which step and on which samples
+└── NonFiniteError    the loss is not finite; the message names step and samples
 """
 
 
 class TrainingError(Exception):
-    """Anything that keeps a training run from going on."""
+    """Base of all errors that end a training run."""
 
 
 class RecipeError(TrainingError):

@@ -1,4 +1,4 @@
-"""Recipes as TOML files, which hold only what differs from the published recipe."""
+"""Recipes as TOML files, which hold the differences from the published recipe."""
 
 import tomllib
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         overrides: `KEY=VALUE` with a dotted key and a TOML value, such as `optimiser.rate=0.00125`.
 
     Raises:
-        RecipeError: there is none, it is no TOML, or a value is not allowed; which one is named.
+        RecipeError: the recipe does not exist, is not TOML, or has a value that is not allowed.
     """
     content = _read(name_or_path)
     for override in overrides:
@@ -55,7 +55,7 @@ def _read(name_or_path: str) -> dict[str, Any]:
         names = packaged_recipes()
         if name_or_path not in names:
             raise RecipeError(
-                f"no recipe is called {name_or_path!r}; there are {', '.join(names)}, or name a .toml file"
+                f"no recipe is called {name_or_path!r}; known are {', '.join(names)}, or name a .toml file"
             )
         raw = files("selsa_training").joinpath("recipes", f"{name_or_path}.toml").read_bytes()
     try:

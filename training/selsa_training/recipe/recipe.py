@@ -1,4 +1,4 @@
-"""How a model is trained. The defaults are the published recipe."""
+"""The settings of a training. The defaults are the published recipe."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,10 +17,10 @@ class _Part(BaseModel):
 
 
 class SamplingRecipe(_Part):
-    """What a training sample is; see `selsa_training.data.sampling.ReferenceSampling`.
+    """The frames of a training sample; see `selsa_training.data.sampling.ReferenceSampling`.
 
-    `key_frames` says which frames of a sample are learned from: the first, attending to the others
-    (published), or every one of them in turn, attending to all.
+    `key_frames`: the losses are those of the first frame, which attends to the others (published), or those
+    of every frame in turn, each attending to all.
     """
 
     references: Literal["bilateral_uniform", "whole_clip"] = "bilateral_uniform"
@@ -51,7 +51,7 @@ class MatchingRecipe(_Part):
 
 
 class RpnRecipe(_Part):
-    """The region proposal network's losses, and the proposals that training goes on with."""
+    """The region proposal network's losses, and its proposals for the head."""
 
     matching: MatchingRecipe = MatchingRecipe(positive=0.7, negative=0.3, least=0.3)
     samples: Positive = 256
@@ -77,7 +77,7 @@ class HeadRecipe(_Part):
 
 
 class BackboneRecipe(_Part):
-    """Where the backbone's weights come from, and which of them stay.
+    """The backbone's initial weights, and which of them stay fixed.
 
     `pretrained` names weights of timm (downloaded by timm), or "" for none. `frozen_stages` counts the stem
     and stage 1 as one. `frozen_norm`: BatchNorm uses its stored statistics.
@@ -91,9 +91,9 @@ class BackboneRecipe(_Part):
 class OptimiserRecipe(_Part):
     """SGD with momentum or AdamW.
 
-    `fan_in`: 0, or the number of inputs from which on a layer outside the backbone learns more slowly, in
-    proportion. AdamW moves all weights equally far, so a layer of six thousand inputs and no norm behind it
-    would die of the rate that one of a few hundred needs. `clip`: largest norm of the gradient, 0: none.
+    `fan_in`: 0, or a number of inputs; a layer outside the backbone with more inputs learns more slowly, in
+    proportion. AdamW moves all weights equally far, so the rate that suits a layer of a few hundred inputs
+    breaks a layer of six thousand inputs without a norm. `clip`: largest norm of the gradient, 0: none.
     `average`: decay of the moving average of weights that is saved and evaluated, 0: none.
     """
 
@@ -125,7 +125,7 @@ class ScheduleRecipe(_Part):
 
 
 class PretrainingRecipe(_Part):
-    """Before detection, the backbone learns to name crops of the training objects. `steps` 0: it does not."""
+    """Before detection, the backbone learns to classify crops of the objects. `steps` 0: no pretraining."""
 
     steps: Count = 0
     batch: Positive = 128
@@ -135,14 +135,16 @@ class PretrainingRecipe(_Part):
 
 
 class Recipe(_Part):
-    """Everything that a training run is made of, besides its data.
+    """All settings of a training run, except for its data.
 
-    `batch` is the samples of one process; the published recipe has one on each of eight GPUs.
+    `batch` is the samples of one process in one forward pass; the published recipe has one on each of eight
+    GPUs. `accumulate` passes make one step: `accumulate = 8` gives the published step on one GPU.
     """
 
     model: ModelConfig
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     batch: Positive = 1
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
     sampling: SamplingRecipe = SamplingRecipe()
     backbone: BackboneRecipe = BackboneRecipe()
     rpn: RpnRecipe = RpnRecipe()
@@ -165,7 +167,7 @@ class Recipe(_Part):
             table = dict(table)
             base = table.pop("base")
             if base not in CONFIGS:
-                raise ValueError(f"model {base!r} is not known; there are {', '.join(CONFIGS)}")
+                raise ValueError(f"model {base!r} is not known; known are {', '.join(CONFIGS)}")
             content = {**content, "model": merged(CONFIGS[base].model_dump(), table)}
         return content
 

@@ -1,4 +1,4 @@
-"""Data loading for a run: workers that read ahead, in an order that is stated and not drawn."""
+"""Data loading for a run: workers read ahead in the order that `BatchOrder` states."""
 
 from collections.abc import Iterator
 
@@ -32,6 +32,7 @@ class SampleSource:
         self.order = BatchOrder(
             count=len(samples),
             batch=recipe.batch,
+            accumulate=recipe.accumulate,
             rank=processes.rank,
             world=processes.world,
             seed=recipe.seed,
@@ -45,26 +46,26 @@ class SampleSource:
             worker_init_fn=_one_thread,
         )
 
-    def batches(self, step: int) -> Iterator[tuple[int, SampleBatch]]:
-        """(step, batch) from `step` of the training on, epoch after epoch, without end."""
+    def batches(self, step: int) -> Iterator[tuple[int, int, SampleBatch]]:
+        """(step, part, batch) from `step` of the training on, endlessly; a step has `accumulate` parts."""
         while True:
             epoch, first = divmod(step, self.order.steps)
             self.order.start(epoch, first)
-            for batch in self._loader:
-                yield step, batch
-                step += 1
+            for index, batch in enumerate(self._loader):
+                yield step + index // self.order.accumulate, index % self.order.accumulate, batch
+            step += self.order.steps - first
 
-    def seeds(self, step: int) -> torch.Tensor:
-        """int64 [B]: a number per sample of a step, the same whichever process has the sample."""
-        together = self.order.batch * self.order.world
-        first = step * together + self.order.rank * self.order.batch
+    def seeds(self, step: int, part: int) -> torch.Tensor:
+        """int64 [B]: a number per sample of a step, the same in whichever process and part the sample is."""
+        place = (step * self.order.world + self.order.rank) * self.order.accumulate + part
+        first = place * self.order.batch
         return (self.order.seed << 32) + torch.arange(first, first + self.order.batch)
 
 
 def crop_batches(
     data: DataSet, recipe: Recipe, processes: Processes, *, workers: int
 ) -> DataLoader[CropBatch]:
-    """The batches of the whole pretraining; about two objects are in a frame."""
+    """The batches of the whole pretraining, for about two objects per frame."""
     crops = ObjectCrops(
         data,
         size=recipe.pretraining.crop,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from selsa_training.data.records import DataSet
+from selsa_training.data.samples import SampleBatch
 from selsa_training.model.detector import SelsaDetector, build_detector
 from selsa_training.objective.ground_truth import GroundTruth
 from selsa_training.objective.objective import DetectorObjective
@@ -26,6 +27,7 @@ from selsa_training.running.processes import Processes
 from selsa_training.running.run_folder import RunFolder
 from selsa_training.running.run_log import RunLog, training_bar
 from selsa_training.running.schedule import rate_factor, total_steps
+from selsa_training.running.start_from import StartingWeights, start_from
 from selsa_training.running.starting_weights import (
     freeze,
     initialise,
@@ -37,7 +39,7 @@ from selsa_training.running.step import Stepper, StepResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a run runs; none of it changes what is learned, but for `amp`.
+    """Options of a run. Only `amp` changes the result.
 
     Attributes:
         amp: mixed precision.
@@ -45,7 +47,7 @@ class RunOptions:
         log_every: steps between lines of the log.
         save_every: steps between saved states and checkpoints.
         pictures_every: steps between pictures; 0: none.
-        stop_after: leave off after this many steps of this call, as if killed; 0: go on to the end.
+        stop_after: stop after this many steps of this call, as if killed; 0: run to the end.
     """
 
     amp: Amp = "off"
@@ -63,27 +65,32 @@ def train(
     folder: RunFolder,
     processes: Processes,
     options: RunOptions,
+    *,
+    start: StartingWeights | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Train, or go on training, and leave the final checkpoint in the folder.
+    """Train, or resume training, and leave the final checkpoint in the folder.
 
     Args:
-        recipe: how.
-        data: to learn from; its classes are the model's.
-        held_out: for pictures.
+        recipe: model, optimiser and schedule.
+        data: training data; its classes are the model's.
+        held_out: validation data, for pictures.
         folder: of the run.
         processes: this process among the others; all call this together.
-        options: see there.
+        options: see `RunOptions`.
+        start: weights to start from, instead of a pretrained backbone and of pretraining.
+        say: gets lines for the person at the terminal.
 
     Returns:
-        The steps that were taken by now.
+        Steps taken so far.
 
     Raises:
-        RecipeError: the pretrained weights cannot be had.
+        RecipeError: the pretrained weights are not available, or `start` does not fit the model.
         NonFiniteError: a loss is not a finite number.
         ImageError: an image cannot be read.
         RunError: the saved state is damaged.
     """
-    # Every process draws the same weights, whatever it drew before.
+    # Every process draws the same weights, whatever it has drawn before.
     torch.manual_seed(recipe.seed)
     autocast = autocast_for(options.amp, processes.device)
     detector = build_detector(recipe.model)
@@ -95,7 +102,11 @@ def train(
     )
     with closing(log):
         if state is None:
-            _begin(detector, recipe, data, processes, log, autocast, options)
+            initialise(detector)
+            if start is not None:
+                _take_weights(detector, start, recipe, processes, log, say)
+            else:
+                _begin(detector, recipe, data, processes, log, autocast, options)
         detector.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(detector, recipe.backbone)
         run = _Run(recipe, data, held_out, folder, processes, options, detector, autocast, log)
@@ -103,7 +114,29 @@ def train(
             run.load(state)
         elif processes.first:
             run.save()
-        return run.go_on()
+        return run.take_steps()
+
+
+def _take_weights(
+    detector: SelsaDetector,
+    start: StartingWeights,
+    recipe: Recipe,
+    processes: Processes,
+    log: RunLog,
+    say: Callable[[str], None],
+) -> None:
+    transfer = start_from(detector, start)
+    log.event(
+        "begin",
+        start=start.described,
+        sha256=start.sha256,
+        **transfer.as_dict(),
+        seed=recipe.seed,
+        processes=processes.world,
+        device=str(processes.device),
+    )
+    for line in (f"start from {start.described}", *transfer.lines()):
+        say(line)
 
 
 def _begin(
@@ -115,7 +148,6 @@ def _begin(
     autocast: Callable[[], AbstractContextManager[None]],
     options: RunOptions,
 ) -> None:
-    initialise(detector)
     source = load_pretrained_backbone(detector.backbone, recipe.model.backbone, recipe.backbone)
     log.event(
         "begin", backbone=source, seed=recipe.seed, processes=processes.world, device=str(processes.device)
@@ -126,7 +158,7 @@ def _begin(
 
 
 class _Run:
-    """The state of a run between steps."""
+    """A run: its state between steps, and the steps."""
 
     def __init__(
         self,
@@ -148,20 +180,21 @@ class _Run:
         self.optimiser: Optimizer = build_optimiser(detector, recipe.optimiser)
         average = recipe.optimiser.average
         self.average = WeightAverage(detector, average) if average else None
-        objective = DetectorObjective(detector, recipe, mean_over_processes=processes.mean, autocast=autocast)
+        objective = DetectorObjective(detector, recipe, autocast=autocast)
         self.learner: nn.Module = objective
         if processes.world > 1:
             self.learner = DistributedDataParallel(objective)
-        self.take = Stepper(
+        self.stepper = Stepper(
             detector,
             self.optimiser,
             clip=recipe.optimiser.clip,
             scale=loss_scale_for(options.amp, recipe.loss_scale),
             mean=processes.mean,
+            parts=recipe.accumulate,
         )
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.step = int(state["step"])
         self.detector.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -169,7 +202,7 @@ class _Run:
             self.average.load(state["average"])
 
     def save(self) -> None:
-        """Save what a resumed run goes on from."""
+        """Save the state that a resumed run continues from."""
         self.folder.save_state(
             {
                 "step": self.step,
@@ -179,35 +212,50 @@ class _Run:
             }
         )
 
-    def go_on(self) -> int:
-        """Take the steps that are left."""
+    def take_steps(self) -> int:
+        """Take the remaining steps."""
         last = min(self.total, self.step + self.options.stop_after) if self.options.stop_after else self.total
         training_mode(self.detector, self.recipe.backbone)
         with training_bar("training", self.total, done=self.step, quiet=not self.processes.first) as bar:
             clock = _Clock(self.step)
-            for step, batch in self.samples.batches(self.step):
+            for step, part, batch in self.samples.batches(self.step):
                 if step >= last:
                     break
-                device = self.processes.device
-                losses = self.learner(
-                    batch.frames.to(device, non_blocking=True),
-                    batch.image_size.to(device, non_blocking=True),
-                    GroundTruth.of(batch).to(device),
-                    self.samples.seeds(step),
-                    batch.frames_each,
-                )
+                complete = part + 1 == self.recipe.accumulate
+                with nullcontext() if complete else self._without_sync():
+                    self.stepper.learn(self._losses(step, part, batch), step, batch.names)
+                if not complete:
+                    continue
                 factor = rate_factor(self.recipe.schedule, step, self.samples.order.steps)
-                result = self.take(losses, factor, step, batch.names)
+                result = self.stepper.update(factor, step)
                 if self.average is not None:
                     self.average.update(self.detector, step)
                 self.step = step + 1
-                self._tell(result, factor, clock, bar)
+                self._report(result, factor, clock, bar)
         return self.step
 
-    def _tell(
+    def _losses(self, step: int, part: int, batch: SampleBatch) -> dict[str, torch.Tensor]:
+        device = self.processes.device
+        losses: dict[str, torch.Tensor] = self.learner(
+            batch.frames.to(device, non_blocking=True),
+            batch.image_size.to(device, non_blocking=True),
+            GroundTruth.of(batch).to(device),
+            self.samples.seeds(step, part),
+            batch.frames_each,
+            batch.present.to(device),
+        )
+        return losses
+
+    def _without_sync(self) -> AbstractContextManager[None]:
+        """Gradients of all but the last part of a step stay in their process."""
+        if isinstance(self.learner, DistributedDataParallel):
+            return self.learner.no_sync()
+        return nullcontext()
+
+    def _report(
         self, result: StepResult, factor: float, clock: "_Clock", bar: Callable[[int, str], None]
     ) -> None:
-        """Log, save and draw where it is time; only the first process does."""
+        """Log, save and draw if it is time; only the first process does."""
         options, done = self.options, self.step == self.total
         if not self.processes.first:
             return
@@ -241,13 +289,13 @@ class _Run:
 
 
 class _Clock:
-    """Seconds per step since it was last looked at."""
+    """Seconds per step since the last call of `lap`."""
 
     def __init__(self, step: int) -> None:
         self._step, self._time = step, time.perf_counter()
 
     def lap(self, step: int) -> float:
-        """Look at it after a step."""
+        """Seconds per step since the last call; `step` steps are done."""
         now = time.perf_counter()
         seconds = (now - self._time) / max(1, step - self._step)
         self._step, self._time = step, now

@@ -11,7 +11,7 @@ from selsa_training.recipe.recipe import OptimiserRecipe
 
 
 def build_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> Optimizer:
-    """An optimiser of all parameters that are to be trained, in groups of equal rate and decay."""
+    """An optimiser of all trainable parameters, in groups of equal rate and decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -28,7 +28,7 @@ def build_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> Optimizer:
 
 
 def _share(name: str, parameter: nn.Parameter, fan_in: int) -> float:
-    """Of the rate. The backbone's layers have norms, to which the size of their weights is nothing."""
+    """Share of the rate. The backbone's layers are excepted: their norms cancel the size of their weights."""
     if not fan_in or parameter.ndim < 2 or name.startswith("backbone."):
         return 1.0
     return min(1.0, fan_in / math.prod(parameter.shape[1:]))
@@ -37,7 +37,7 @@ def _share(name: str, parameter: nn.Parameter, fan_in: int) -> float:
 class WeightAverage:
     """An exponential moving average of a model's floating point tensors, statistics included.
 
-    The decay rises from little to `decay` over the first steps, so that the random beginning is forgotten.
+    The decay rises to `decay` over the first steps, so that the average forgets the random initial weights.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -60,6 +60,6 @@ class WeightAverage:
         torch._foreach_lerp_(mine, theirs, 1 - decay)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from the tensors of an earlier average."""
+        """Continue from the tensors of an earlier average."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""Mixed precision: in what the network computes, and how gradients are kept from vanishing."""
+"""Mixed precision: the type that the network computes in, and the loss scale against underflow."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +10,7 @@ Amp = Literal["off", "bf16", "fp16"]
 
 
 def autocast_for(amp: Amp, device: torch.device) -> Callable[[], AbstractContextManager[None]]:
-    """What makes the context that the network runs in."""
+    """Factory of the context that the network runs in."""
     if amp == "off":
         return nullcontext
     dtype = torch.bfloat16 if amp == "bf16" else torch.float16
@@ -18,5 +18,5 @@ def autocast_for(amp: Amp, device: torch.device) -> Callable[[], AbstractContext
 
 
 def loss_scale_for(amp: Amp, scale: float) -> float:
-    """What the loss is multiplied by: bfloat16 has float32's range and needs nothing."""
+    """Factor of the loss. Bfloat16 has float32's range and needs none."""
     return scale if amp == "fp16" else 1.0

@@ -1,4 +1,4 @@
-"""The backbone learns to name crops of the training objects, where there are no pretrained weights."""
+"""Pretraining: without pretrained weights the backbone first learns to classify crops of the objects."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -60,7 +60,7 @@ def pretrain_backbone(
     autocast: Callable[[], AbstractContextManager[None]],
     workers: int,
 ) -> None:
-    """Train the detector's backbone in place. A run that is cut off here begins again.
+    """Train the detector's backbone in place. A run that stops here starts again from its beginning.
 
     Raises:
         NonFiniteError: a loss is not a finite number.
@@ -74,14 +74,15 @@ def pretrain_backbone(
     schedule = ScheduleRecipe(
         steps=part.steps, shape="cosine", warm_up=min(WARM_UP, part.steps), warm_up_from=0
     )
-    take = Stepper(model, optimiser, clip=CLIP, scale=1.0, mean=processes.mean)
+    stepper = Stepper(model, optimiser, clip=CLIP, scale=1.0, mean=processes.mean)
     learner = DistributedDataParallel(model) if processes.world > 1 else model
     with training_bar("pretraining", part.steps, quiet=not processes.first) as bar:
         for step, batch in enumerate(crop_batches(data, recipe, processes, workers=workers)):
             labels = batch.labels.to(processes.device)
             logits = learner(batch.images.to(processes.device))
             loss = functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
-            result = take({"named": loss}, rate_factor(schedule, step, part.steps), step, batch.names)
+            stepper.learn({"named": loss}, step, batch.names)
+            result = stepper.update(rate_factor(schedule, step, part.steps), step)
             if step % LOG_EVERY == LOG_EVERY - 1 or step + 1 == part.steps:
                 right = processes.mean((logits.argmax(1) == labels).float().mean()).item()
                 log.event("pretraining", done=step + 1, loss=result.loss, accuracy=right)

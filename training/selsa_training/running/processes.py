@@ -1,4 +1,4 @@
-"""The processes of a run: one, or as many as `torchrun` started."""
+"""The processes of a run: one, or those that `torchrun` started."""
 
 import os
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ class Processes:
     """This process among the others.
 
     Attributes:
-        rank: 0 to world - 1; 0 writes.
-        world: how many there are.
-        device: where this one computes.
+        rank: 0 to world - 1; process 0 writes.
+        world: number of processes.
+        device: of this process.
     """
 
     rank: int
@@ -27,7 +27,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this one writes and talks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def mean(self, tensor: Tensor) -> Tensor:
@@ -38,14 +38,14 @@ class Processes:
         return tensor
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes get here."""
         if self.world > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """Join the others that `torchrun` started; alone without it.
+    """Join the processes that `torchrun` started; without it this process runs alone.
 
     Args:
         device: `cpu`, `cuda` (the one of this process's local rank), `cuda:N`, or `auto`.

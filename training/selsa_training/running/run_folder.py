@@ -1,8 +1,8 @@
-"""The folder of a run: what is in it, and how a run that was cut off goes on.
+"""The folder of a run: its files, and how an interrupted run resumes.
 
 RUN/recipe.json      the resolved recipe, the data and the seeds
-RUN/state.pt         weights, optimiser, average and step: what a resumed run goes on from
-RUN/checkpoint/      the latest checkpoint, complete or not there; the final one at the end
+RUN/state.pt         weights, optimiser, average and step: the state that a resumed run continues from
+RUN/checkpoint/      the latest checkpoint, complete or absent; the final one at the end
 RUN/log.jsonl        a JSON object per line
 RUN/tensorboard/     scalars and pictures
 RUN/pictures/        predictions as PNG
@@ -20,19 +20,20 @@ from selsa_training.config import ModelConfig
 from selsa_training.recipe.errors import RunError
 
 RECIPE: Final = "recipe.json"
+CHECKPOINT: Final = "checkpoint"
 STATE: Final = "state.pt"
 
 
 class RunFolder:
-    """A run's files. Every file is replaced whole or, like the log, only ever added to.
+    """A run's files. Every file is replaced as a whole, except for the log, which only grows.
 
     Args:
-        folder: it is made if it is not there.
-        about: recipe and data of the run; a resumed run's must be the same.
-        resume: go on with what is there.
+        folder: created if it does not exist.
+        about: recipe and data of the run; a resumed run must have the same.
+        resume: continue the run in the folder.
 
     Raises:
-        RunError: a run is there and is not to be resumed, or is another one.
+        RunError: the folder has a run and `resume` is not set, or the run is another one.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], *, resume: bool) -> None:
@@ -61,7 +62,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """The latest checkpoint."""
-        return self.folder / "checkpoint"
+        return self.folder / CHECKPOINT
 
     def picture(self, step: int) -> Path:
         """Where the picture after a step goes; its folder exists."""
@@ -70,7 +71,7 @@ class RunFolder:
         return place / f"step-{step:07d}.png"
 
     def state(self) -> dict[str, Any] | None:
-        """What to go on from; None at the beginning.
+        """The state to continue from; None at the start.
 
         Raises:
             RunError: the file is damaged.
@@ -85,7 +86,7 @@ class RunFolder:
         return state
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Replace what a resumed run goes on from."""
+        """Replace the state that a resumed run continues from."""
         part = self.folder / f".{STATE}.part"
         with part.open("wb") as file:
             torch.save(dict(state), file)
@@ -98,7 +99,7 @@ class RunFolder:
     def _check(self, recipe: Path, *, resume: bool) -> None:
         if not resume:
             raise RunError(
-                f"{self.folder} holds a run already; go on with it with --resume, or name another folder"
+                f"{self.folder} already holds a run; continue it with --resume, or name another folder"
             )
         try:
             before = json.loads(recipe.read_text(encoding="utf-8"))

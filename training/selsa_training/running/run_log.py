@@ -1,4 +1,4 @@
-"""What a run says of itself: JSON lines, TensorBoard, a progress bar."""
+"""The log of a run: JSON lines, TensorBoard, a progress bar."""
 
 import json
 import math

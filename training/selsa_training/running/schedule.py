@@ -11,9 +11,9 @@ def total_steps(schedule: ScheduleRecipe, epoch_steps: int) -> int:
 
 
 def rate_factor(schedule: ScheduleRecipe, step: int, epoch_steps: int) -> float:
-    """What the learning rate of a step (counted from 0) is multiplied by.
+    """Factor of the learning rate at a step (counted from 0).
 
-    Warm-up multiplies whatever the schedule says. Source: mmcv 1.7 `StepLrUpdaterHook`, `warmup="linear"`.
+    Warm-up multiplies the factor of the schedule. Source: mmcv 1.7 `StepLrUpdaterHook`, `warmup="linear"`.
     """
     if schedule.shape == "cosine":
         factor = 0.5 * (1 + math.cos(math.pi * step / total_steps(schedule, epoch_steps)))

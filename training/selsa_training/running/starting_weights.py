@@ -1,4 +1,4 @@
-"""The weights that a training begins with."""
+"""Initial weights of a training."""
 
 from typing import Final
 
@@ -11,14 +11,14 @@ from selsa_training.model.detector import SelsaDetector
 from selsa_training.recipe.errors import RecipeError
 from selsa_training.recipe.recipe import BackboneRecipe
 
-# The published recipes begin with torchvision's weights, X-101 with a Caffe2 model that timm does not have.
+# The published recipes start from torchvision's weights, X-101 from a Caffe2 model not in timm.
 IMAGENET: Final[dict[BackboneName, str]] = {
     "resnet18": "resnet18.tv_in1k",
     "resnet50": "resnet50.tv_in1k",
     "resnet101": "resnet101.tv_in1k",
     "resnext101_64x4d": "resnext101_64x4d.tv_in1k",
 }
-# Standard deviations of the layers that say something; the others are Xavier-uniform. Source: mmdet 2.28.
+# Standard deviations of the output layers; the others are Xavier-uniform. Source: mmdet 2.28.
 SPREAD: Final = {"objectness": 0.01, "rpn.deltas": 0.01, "classes": 0.01, "predictor.deltas": 0.001}
 
 
@@ -29,7 +29,7 @@ def initialise(detector: SelsaDetector) -> None:
             continue
         spread = next((std for ending, std in SPREAD.items() if name.endswith(ending)), None)
         if ".attention." in name:
-            # Torch's own, as published: larger ones would make the softmax begin as a choice of one row.
+            # Torch's default, as published: with larger weights the softmax would choose one row at first.
             module.reset_parameters()
             continue
         if spread is not None:
@@ -75,7 +75,7 @@ def freeze(detector: SelsaDetector, recipe: BackboneRecipe) -> None:
 
 
 def training_mode(detector: SelsaDetector, recipe: BackboneRecipe) -> None:
-    """Training mode, but for norms that are to keep their statistics."""
+    """Training mode, except for norms that keep their statistics."""
     detector.train()
     kept = [detector.backbone] if recipe.frozen_norm else _frozen(detector, recipe)
     for part in kept:

@@ -13,8 +13,12 @@ from selsa_training.recipe.errors import NonFiniteError
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step says of itself, means over all processes: the losses by name, and the gradient's norm
-    before clipping (NaN where the step was left out because float16 overflowed)."""
+    """Result of a step, as means over all processes.
+
+    Attributes:
+        losses: by name.
+        gradient_norm: before clipping; NaN if the step was skipped because float16 overflowed.
+    """
 
     losses: dict[str, float]
     gradient_norm: float
@@ -26,14 +30,15 @@ class StepResult:
 
 
 class Stepper:
-    """Takes steps with one optimiser.
+    """Takes steps with one optimiser: `learn` for every part of a step, then `update`.
 
     Args:
-        parameters: that are trained.
-        optimiser: of them.
+        model: its parameters with a gradient are trained.
+        optimiser: of these parameters.
         clip: largest norm of the gradient; 0: none.
-        scale: what the loss is multiplied by before its gradient is taken.
+        scale: factor of the loss before its gradient is taken.
         mean: averages a tensor over all processes.
+        parts: forward passes per step; the gradient of a step is their mean.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Stepper:
         clip: float,
         scale: float,
         mean: Callable[[Tensor], Tensor],
+        parts: int = 1,
     ) -> None:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimiser = optimiser
@@ -51,11 +57,12 @@ class Stepper:
         self._clip = clip
         self._scale = scale
         self._mean = mean
+        self._parts = parts
+        self._losses: dict[str, float] = {}
+        self._samples: list[str] = []
 
-    def __call__(
-        self, losses: dict[str, Tensor], factor: float, step: int, names: Sequence[str]
-    ) -> StepResult:
-        """Step down the sum of the losses, at `factor` of the optimiser's rate.
+    def learn(self, losses: dict[str, Tensor], step: int, names: Sequence[str]) -> None:
+        """Add the gradient of one part.
 
         Raises:
             NonFiniteError: a loss is not a finite number; names the step and the samples.
@@ -67,17 +74,29 @@ class Stepper:
             raise NonFiniteError(
                 f"step {step}: the loss is not finite ({shown}); samples: {'; '.join(names)}"
             )
-        self._optimiser.zero_grad(set_to_none=True)
-        total: Tensor = torch.stack(list(losses.values())).sum() * self._scale
+        self._losses = {name: self._losses.get(name, 0.0) + v / self._parts for name, v in result.items()}
+        self._samples += names
+        total: Tensor = torch.stack(list(losses.values())).sum() * (self._scale / self._parts)
         total.backward()  # type: ignore[no-untyped-call]
+
+    def update(self, factor: float, step: int) -> StepResult:
+        """Step down the gradient of all parts, at `factor` of the optimiser's rate.
+
+        Raises:
+            NonFiniteError: the gradient is not finite, without float16 being the reason.
+        """
         norm = self._unscale_and_clip()
         if math.isfinite(norm):
             for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
                 group["lr"] = rate * factor
             self._optimiser.step()
         elif self._scale == 1:
-            raise NonFiniteError(f"step {step}: the gradient is not finite; samples: {'; '.join(names)}")
-        return StepResult(result, norm)
+            raise NonFiniteError(
+                f"step {step}: the gradient is not finite; samples: {'; '.join(self._samples)}"
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        losses, self._losses, self._samples = self._losses, {}, []
+        return StepResult(losses, norm)
 
     def _unscale_and_clip(self) -> float:
         gradients = [p.grad for p in self._parameters if p.grad is not None]

@@ -41,9 +41,8 @@ def read_coco_vid(
             Default: the file's categories in order of their ids.
     """
     records = Records.load(path, log)
-    categories = records.table("categories", {"id": int, "name": str})
-    names = [found["name"] for _, found in sorted(categories.items())]
-    wanted = tuple(names if classes is None else classes)
+    categories = read_categories(records)
+    wanted = tuple((row["name"] for row in categories.values()) if classes is None else classes)
     labels = {key: wanted.index(row["name"]) for key, row in categories.items() if row["name"] in wanted}
     reader = _Reader(DataSetBuilder(wanted, log), records, labels)
     reader.read(images)
@@ -51,6 +50,11 @@ def read_coco_vid(
     if not data.video_count or not data.object_count:
         log.add("empty_split", path, None, f"{data.video_count} videos, {data.object_count} objects")
     return data
+
+
+def read_categories(records: Records) -> dict[int, Located]:
+    """The categories of a file by id, in order of their ids."""
+    return dict(sorted(records.table("categories", {"id": int, "name": str}).items()))
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""The lists that say which videos, frames and images a split has.
+"""The lists of the videos, frames and images of a split.
 
 `VID_train_15frames.txt` and `VID_val_videos.txt` come from FGFA's authors and are what every published
 ImageNet VID result uses; `DET_train_30classes.txt` too. The official `ImageSets/VID/val.txt`, a line per
@@ -35,7 +35,7 @@ class ListedVideo:
 
 
 def find_list(root: Path, *names: str) -> Path | None:
-    """The first of these lists that is there."""
+    """The first of these lists that exists."""
     paths = (root / place / name for name in names for place in PLACES)
     return next((path for path in paths if path.is_file()), None)
 
@@ -89,14 +89,11 @@ def read_frame_list(path: Path, log: IssueLog, prefix: str) -> dict[str, ListedV
 
 
 def read_image_list(path: Path, log: IssueLog) -> list[tuple[int, str]]:
-    """Read a list of images, the first word of each line: (line, name without extension), each name once."""
-    seen: dict[str, int] = {}
-    for number, parts in _lines(path, log):
-        if parts[0] in seen:
-            log.add("repeated_entry", path, number, f"{parts[0][:120]} was on line {seen[parts[0]]} already")
-        else:
-            seen[parts[0]] = number
-    return [(number, name) for name, number in seen.items()]
+    """Read a list of images, the first word of each line: (line, name without extension).
+
+    An image that is listed twice is trained on twice per epoch, as published.
+    """
+    return [(number, parts[0]) for number, parts in _lines(path, log)]
 
 
 def _lines(path: Path, log: IssueLog) -> Iterator[tuple[int, list[str]]]:

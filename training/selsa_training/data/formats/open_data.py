@@ -1,4 +1,4 @@
-"""Which reader a path is for: the one place that knows all of them."""
+"""Choose the reader for a path. This is the only module that knows all readers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from selsa_training.data.errors import DataError
-from selsa_training.data.formats.coco_vid import read_coco_vid
+from selsa_training.data.formats.coco_records import Records
+from selsa_training.data.formats.coco_vid import read_categories, read_coco_vid
 from selsa_training.data.formats.epic_kitchens import LABELS_FILE, read_epic_kitchens
 from selsa_training.data.formats.imagenet_vid import read_imagenet
 from selsa_training.data.issues import IssueLog
@@ -17,7 +18,7 @@ Split = Literal["train", "val"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSource:
-    """What a person names as data.
+    """The data that a person named.
 
     Attributes:
         path: ImageNet's root (with `Data` and `Annotations`), EPIC-KITCHENS' root or its CSV, a CocoVID file,
@@ -38,12 +39,12 @@ class DataSource:
 def open_data(
     source: DataSource, split: Split, log: IssueLog, *, progress: Callable[[int, int], None] | None = None
 ) -> DataSet:
-    """Read a split of whatever is at the path. What is wrong inside goes to the log; see `issues`.
+    """Read a split of the data at the path. Problems inside go to the log; see `issues`.
 
     Call `log.raise_if_fatal()` before training on the result.
 
     Raises:
-        DataError: nothing is there, or it is none of the formats.
+        DataError: the path does not exist, or it is none of the formats.
     """
     path = source.path
     if not path.exists():
@@ -62,3 +63,27 @@ def open_data(
         f"{path} is none of: a folder with Data and Annotations (ImageNet VID), a CocoVID .json file, a "
         f"folder with train.json and val.json, a folder with {LABELS_FILE} (EPIC-KITCHENS-55)"
     )
+
+
+def check_classes(source: DataSource) -> None:
+    """Refuse a training and a validation set with different classes.
+
+    Only a folder with `train.json` and `val.json` can have different ones: every other format has one list of
+    classes. Their order may differ, since categories are matched by name.
+
+    Raises:
+        DataError: they differ; the message names the classes that only one of them has.
+    """
+    files = [source.path / f"{split}.json" for split in ("train", "val")]
+    if not all(path.is_file() for path in files):
+        return
+    # What is wrong inside the files is reported when they are read.
+    tables = [read_categories(Records.load(path, IssueLog())) for path in files]
+    train, val = ({row["name"] for row in table.values()} for table in tables)
+    if train and val and train != val:
+        parts = [
+            f"only {path.name} has {', '.join(sorted(names))}"
+            for path, names in zip(files, (train - val, val - train), strict=True)
+            if names
+        ]
+        raise DataError(f"{source.path}: the classes of training and validation differ: {'; '.join(parts)}")

@@ -22,7 +22,7 @@ LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """What is done to one object throughout one burst. Lengths are shares of the object's size.
+    """The degradation of one object during one burst. Lengths are shares of the object's size.
 
     Attributes:
         grey: without colour.

@@ -1,4 +1,4 @@
-"""What a synthetic data set is made with. Together with the sprites, these values fix every byte of it."""
+"""Settings of a synthetic data set. Together with the sprites they fix every byte of it."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -100,7 +100,7 @@ def write_synthetic(
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error}") from error
     except BrokenExecutor as error:
-        raise DataError(f"a worker process died, perhaps for want of memory: {error}") from error
+        raise DataError(f"a worker process died, perhaps out of memory: {error}") from error
     clips = [clip for split in rows.values() for clip in split]
     objects = sum(len(found) for clip in clips for _, found in clip)
     return WrittenSet(len(clips), sum(map(len, clips)), objects)

@@ -13,13 +13,13 @@ Int = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 NOTHING: Final = -1
-# Matched to an object that need not be found: neither right nor wrong.
+# Matched to an ignored object: neither right nor wrong.
 CROWD: Final = -2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """What became of M detections.
+    """The result of matching M detections.
 
     Attributes:
         hit: int64 [M], number of the object that was found, `NOTHING`, or `CROWD`.
@@ -58,7 +58,7 @@ def match_detections(
             mine = mine[~surplus]
         boxes, same = detections.boxes[mine], detections.labels[mine][:, None] == objects.labels
         wanted, crowd = ~objects.ignored, objects.ignored
-        # Of another class is as far away as can be: all classes are matched at once.
+        # Objects of another class get the lowest overlap, so all classes are matched at once.
         found, closest = _assign(_overlap(boxes, objects.boxes[wanted]) * same[:, wanted], iou)
         index = np.append(objects.index[wanted], NOTHING)
         hit[mine], nearest[mine] = index[found], index[closest]
@@ -87,7 +87,7 @@ def _assign(overlap: Float64, least: float) -> tuple[Int, Int]:
     closest = np.where(overlap.max(axis=1) > 0, largest, NOTHING)
     free = overlap.copy()
     for row in np.flatnonzero(overlap.max(axis=1) >= least):
-        # Of equal overlaps the last, as in COCO's evaluation.
+        # The last of equal overlaps, as in COCO's evaluation.
         column = free.shape[1] - 1 - int(free[row, ::-1].argmax())
         if free[row, column] >= least:
             found[row] = column

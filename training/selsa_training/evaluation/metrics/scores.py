@@ -37,7 +37,7 @@ class Scores:
 
 
 def evaluate(data: DataSet, detections: Detections) -> Scores:
-    """Score detections every way there is.
+    """Score detections by every metric.
 
     Args:
         data: with the objects.
@@ -74,7 +74,7 @@ def class_table(scores: Scores) -> str:
 
 
 def write_scores(path: Path, modes: Mapping[str, Scores], about: Mapping[str, Any]) -> None:
-    """Write scores of several modes as JSON, complete or not at all.
+    """Write scores of several modes as JSON; the file appears complete or not at all.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""What training makes small: boxes matched as published, losses that do not depend on who is beside whom."""
+"""The training objective: boxes are matched as published, losses do not depend on the rest of the batch."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from selsa_training.model.boxes import decode_boxes, encode_boxes, pairwise_iou
 from selsa_training.model.detector import build_detector
 from selsa_training.model.roi_align_matrices import roi_align_matrices
 from selsa_training.objective.ground_truth import GroundTruth
-from selsa_training.objective.losses import head_losses
-from selsa_training.objective.matching import Match, match_boxes
+from selsa_training.objective.losses import head_losses, rpn_losses
+from selsa_training.objective.matching import Match, add_true_boxes, match_boxes
 from selsa_training.objective.objective import LOSSES, DetectorObjective
 from selsa_training.objective.sampling import Choice, choose, random_numbers
 from selsa_training.recipe.file import load_recipe
@@ -32,7 +32,7 @@ def truth_of(*frames: list[list[float]], most: int | None = None) -> GroundTruth
     labels = tuple(torch.arange(1, len(frame) + 1) for frame in frames)
     ignored = tuple(torch.zeros(len(frame), dtype=torch.bool) for frame in frames)
     nothing = torch.zeros(0)
-    return GroundTruth.of(SampleBatch((), nothing, nothing, boxes, labels, ignored, 1))
+    return GroundTruth.of(SampleBatch((), nothing, nothing, boxes, labels, ignored, 1, nothing))
 
 
 # Boxes and features --------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def truth_of(*frames: list[list[float]], most: int | None = None) -> GroundTruth
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
-def test_what_is_encoded_decodes_to_the_same_box(seed: int) -> None:
+def test_encoded_deltas_decode_to_the_same_box(seed: int) -> None:
     random = np.random.default_rng(seed)
     corners = random.uniform(0, 300, (2, 20, 2))
     boxes = torch.from_numpy(np.concatenate([corners, corners + random.uniform(5, 200, corners.shape)], 2))
@@ -70,7 +70,7 @@ def test_pooling_by_matrices_is_roi_align(seed: int) -> None:
 
 
 @pytest.mark.parametrize("aggregation", [True, False])
-def test_learning_aggregates_as_the_engines_do(aggregation: bool) -> None:
+def test_training_and_engines_aggregate_equally(aggregation: bool) -> None:
     torch.manual_seed(0)
     samples, frames, proposals, channels, cells = 2, 3, 4, 6, 9
     head = AggregationHead(channels * cells, 16, 2, 2, aggregation=aggregation)
@@ -116,6 +116,33 @@ def test_an_object_keeps_its_best_box_even_if_that_overlaps_it_little() -> None:
     assert match.negative.tolist() == [[False, True]]
 
 
+def test_a_true_box_is_a_positive_of_its_own_and_changes_no_proposal() -> None:
+    truth = truth_of([[0, 0, 100, 100], [0, 0, 100, 60]])
+    # The proposal overlaps the first object by .8 and the second by .75: the best that the second has.
+    boxes = torch.tensor([[[0.0, 0, 100, 80], [0, 0, 100, 100], [0, 0, 100, 60]]])
+    own = torch.tensor([[-1, 0, 1]])
+    recipe = MatchingRecipe(positive=0.5, negative=0.5, least=0.5)
+    match = add_true_boxes(match_boxes(boxes, own < 0, truth, recipe), own)
+    assert match.positive.all()
+    assert match.object.tolist() == [[1, 0, 1]]
+
+
+def test_a_frame_without_positive_anchors_has_a_divisor_of_one_more() -> None:
+    positive, negative = torch.zeros(1, 300, dtype=torch.bool), torch.zeros(1, 300, dtype=torch.bool)
+    negative[0, :256] = True
+    match = Match(positive, negative, torch.zeros(1, 300, dtype=torch.int64))
+    losses = rpn_losses(
+        torch.zeros(1, 300),
+        torch.zeros(1, 300, 4),
+        torch.ones(300, 4),
+        match,
+        Choice(positive, negative),
+        truth_of([]),
+        beta=1 / 9,
+    )
+    assert losses.divisor.tolist() == [257]
+
+
 def test_boxes_that_do_not_count_are_neither() -> None:
     truth = truth_of([[0, 0, 100, 100]])
     boxes = torch.tensor([[[0.0, 0, 100, 100], [200, 200, 300, 300]]])
@@ -134,7 +161,14 @@ def test_a_frame_without_objects_is_all_background() -> None:
 def test_ignored_objects_are_not_learned() -> None:
     boxes = (torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]]),)
     batch = SampleBatch(
-        (), torch.zeros(0), torch.zeros(0), boxes, (torch.tensor([3, 4]),), (torch.tensor([True, False]),), 1
+        (),
+        torch.zeros(0),
+        torch.zeros(0),
+        boxes,
+        (torch.tensor([3, 4]),),
+        (torch.tensor([True, False]),),
+        1,
+        torch.ones(1, dtype=torch.bool),
     )
     truth = GroundTruth.of(batch)
     assert truth.labels.tolist() == [[4]]
@@ -154,7 +188,7 @@ def test_a_choice_is_balanced_and_filled_with_background() -> None:
     assert not (choice.positive & ~positive).any()
 
 
-def test_random_numbers_are_a_sample_s_own() -> None:
+def test_random_numbers_depend_on_the_sample_alone() -> None:
     alone = random_numbers(torch.tensor([7]), 1, 2, 50)
     beside = random_numbers(torch.tensor([3, 7]), 1, 2, 80)
     assert torch.equal(alone, beside[2:, :50])
@@ -221,6 +255,7 @@ def batch_of(samples: list[int], frames_each: int = 3) -> SampleBatch:
         tuple(labels),
         tuple(torch.zeros(len(x), dtype=torch.bool) for x in labels),
         frames_each,
+        torch.ones(len(frames), dtype=torch.bool),
     )
 
 
@@ -231,27 +266,43 @@ def losses_of(objective: DetectorObjective, batch: SampleBatch) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-single-frame", "r18-dc5"])
-def test_a_batch_s_losses_are_those_of_its_samples_alone(name: str) -> None:
+def test_the_losses_of_a_batch_are_the_mean_over_its_samples(name: str) -> None:
     recipe = small_recipe(name)
     torch.manual_seed(0)
     detector = build_detector(recipe.model)
     initialise(detector)
     freeze(detector, recipe.backbone)
     training_mode(detector, recipe.backbone)
-    counts: list[torch.Tensor] = []
-
-    def noted(count: torch.Tensor) -> torch.Tensor:
-        counts.append(count.clone())
-        return count
-
-    objective = DetectorObjective(detector, recipe, mean_over_processes=noted)
+    objective = DetectorObjective(detector, recipe)
     together = losses_of(objective, batch_of([1, 4]))
-    alone = [losses_of(objective, batch_of([sample])) for sample in (1, 4)]
-    rpn, head = torch.stack(counts).reshape(3, 2).T
-    weights = torch.stack([rpn, rpn, head, head])
-    wanted = (alone[0] * weights[:, 1] + alone[1] * weights[:, 2]) / weights[:, 0]
-    assert torch.allclose(together, wanted, rtol=1e-3, atol=1e-5)
-    assert torch.equal(rpn[1:].sum(), rpn[0])
+    alone = torch.stack([losses_of(objective, batch_of([sample])) for sample in (1, 4)])
+    assert torch.allclose(together, alone.mean(0), rtol=1e-3, atol=1e-5)
+
+
+def test_frames_that_fill_up_a_sample_change_no_loss() -> None:
+    recipe = small_recipe("r18-dc5")
+    torch.manual_seed(0)
+    detector = build_detector(recipe.model)
+    initialise(detector)
+    training_mode(detector, recipe.backbone)
+    objective = DetectorObjective(detector, recipe)
+    batch = batch_of([4])
+
+    def losses(frames: list[int], present: list[bool]) -> torch.Tensor:
+        truth, rows = GroundTruth.of(batch), torch.tensor(frames)
+        found = objective(
+            batch.frames[rows],
+            batch.image_size[rows],
+            truth[rows],
+            torch.tensor([4]),
+            len(rows),
+            torch.tensor(present),
+        )
+        return torch.stack([found[name] for name in LOSSES])
+
+    alone = losses([0, 1], [True, True])
+    assert torch.allclose(losses([0, 1, 2], [True, True, False]), alone, rtol=1e-5)
+    assert not torch.allclose(losses([0, 1, 2], [True, True, True]), alone, rtol=1e-5)
 
 
 def test_every_trained_part_gets_a_gradient_and_frozen_ones_none() -> None:
