@@ -18,8 +18,7 @@ from selsa_server.confined.answers import (
 from selsa_server.confined.channel import Channel
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.orders import Begin, Order
-from selsa_server.confined.outcome import DecoderEnd, end_of, hung, no_process, senseless
-from selsa_server.confined.outcome_kind import DecoderOutcome
+from selsa_server.confined.outcome import DecoderEnd, DecoderOutcome, end_of, hung, no_process, senseless
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.shared_frame import SharedFrame
 from selsa_server.run_context import StoppedError

@@ -27,7 +27,8 @@ from selsa_server.render.frames import FramesAgain
 from selsa_server.render.sound import PassedSound
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.video.container import VideoLimits, open_video, video_stream
-from selsa_server.video.index import DEFAULT_RATE, VideoIndex, index_video
+from selsa_server.video.delivery import DEFAULT_RATE
+from selsa_server.video.index import VideoIndex, index_video
 from selsa_server.video.selection import select_frames
 
 Pixels = npt.NDArray[np.uint8]
@@ -228,6 +229,7 @@ def _add_video(
     stream = cast("VideoStream", added)
     context = stream.codec_context
     context.width, context.height = index.width + index.width % 2, index.height + index.height % 2
+    context.sample_aspect_ratio = index.sample_aspect_ratio
     context.pix_fmt = "yuv420p"
     context.time_base = stream.time_base = scale
     context.thread_count = THREADS

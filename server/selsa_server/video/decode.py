@@ -25,9 +25,9 @@ class DecodedFrame:
 
     Attributes:
         index: 0-based, in the order of display.
-        pts: ticks of the index's time base; None when the container has no time stamps.
+        pts: ticks of the index's time base; None when the container has no time stamps of display.
         time: seconds.
-        pixels: uint8 [h, w, 3], RGB as displayed, rotation applied; its own size, not the first frame's.
+        pixels: uint8 [h, w, 3], RGB as displayed, turned and mirrored; its own size, not the first frame's.
     """
 
     index: int
@@ -73,7 +73,7 @@ def decode_frames(
         return
     picture = Picture(index.limits.max_pixels)
     done = 0
-    may_seek = index.has_pts and len(index) > 1 and bool((np.diff(index.pts) > 0).all())
+    may_seek = index.by_pts
     while done < len(wanted):
         try:
             for item in _walk(

@@ -91,18 +91,39 @@ class LiveInput:
             self._change.notify_all()
 
 
+class StreamCheck(Protocol):
+    """Looks at the bytes of a container as they pass."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether they end in the middle of something, or some are missing."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes."""
+        ...
+
+
 class LiveFile:
     """A source of messages as a file that can only be read forward; reading waits for the client.
 
     Attributes:
         failure: what the client did wrong; the file ends there, since FFmpeg passes on no exceptions.
+        clock_restarts: how often the clock was continued; only MP4 needs that.
     """
 
-    def __init__(self, source: LiveSource) -> None:
+    clock_restarts = 0
+
+    def __init__(self, source: LiveSource, check: StreamCheck | None = None) -> None:
         self._source = source
+        self._check = check
         self._rest = memoryview(b"")
         self.failure: DetectError | None = None
-        self.cut_off = False  # only a container knows
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the bytes so far end in the middle of something, as far as a check was given."""
+        return self._check is not None and self._check.cut_off
 
     def read(self, size: int) -> bytes:
         """At least one byte and at most `size`; empty at the end."""
@@ -114,6 +135,8 @@ class LiveFile:
             if message is None:
                 return b""
             self._rest = memoryview(message.data)
+            if self._check is not None:
+                self._check.feed(message.data)
         data, self._rest = self._rest[:size], self._rest[size:]
         return bytes(data)
 
