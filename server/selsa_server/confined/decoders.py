@@ -35,7 +35,7 @@ class ConfinedDecoders:
 
     Attributes:
         fork_server: where they come from.
-        rules: what they have to keep to.
+        rules: their limits.
         ended: told how each one ended, and its seconds of processor time.
     """
 

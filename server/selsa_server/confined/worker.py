@@ -59,7 +59,7 @@ from selsa_server.video.prepared import FrameInHand, prepare_frames
 
 MAX_ORDER: Final = 1 << 31
 MAX_TRACE: Final = 15_000
-# What FFmpeg's errors are made of.
+# Codes of errors that FFmpeg may raise because memory is short.
 MAY_BE_MEMORY: Final = frozenset({"undecodable", "truncated", "not_a_video", "frame_too_large"})
 PEAK: Final = re.compile(rb"^VmPeak:\s+(\d+) kB$", re.MULTILINE)
 # Allocations fail before the limit is touched, and pictures are the largest ones.
@@ -71,18 +71,18 @@ Item = FrameInHand | CorruptFrame | LiveHead
 
 
 class _ServerGoneError(Exception):
-    """Nobody asks any more."""
+    """The server closed the connection."""
 
 
 class _InputFailedError(DetectError):
-    """Stands in for what the server knows of a live source."""
+    """Stands for the error of a live source, which the server has."""
 
     def __init__(self) -> None:
         super().__init__("internal_error", "The live source failed.")
 
 
 def serve(channel: Channel, frame: SharedFrame) -> NoReturn:
-    """Carry out orders until there are none, then end the process."""
+    """Carry out orders until the server closes the connection, then end the process."""
     status = 1
     try:
         status = _Worker(channel, frame).run()
@@ -142,7 +142,7 @@ class _Worker:
             case Prove():
                 self._answer(ReadyAnswer(missing=prove(self._missing)))
             case _:
-                raise TypeError(f"{type(order).__name__} has no place here")
+                raise TypeError(f"{type(order).__name__} is not expected here")
 
     def _decode_file(self, order: DecodeFile) -> None:
         frames = prepare_frames(
@@ -211,13 +211,13 @@ class _Worker:
             self._answer(DoneAnswer())
             while not isinstance(next_ := self._next_order(), Finish):
                 if not isinstance(next_, DrawRecord):
-                    raise TypeError(f"{type(next_).__name__} has no place here")
+                    raise TypeError(f"{type(next_).__name__} is not expected here")
                 drawn.write(next_.record)
                 self._answer(DoneAnswer())
         self._answer(DoneAnswer())
 
     def _check_memory(self) -> None:
-        """What does not decode after memory ran short is not the video's fault."""
+        """A decoding error after memory ran short is not the video's fault."""
         if self._shortage is not None and self._shortage.seen():
             raise MemoryError
 
@@ -228,7 +228,7 @@ class _Worker:
     def _order(self, kind: type[OrderType]) -> OrderType:
         order = self._next_order()
         if not isinstance(order, kind):
-            raise TypeError(f"{type(order).__name__} has no place here")
+            raise TypeError(f"{type(order).__name__} is not expected here")
         return order
 
     def _next_order(self) -> Order:
@@ -249,7 +249,7 @@ class _Worker:
 
 
 class _RemoteInput:
-    """What a live source has sent, asked for from the server."""
+    """A live source whose messages the server sends on request."""
 
     def __init__(self, ask: Callable[[], LivePiece]) -> None:
         self._ask = ask

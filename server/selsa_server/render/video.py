@@ -34,9 +34,9 @@ from selsa_server.video.selection import select_frames
 Pixels = npt.NDArray[np.uint8]
 Draw = Callable[[VideoRecord | FrameRecord | SummaryRecord], None]
 
-# Fast, and little is held: pictures that the encoder looks ahead at are what its memory is. Without B-frames
-# packets are in the order of display: MP4 counts a track's length by that of decoding, and where the rate
-# varies the two differ by more than a frame.
+# Fast, with little memory, most of which is pictures of the lookahead. Without B-frames packets are in
+# display order: MP4 computes a track's length in decoding order, and with a variable rate the two differ by
+# more than a frame.
 ENCODERS: Final[dict[str, dict[str, str]]] = {
     "libx264": {
         "preset": "veryfast",
@@ -73,8 +73,8 @@ class DrawnVideo:
 
     Args:
         source: the video that the records are of.
-        out: a path that is not there yet, or may be overwritten.
-        index: what pass 1 learned of the source.
+        out: a new path, or one that may be overwritten.
+        index: result of pass 1.
         params: what was asked of the detector.
         max_bytes: how large the file may become; None: no bound.
         beat: called with every packet that is read, as a sign of progress.
@@ -194,7 +194,7 @@ class DrawnVideo:
             self._container.mux_one(packet)
 
     def _ticks_shown(self, index: int) -> int:
-        """How long a frame is shown; what the last one says is how long the file is."""
+        """How long a frame is shown; that of the last frame sets the length of the file."""
         if index + 1 < len(self._index):
             shown = self._time(index + 1) - self._time(index)
         else:
@@ -233,7 +233,7 @@ def _add_video(
     context.pix_fmt = "yuv420p"
     context.time_base = stream.time_base = scale
     context.thread_count = THREADS
-    # What the source calls its colours holds for the copy: only the range is always that of yuv420p, "tv".
+    # The colour description of the source is copied; only the range is always that of yuv420p, "tv".
     origin = source.codec_context
     context.colorspace, context.color_primaries = origin.colorspace, origin.color_primaries
     context.color_trc, context.color_range = origin.color_trc, 1

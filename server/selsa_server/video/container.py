@@ -1,7 +1,7 @@
-"""Opening an uploaded file with FFmpeg: which formats, which stream, and nothing but this one file.
+"""Open an uploaded file with FFmpeg, and choose its video stream.
 
-Every file is taken as hostile. Playlists and other formats that name further files or addresses are no
-formats here, and the only protocol is the file itself. No message of FFmpeg leaves this module: it has paths.
+Files are hostile. Formats that name other files or addresses, such as playlists, are not accepted, and the
+only protocol is `file`. Messages of FFmpeg do not leave this module, since they contain paths.
 """
 
 import os
@@ -20,8 +20,8 @@ from selsa_server.errors import VideoError
 from selsa_server.video.extent import claims_more, is_matroska, is_mp4
 from selsa_server.video.mp4 import ContinuedFile, Mp4Claims, mp4_claims
 
-# Containers of one file. No hls, dash, concat, sdp, image sequences and pipes, subtitles or devices. A lone
-# JPEG or PNG is none of them: `mjpeg` wants two pictures, `apng` its own chunk.
+# Containers of one file. No hls, dash, concat, sdp, image sequences, pipes, subtitles or devices. A single
+# JPEG or PNG is not accepted: `mjpeg` needs two pictures, `apng` its own chunk.
 FORMATS: Final = (
     "apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,mjpeg_2000,mov,mp4,mpeg,mpegts,"
     "mpegvideo,mxf,nut,obu,ogg,rm,vc1,wtv,yuv4mpegpipe"
@@ -42,7 +42,7 @@ NO_FRAMES: Final = "The video has not a single frame; record it again."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoLimits:
-    """The largest video that is taken.
+    """The largest video that is accepted.
 
     Attributes:
         max_duration: seconds.
@@ -56,14 +56,14 @@ class VideoLimits:
 
     @property
     def decoder_pixels(self) -> int:
-        """What FFmpeg is told to refuse: more than `max_pixels`, since its frames have margins."""
+        """The limit that FFmpeg is given: above `max_pixels`, since its frames have margins."""
         return 2 * self.max_pixels + (1 << 16)
 
     def check_size(self, width: int, height: int) -> None:
         """Refuse frames over `max_pixels`.
 
         Raises:
-            VideoError: they are.
+            VideoError: a frame has more.
         """
         if width * height > self.max_pixels:
             raise VideoError(
@@ -76,7 +76,7 @@ class VideoLimits:
         """Refuse a video over `max_frames`.
 
         Raises:
-            VideoError: it is.
+            VideoError: it has more.
         """
         if frames > self.max_frames:
             raise VideoError(
@@ -88,7 +88,7 @@ class VideoLimits:
         """Refuse a video over `max_duration`.
 
         Raises:
-            VideoError: it is.
+            VideoError: it is longer.
         """
         if seconds > self.max_duration:
             raise VideoError(
@@ -108,7 +108,7 @@ def open_video(path: Path, limits: VideoLimits, claims: Mp4Claims | None = None)
         claims: what `claims_of` said, if that was asked.
 
     Raises:
-        VideoError: it is in none of `FORMATS`, or an MP4 without its index.
+        VideoError: its format is not one of `FORMATS`, or it is an MP4 file without its index.
     """
     options = {
         "format_whitelist": FORMATS,
@@ -181,7 +181,7 @@ def video_stream(
         threads: of the decoder.
 
     Raises:
-        VideoError: there is none, or no decoder for it.
+        VideoError: there is no such stream, or no decoder for it.
     """
     still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
     moving = [stream for stream in container.streams.video if not stream.disposition & still]
@@ -194,12 +194,12 @@ def video_stream(
         best = container.streams.best("video")
         index = moving[0].index if best is None else best.index
     chosen = next((stream for stream in moving if stream.index == index), moving[0])
-    # PyAV's stubs do not say so, but a stream in a codec without decoder has no codec context.
+    # A stream whose codec has no decoder has no codec context; PyAV's stubs do not say so.
     if getattr(chosen, "codec_context", None) is None:
         raise VideoError(
             "undecodable", "The video is in a codec this server cannot decode; convert it to H.264."
         )
-    # Without these two, decoders paint over damage and say nothing.
+    # Without these two, decoders conceal damage and report nothing.
     detect = {"err_detect": "crccheck+explode"}
     chosen.codec_context.options = {"max_pixels": str(limits.decoder_pixels), **detect}
     chosen.thread_type = "NONE" if threads == 1 else "AUTO"

@@ -66,7 +66,7 @@ class Cursor:
 
         Raises:
             VideoError: strict only; this frame or one on the way is damaged or missing.
-            SeekFailedError: the same after a jump, which may be what is to blame.
+            SeekFailedError: the same after a jump, which may be the cause.
         """
         while self._held is None or self._held[0] < target:
             self._held = next(self._frames, None)
@@ -89,7 +89,7 @@ class Cursor:
         last = -1 if start is None else start - 1
         for frame in deliver(self._packets(start), self._stream):
             if isinstance(frame, Undecodable):
-                # Leading pictures of the random access point need what was jumped over; nobody wants them.
+                # Leading pictures of the random access point need frames before it; they are not wanted.
                 leading = start is not None and frame.pts is not None and frame.pts < self._index.pts[start]
                 if not self._tolerant and not leading:
                     self._fail(last + 1)

@@ -1,4 +1,4 @@
-"""Pass 2 over a video: chosen frames as RGB pixels, each known by its time stamp.
+"""Pass 2 over a video: chosen frames as RGB pixels.
 
 Decoding goes through the file in order and jumps ahead only where a random access point lies between what
 was decoded and what is wanted next. A frame after a jump is bit for bit the one of decoding in order:
@@ -58,7 +58,7 @@ def decode_frames(
 
     Args:
         path: the video.
-        index: what `index_video` said of it.
+        index: the result of `index_video`.
         wanted: source indices, strictly ascending.
         tolerant: give a `CorruptFrame` for what does not decode instead of an error.
         threads: of the decoder. One: measured on 2 cores, a frame costs 2 % of what the engines take.

@@ -116,7 +116,7 @@ class _Beginning:
 
 
 class _Joints:
-    """Where the packets of another recording follow: its clock starts anew or leaps, or counters jump."""
+    """Where the packets of another recording follow: its clock restarts or leaps, or counters jump."""
 
     def __init__(self, stream: VideoStream) -> None:
         container = stream.container.format
@@ -148,12 +148,12 @@ class Timeline:
 
     That is its time stamp, with these exceptions. Elementary streams have none: the bitstream's rate counts.
     AVI has none of display: a frame takes the one of the chunk with which it came out, from 0 on. Where the
-    clock starts anew, or leaps in a transport stream, times go on from the frame before. A clock of 33 bits
+    clock restarts, or leaps in a transport stream, times go on from the frame before. A clock of 33 bits
     that overflows goes on.
 
     Attributes:
         has_pts: whether times are made from the container's time stamps of display.
-        jumps: how often the clock started anew or leapt.
+        jumps: how often the clock restarted or leapt.
         changed: whether a frame's time is not its time stamp.
     """
 

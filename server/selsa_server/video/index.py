@@ -43,7 +43,7 @@ ADVICE: Final = "send the whole file, or use decode=tolerant to detect on the fr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoIndex:
-    """What pass 1 learned of a video of n frames.
+    """Result of pass 1 over a video of n frames.
 
     Attributes:
         width: pixels of the first frame as displayed.
@@ -56,12 +56,12 @@ class VideoIndex:
         sample_aspect_ratio: width of a displayed pixel divided by its height.
         pts: int64 [n], ascending; see `Timeline` for where they are not the container's.
         keyframe: bool [n], whether decoding can begin at the frame.
-        has_pts: whether `pts` are the container's, continued where its clock starts anew.
+        has_pts: whether `pts` are the container's, continued where its clock restarts.
         by_pts: whether frames are told apart by their time stamps; else they are counted.
-        clock_jumps: how often the container's clock started anew or leapt.
+        clock_jumps: how often the container's clock restarted or leapt.
         stream: index of the stream in the container.
         damage: a sentence that says what of the file is missing, None for a whole one.
-        limits: the limits it was checked against.
+        limits: the limits that were checked.
     """
 
     width: int
@@ -120,7 +120,7 @@ def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = l
         beat: called with every packet, as a sign of progress.
 
     Raises:
-        VideoError: no video, no frames, or over a limit.
+        VideoError: the file is not a video, has no frames, or is over a limit.
     """
     claims = claims_of(path)
     with open_video(path, limits, claims) as container:

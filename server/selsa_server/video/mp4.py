@@ -2,7 +2,7 @@
 
 A table of samples of one constant size needs 20 bytes whatever its count, and FFmpeg reserves memory for each
 of them on opening: a file of 3 kB can ask for gigabytes. A time scale of 0 FFmpeg silently takes for 1. And
-it sorts fragments by their times, so where a fragmented file's clock starts anew it loses frames.
+it sorts fragments by their times, so it loses frames where a fragmented file's clock restarts.
 """
 
 import io
@@ -20,6 +20,7 @@ PARENTS: Final = frozenset({b"moov", b"mvex", b"trak", b"mdia", b"minf", b"stbl"
 PER_SAMPLE_FIELDS: Final = 0xF00  # of a track run: any of duration, size, flags, time offset
 LOOKUP_TABLES: Final = frozenset({b"sidx", b"mfra"})  # of fragments by their times
 MAX_FRAGMENT_HEAD: Final = 64 << 20
+MAX_TRACKS: Final = 64  # as many as FFmpeg may open
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Mp4Claims:
         unlisted: samples of all tracks that are counted but not listed. PCM sound is left out: FFmpeg groups
             it by chunks, which are listed.
         cut: whether an index (moov) or the head of a fragment (moof) goes beyond the end of the file.
-        restarts: how often the clock of a track of fragments starts anew.
+        restarts: how often the clock of a track of fragments restarts.
     """
 
     unlisted: int = 0
@@ -111,14 +112,14 @@ class _TrackClock:
 
 @dataclass(slots=True)
 class FragmentClock:
-    """Continues the clocks of fragments where they start anew; to be given every moov and moof in order."""
+    """Continues the clocks of fragments where they restart; takes every moov and moof in order."""
 
     _default: dict[int, int] = field(default_factory=dict)  # duration of a track's samples
     _tracks: dict[int, _TrackClock] = field(default_factory=dict)
 
     @property
     def restarts(self) -> int:
-        """How often the clock started anew."""
+        """How often the clock restarted."""
         return max((track.restarts for track in self._tracks.values()), default=0)
 
     def patches(self, box: bytes) -> list[tuple[int, bytes]]:
@@ -133,10 +134,14 @@ class FragmentClock:
             body = box[begin:end]
             flags = int.from_bytes(body[1:4], "big")
             if kind == b"trex":
-                self._default[_number(body, 4)] = _number(body, 12)
+                if len(self._default) < MAX_TRACKS:
+                    self._default[_number(body, 4)] = _number(body, 12)
             elif kind == b"tfhd":
                 number = _number(body, 4)
-                track = self._tracks.setdefault(number, _TrackClock())
+                if number in self._tracks or len(self._tracks) < MAX_TRACKS:
+                    track = self._tracks.setdefault(number, _TrackClock())
+                else:
+                    track = _TrackClock()
                 at = 8 + 8 * bool(flags & 1) + 4 * bool(flags & 2)
                 duration = _number(body, at) if flags & 8 else self._default.get(number, 0)
             elif kind == b"tfdt":
@@ -169,7 +174,7 @@ def _number(body: bytes, at: int) -> int:
 
 
 class ContinuedFile:
-    """A fragmented MP4 file whose clock goes on where it starts anew: other bytes at a few places."""
+    """A fragmented MP4 file whose clock is continued where it restarts: a few bytes are replaced."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -125,7 +125,7 @@ def _note_all(  # noqa: C901 - what a packet costs is what pass 1 costs, so its 
             continue
         if dts is not None:
             if last_dts is not None and not -slack <= dts - last_dts < leap:
-                return False  # the clock starts anew, or leaps
+                return False  # the clock restarts or leaps
             last_dts = dts
         if probing:
             tally.first_position = packet.pos if probing == FIRST_FRAME_PACKETS else tally.first_position

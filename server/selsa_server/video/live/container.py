@@ -1,4 +1,4 @@
-"""Frames of a container that is still arriving: read forward only, in the order of display."""
+"""Frames of a container that is still arriving: read forward only, in display order."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from selsa_server.video.delivery import Timeline, Undecodable, deliver
 from selsa_server.video.index import SQUARE, displayed_aspect
 from selsa_server.video.picture import Orientation, Picture
 
-# Enough to learn what is in it, and little to wait for at a live source.
+# Enough to find the streams, with little delay at a live source.
 PROBE_BYTES: Final = 1 << 20
 PROBE_MICROSECONDS: Final = 1_000_000
 IMAGE_TIME_BASE: Final = Fraction(1, 1_000_000)
@@ -40,7 +40,7 @@ class Readable(Protocol):
 
     @property
     def clock_restarts(self) -> int:
-        """How often its clock started anew and was continued."""
+        """How often its clock restarted and was continued."""
         ...
 
     def read(self, size: int, /) -> bytes:
@@ -50,7 +50,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveHead:
-    """What is known once the first frame is there.
+    """What is known after the first frame.
 
     Attributes:
         width: pixels as displayed.
@@ -73,12 +73,12 @@ class LiveHead:
 
 @dataclass(slots=True)
 class LiveCounts:
-    """What was met so far.
+    """Counts of a live source so far.
 
     Attributes:
         seen: frames.
         skipped: frames that `stride` leaves out.
-        clock_jumps: how often the source's clock started anew or leapt.
+        clock_jumps: how often the source's clock restarted or leapt.
         cut_off: whether the source ended in the middle of something.
     """
 
@@ -139,7 +139,7 @@ def container_frames(
 
 
 def _cause(file: Readable, options: LiveOptions, counts: LiveCounts) -> DetectError | None:
-    """What ended the input, of which FFmpeg only sees the end."""
+    """Why the input ended; FFmpeg sees only that it ended."""
     counts.cut_off = counts.cut_off or file.cut_off
     counts.clock_jumps = max(counts.clock_jumps, file.clock_restarts)
     if file.failure is not None:

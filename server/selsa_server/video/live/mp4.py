@@ -2,7 +2,7 @@
 
 Without going back, frames can be found only if the index comes before them. An index may claim a billion
 samples, for which FFmpeg reserves memory at once. Where the clock of
-fragments starts anew, it is continued.
+fragments restarts, it is continued.
 """
 
 import io
@@ -15,7 +15,7 @@ from selsa_server.video.elements import box_head
 from selsa_server.video.live.input import LiveFile
 from selsa_server.video.mp4 import FragmentClock, mp4_claims
 
-# Passed on unseen; all others are looked at, since FFmpeg reads parts of an index at the top level too.
+# Passed on without a look; all others are checked, since FFmpeg reads parts of an index at the top level too.
 PASSED_BOXES: Final = frozenset(
     {b"ftyp", b"styp", b"free", b"skip", b"wide", b"mdat", b"sidx", b"emsg", b"prft", b"uuid", b"mfra"}
 )
@@ -29,7 +29,7 @@ class Mp4Stream:
     Attributes:
         failure: why it ends before its end: no MP4, an index at the end or one that claims too many samples.
         cut_off: whether the input ended inside a box.
-        clock_restarts: how often the clock of fragments started anew.
+        clock_restarts: how often the clock of fragments restarted.
     """
 
     def __init__(self, source: LiveFile, max_frames: int) -> None:
