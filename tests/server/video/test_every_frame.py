@@ -3,30 +3,30 @@
 Frames, times and pixels. Films are made by the ffmpeg command; what it cannot make is skipped aloud.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-import av
 import numpy as np
 import pytest
-from film_kinds import encode, ffmpeg, field_coded
+from film_kinds import (
+    OPEN_GOP,
+    X264,
+    X265,
+    delivered,
+    encode,
+    ffmpeg,
+    field_coded,
+    pixels_by_ffmpeg,
+    read,
+    sent,
+)
 
 from selsa_server.schema.stream import LiveContainer
-from selsa_server.video.container import VideoLimits
-from selsa_server.video.decode import DecodedFrame, decode_frames
-from selsa_server.video.index import index_video
-from selsa_server.video.live.container import LiveCounts, LiveOptions, container_frames
-from selsa_server.video.live.frames import live_file
-from selsa_server.video.live.input import LiveMessage
 
 COUNT: Final = 16
-X264: Final = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
-X265: Final = ("-c:v", "libx265", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-x265-params")
-OPEN_GOP: Final = "open-gop=1:keyint=8:min-keyint=8:bframes=3"
 ALTERNATE: Final = ("-auto-alt-ref", "1", "-lag-in-frames", "12", "-g", "8")
 
 # name: how it is encoded
@@ -124,47 +124,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path
         return path
 
     return film
-
-
-def delivered(path: Path) -> list[float | None]:
-    """Times of the frames that the decoder gives to the simplest of programs."""
-    times: list[float | None] = []
-    with av.open(str(path)) as container:
-        for packet in container.demux(video=0):
-            with contextlib.suppress(av.FFmpegError):
-                times += [frame.time for frame in packet.decode()]
-    return times
-
-
-class _Sent:
-    """A file that a client sends."""
-
-    def __init__(self, path: Path) -> None:
-        data = path.read_bytes()
-        self._pieces: Iterator[bytes] = (data[at : at + 3000] for at in range(0, len(data), 3000))
-
-    def get(self) -> LiveMessage | None:
-        piece = next(self._pieces, None)
-        return None if piece is None else LiveMessage(piece)
-
-
-def sent(path: Path, kind: LiveContainer, *, tolerant: bool = False) -> tuple[list[DecodedFrame], LiveCounts]:
-    counts = LiveCounts()
-    options = LiveOptions(limits=VideoLimits(), tolerant=tolerant, stride=1)
-    items = container_frames(live_file(_Sent(path), kind, options), kind, options, counts)
-    return [item for item in items if isinstance(item, DecodedFrame)], counts
-
-
-def read(path: Path) -> list[DecodedFrame]:
-    index = index_video(path, VideoLimits())
-    frames = list(decode_frames(path, index, range(len(index)), tolerant=False))
-    assert all(isinstance(frame, DecodedFrame) for frame in frames)
-    return [frame for frame in frames if isinstance(frame, DecodedFrame)]
-
-
-def pixels_by_ffmpeg(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    raw = ffmpeg("-i", path, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
-    return np.frombuffer(raw, np.uint8).reshape(-1, *shape)[..., ::-1]
 
 
 def test_the_matrix_has_the_cells_that_it_is_said_to_have() -> None:

@@ -11,8 +11,20 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from film_kinds import encode, ffmpeg, field_coded, hls_parts, remux, with_empty_chunk
-from test_every_frame import OPEN_GOP, X264, X265, delivered, read, sent
+from film_kinds import (
+    OPEN_GOP,
+    X264,
+    X265,
+    delivered,
+    encode,
+    ffmpeg,
+    field_coded,
+    hls_parts,
+    read,
+    remux,
+    sent,
+    with_empty_chunk,
+)
 
 from selsa_server.errors import VideoError
 from selsa_server.video.container import VideoLimits

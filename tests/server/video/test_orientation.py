@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from film_kinds import encode, ffmpeg
-from test_every_frame import X264, pixels_by_ffmpeg, read, sent
+from film_kinds import X264, encode, ffmpeg, pixels_by_ffmpeg, read, sent
 
 from selsa_server.render.contact_sheet import ContactSheet, open_contact_sheet
 from selsa_server.render.video import open_drawn_video
