@@ -19,6 +19,7 @@ from selsa_server.video.elements import (
 )
 from selsa_server.video.mp4 import mp4_claims
 
+EBML: Final = int.from_bytes(EBML_MAGIC, "big")
 MASTERS: Final = frozenset({SEGMENT, CLUSTER})
 # A cluster that is still open when a live recording ends is shorter than this.
 LAST_CLUSTER: Final = 64 << 20
@@ -112,7 +113,7 @@ class ClusterCheck:
     def __init__(self) -> None:
         self._head = b""
         self._skip = 0  # bytes that are left of the element in hand
-        self._lost = False
+        self._begun = self._lost = False
 
     @property
     def cut_off(self) -> bool:
@@ -135,6 +136,7 @@ class ClusterCheck:
             number, length, head = found
             position += head
             if number not in MASTERS:
-                self._lost = length is None
+                self._lost = length is None or not (self._begun or number == EBML)
                 self._skip = length or 0
+            self._begun = True
         self._head = data[position:]

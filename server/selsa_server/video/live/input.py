@@ -118,12 +118,13 @@ class LiveFile:
         self._source = source
         self._check = check
         self._rest = memoryview(b"")
+        self._ended = False
         self.failure: DetectError | None = None
 
     @property
     def cut_off(self) -> bool:
-        """Whether the bytes so far end in the middle of something, as far as a check was given."""
-        return self._check is not None and self._check.cut_off
+        """Whether the source has ended in the middle of something; False without a check."""
+        return self._ended and self._check is not None and self._check.cut_off
 
     def read(self, size: int) -> bytes:
         """At least one byte and at most `size`; empty at the end."""
@@ -133,6 +134,7 @@ class LiveFile:
             except DetectError as error:
                 self.failure, message = error, None
             if message is None:
+                self._ended = True
                 return b""
             self._rest = memoryview(message.data)
             if self._check is not None:
