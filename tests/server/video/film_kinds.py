@@ -21,6 +21,7 @@ from selsa_server.video.live.frames import live_file
 from selsa_server.video.live.input import LiveMessage
 
 __all__ = [
+    "B_FRAMES",
     "OPEN_GOP",
     "X264",
     "X265",
@@ -29,6 +30,7 @@ __all__ = [
     "ffmpeg",
     "field_coded",
     "hls_parts",
+    "joined",
     "pixels_by_ffmpeg",
     "read",
     "remux",
@@ -38,6 +40,7 @@ __all__ = [
 
 X264: Final = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
 X265: Final = ("-c:v", "libx265", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-x265-params")
+B_FRAMES: Final = (*X264, "-bf", "3", "-g", "8")
 OPEN_GOP: Final = "open-gop=1:keyint=8:min-keyint=8:bframes=3"
 SOURCE: Final = "testsrc2=s={size}:r={rate}:d={seconds}"
 
@@ -145,6 +148,18 @@ def read(path: Path) -> list[DecodedFrame]:
 def pixels_by_ffmpeg(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     raw = ffmpeg("-i", path, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
     return np.frombuffer(raw, np.uint8).reshape(-1, *shape)[..., ::-1]
+
+
+def joined(tmp_path: Path, film: Path, *offsets: float) -> Path:
+    """Transport streams that begin at these seconds, put one after the other."""
+    data = b""
+    for offset in offsets:
+        part = tmp_path / f"{offset}.ts"
+        ffmpeg("-i", film, "-c", "copy", "-output_ts_offset", offset, part)
+        data += part.read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(data)
+    return path
 
 
 def field_coded(path: Path, frames: int) -> Path:
