@@ -4,6 +4,7 @@ Lengths come from the file and are hostile: nothing is read or sought beyond the
 """
 
 from collections.abc import Iterator
+from io import FileIO
 from typing import BinaryIO, Final, NamedTuple
 
 from selsa_server.errors import VideoError
@@ -58,7 +59,7 @@ def box_head(head: bytes) -> tuple[int, bytes, int]:
 
 
 def boxes(
-    file: BinaryIO, size: int, parents: frozenset[bytes] = frozenset(), *, begin: int = 0
+    file: BinaryIO | FileIO, size: int, parents: frozenset[bytes] = frozenset(), *, begin: int = 0
 ) -> Iterator[Box]:
     """Boxes of the first `size` bytes of a file, those of `parents` before their children.
 
@@ -103,7 +104,7 @@ def ebml_head(head: bytes) -> tuple[int, int | None, int] | None:
     return int.from_bytes(head[:width], "big"), None if length == mask else length, end
 
 
-def elements(file: BinaryIO, size: int, parents: frozenset[int]) -> Iterator[Element]:
+def elements(file: BinaryIO | FileIO, size: int, parents: frozenset[int]) -> Iterator[Element]:
     """EBML elements of the first `size` bytes of a file, those of `parents` before their children.
 
     Ends at the first element of unknown length that is no parent.

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -68,7 +69,7 @@ class MatroskaExtent:
     claims_more: bool
 
 
-def matroska_extent(file: BinaryIO, size: int) -> MatroskaExtent:
+def matroska_extent(file: BinaryIO | FileIO, size: int) -> MatroskaExtent:
     """Look at the segment and its clusters, a few bytes of each.
 
     Raises:
@@ -89,7 +90,7 @@ def matroska_extent(file: BinaryIO, size: int) -> MatroskaExtent:
     return MatroskaExtent(cut, more)
 
 
-def _last_cluster_is_cut(file: BinaryIO, size: int) -> bool:
+def _last_cluster_is_cut(file: BinaryIO | FileIO, size: int) -> bool:
     """Of a file whose clusters do not say how long they are."""
     mark = CLUSTER.to_bytes(4, "big")
     position = size

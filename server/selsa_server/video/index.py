@@ -240,7 +240,7 @@ def _damage(path: Path, claims: Mp4Claims, stream: VideoStream, frames: _Frames)
         if missing > 0 and missing > sum(not entry.size for entry in stream.index_entries):
             return f"The file is cut off: its index lists {declared} frames, it holds {tally.count}"
     elif "matroska" in name:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:  # a few bytes here and there
             extent = matroska_extent(file, path.stat().st_size)
         if extent.cut or (extent.claims_more and not _reaches_its_end(stream, frames)):
             return "The file is cut off: its container says that it goes on"

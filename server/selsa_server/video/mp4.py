@@ -9,6 +9,7 @@ import io
 import os
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from io import FileIO
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -39,7 +40,7 @@ class Mp4Claims:
     restarts: int = 0
 
 
-def mp4_claims(file: BinaryIO, size: int) -> Mp4Claims:
+def mp4_claims(file: BinaryIO | FileIO, size: int) -> Mp4Claims:
     """Walk the first `size` bytes of a file, a few bytes per box.
 
     Raises:
@@ -78,7 +79,7 @@ def mp4_claims(file: BinaryIO, size: int) -> Mp4Claims:
     return claims
 
 
-def _check_time_scale(file: BinaryIO, box: Box) -> None:
+def _check_time_scale(file: BinaryIO | FileIO, box: Box) -> None:
     file.seek(box.begin)
     body = file.read(24)
     at = 20 if body[:1] == b"\1" else 12
@@ -89,7 +90,7 @@ def _check_time_scale(file: BinaryIO, box: Box) -> None:
         )
 
 
-def _words(file: BinaryIO, box: Box) -> tuple[int, int, int, int]:
+def _words(file: BinaryIO | FileIO, box: Box) -> tuple[int, int, int, int]:
     file.seek(box.begin)
     body = file.read(16)
     return (
@@ -176,7 +177,7 @@ def _number(body: bytes, at: int) -> int:
 class ContinuedFile:
     """A fragmented MP4 file whose clock is continued where it restarts: a few bytes are replaced."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | FileIO) -> None:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
         patches: list[tuple[int, bytes]] = []
