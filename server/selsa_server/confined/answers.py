@@ -1,25 +1,197 @@
-"""What a decoder answers: JSON of these shapes, and nothing else is believed.
+"""What a decoder answers: JSON of these shapes; anything else is refused.
 
-A decoder may be in the hands of whoever made the video. So the server takes from it numbers within bounds,
-texts of bounded length, and pixels, which mean nothing to it.
+A decoder may be controlled by whoever made the video. So the server takes from it numbers within bounds,
+texts of bounded length, and pixels.
 """
 
+from fractions import Fraction
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, TypeAdapter
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from selsa_server.confined.answer_base import AnswerBase, Count, Name, Side, StepBase, Text, Ticks
-from selsa_server.confined.video_answers import HeadAnswer, IndexAnswer
 from selsa_server.errors import DetectError, ParameterError, RequestError, VideoError
+from selsa_server.run_context import Stopwatch
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.index import VideoIndex
+from selsa_server.video.live.container import LiveCounts, LiveHead
+from selsa_server.video.picture import Orientation
 
 MAX_HEAD: Final = 64 << 10
 
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+Side = Annotated[int, Field(ge=1, lt=1 << 20)]
+Positive = Annotated[int, Field(ge=1, lt=1 << 62)]
+Rate = tuple[Annotated[int, Field(gt=-(1 << 62), lt=1 << 62)], Positive]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=4000)]
+Name = Annotated[str, Field(max_length=100)]
+Rotation = Literal[0, 90, 180, 270]
+Aspect = tuple[Annotated[int, Field(ge=1, lt=1 << 31)], Annotated[int, Field(ge=1, lt=1 << 31)]]
+Ticks = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+
+
+class AnswerBase(BaseModel):
+    """Any answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StepBase(AnswerBase):
+    """An answer to `Next`.
+
+    Attributes:
+        decode: seconds that decoding took since the last answer.
+        prepare: seconds of resizing.
+        seen: frames of a live source so far.
+        skipped: those of them that its stride leaves out.
+        clock_jumps: how often its clock started anew or leapt.
+        cut_off: whether it ended in the middle of something.
+    """
+
+    decode: Seconds = 0
+    prepare: Seconds = 0
+    seen: Count = 0
+    skipped: Count = 0
+    clock_jumps: Count = 0
+    cut_off: bool = False
+
+    def count(self, clock: Stopwatch) -> None:
+        """Add the seconds."""
+        clock.add("decode", self.decode)
+        clock.add("prepare", self.prepare)
+
+    def note(self, counts: LiveCounts) -> None:
+        """Bring the counts of a live source up to date."""
+        counts.seen, counts.skipped = self.seen, self.skipped
+        counts.clock_jumps, counts.cut_off = self.clock_jumps, self.cut_off
+
 
 class ReadyAnswer(AnswerBase):
-    """The decoder is confined, but for these parts."""
+    """The decoder is confined, except in these parts; each with its reason."""
 
     kind: Literal["ready"] = "ready"
     missing: dict[Name, Text]
+
+
+class IndexAnswer(AnswerBase):
+    """What pass 1 learned; after the head come int64 time stamps and a byte for each frame."""
+
+    kind: Literal["index"] = "index"
+    width: Count  # 0 where neither the container nor the first frames say it
+    height: Count
+    codec: Name
+    average_rate: Rate | None
+    time_base: tuple[Positive, Positive]
+    duration: Seconds
+    rotation: Rotation
+    mirrored: bool
+    sample_aspect_ratio: Aspect
+    clock_jumps: Count
+    has_pts: bool
+    by_pts: bool
+    stream: Count
+    damage: Text | None
+
+    @classmethod
+    def of(cls, index: VideoIndex) -> tuple["IndexAnswer", bytes]:
+        """The answer for an index, and its body."""
+        answer = cls(
+            width=index.width,
+            height=index.height,
+            codec=index.codec,
+            average_rate=_pair(index.average_rate),
+            time_base=index.time_base.as_integer_ratio(),
+            duration=index.duration,
+            rotation=index.orientation.rotation,
+            mirrored=index.orientation.mirrored,
+            sample_aspect_ratio=index.sample_aspect_ratio.as_integer_ratio(),
+            clock_jumps=index.clock_jumps,
+            has_pts=index.has_pts,
+            by_pts=index.by_pts,
+            stream=index.stream,
+            damage=index.damage,
+        )
+        return answer, index.pts.tobytes() + index.keyframe.tobytes()
+
+    def index(self, body: bytes, limits: VideoLimits) -> VideoIndex:
+        """The index.
+
+        Raises:
+            ValueError: the numbers are no index.
+            VideoError: it is over a limit.
+        """
+        count, rest = divmod(len(body), 9)
+        pts: npt.NDArray[np.int64] = np.frombuffer(body, np.int64, count)
+        keyframe = np.frombuffer(body, np.uint8, count, 8 * count).astype(np.bool_)
+        if rest or not count or bool((pts[1:] < pts[:-1]).any()):
+            raise ValueError("an index has its frames in order")
+        limits.check_size(self.width, self.height)
+        limits.check_count(count)
+        limits.check_duration(self.duration)
+        return VideoIndex(
+            width=self.width,
+            height=self.height,
+            codec=self.codec,
+            average_rate=None if self.average_rate is None else Fraction(*self.average_rate),
+            time_base=Fraction(*self.time_base),
+            duration=self.duration,
+            orientation=Orientation(self.rotation, self.mirrored),
+            sample_aspect_ratio=Fraction(*self.sample_aspect_ratio),
+            clock_jumps=self.clock_jumps,
+            pts=pts,
+            keyframe=keyframe,
+            has_pts=self.has_pts,
+            by_pts=self.by_pts,
+            stream=self.stream,
+            damage=self.damage,
+            limits=limits,
+        )
+
+
+class HeadAnswer(StepBase):
+    """What is known of a live source after its first frame."""
+
+    kind: Literal["head"] = "head"
+    width: Side
+    height: Side
+    codec: Name
+    average_rate: Rate | None
+    time_base: tuple[Positive, Positive]
+    rotation: Rotation
+    mirrored: bool
+    sample_aspect_ratio: Aspect
+
+    @classmethod
+    def of(cls, head: LiveHead) -> "HeadAnswer":
+        """The answer for a head."""
+        return cls(
+            width=head.width,
+            height=head.height,
+            codec=head.codec,
+            average_rate=_pair(head.average_rate),
+            time_base=head.time_base.as_integer_ratio(),
+            rotation=head.orientation.rotation,
+            mirrored=head.orientation.mirrored,
+            sample_aspect_ratio=head.sample_aspect_ratio.as_integer_ratio(),
+        )
+
+    def item(self) -> LiveHead:
+        """As the pipeline has it."""
+        return LiveHead(
+            width=self.width,
+            height=self.height,
+            codec=self.codec,
+            average_rate=None if self.average_rate is None else Fraction(*self.average_rate),
+            time_base=Fraction(*self.time_base),
+            orientation=Orientation(self.rotation, self.mirrored),
+            sample_aspect_ratio=Fraction(*self.sample_aspect_ratio),
+        )
+
+
+def _pair(rate: Fraction | None) -> Rate | None:
+    return None if rate is None else rate.as_integer_ratio()
 
 
 class FrameAnswer(StepBase):
@@ -50,19 +222,19 @@ class EndAnswer(StepBase):
 
 
 class DoneAnswer(AnswerBase):
-    """The order is carried out."""
+    """The order was carried out."""
 
     kind: Literal["done"] = "done"
 
 
 class NeedsInputAnswer(AnswerBase):
-    """Send what comes next of the live source."""
+    """The decoder needs the next bytes of the live source."""
 
     kind: Literal["needs input"] = "needs input"
 
 
 class InputFailedAnswer(AnswerBase):
-    """The frames end because the live source failed, as the server knows."""
+    """The frames end because the live source failed; the server has the error."""
 
     kind: Literal["input failed"] = "input failed"
 
@@ -97,7 +269,7 @@ class RefusedAnswer(AnswerBase):
 
 
 class FailedAnswer(AnswerBase):
-    """An error that nobody thought of: its traceback."""
+    """An unexpected error: its traceback."""
 
     kind: Literal["failed"] = "failed"
     trace: Annotated[str, Field(max_length=20_000)]
@@ -120,9 +292,9 @@ _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator
 
 
 def parse_answer(head: bytes) -> Answer:
-    """The answer that a message is.
+    """Parse a message.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an answer.
     """
     return _ANSWER.validate_json(head)

@@ -10,7 +10,7 @@ PIECE: Final = 1 << 20
 
 
 class Channel:
-    """One end of a connected stream socket, which is this object's from now on."""
+    """One end of a connected stream socket, which this object owns."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -30,14 +30,14 @@ class Channel:
             self._socket.sendall(body)
 
     def receive(self, most: int, wait: Callable[[], None] = lambda: None) -> tuple[bytes, bytes] | None:
-        """The next message; None when the other end is done.
+        """The next message; None after the other end has closed.
 
         Args:
             most: bytes that a message may have.
             wait: called before every read.
 
         Raises:
-            OSError: the other end is gone, in the middle of a message perhaps.
+            OSError: the connection is broken, perhaps inside a message.
             ValueError: the message is longer.
         """
         lengths = self._read(LENGTHS.size, wait)
@@ -52,15 +52,15 @@ class Channel:
         return data[:head], data[head:]
 
     def end(self) -> None:
-        """There will be no more messages from this end."""
+        """Send no more messages."""
         self._shut(socket.SHUT_WR)
 
     def abort(self) -> None:
-        """Nothing goes either way any more; whoever waits here is woken."""
+        """Stop both directions; a thread that waits here is woken."""
         self._shut(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close()
 
     def _shut(self, how: int) -> None:

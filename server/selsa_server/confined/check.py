@@ -1,4 +1,4 @@
-"""Whether decoders are confined on this machine: one is begun, and tries what it must not be able to do."""
+"""Self-test: start a decoder and let it try what it must not be able to do."""
 
 from dataclasses import replace
 
@@ -11,23 +11,23 @@ from selsa_server.errors import DetectError
 
 
 def unconfined_parts(fork_server: ForkServer, rules: DecoderRules) -> dict[str, str]:
-    """The parts of confinement that are not had, each with the reason."""
+    """Parts of confinement that are missing, each with the reason."""
     try:
         process = DecoderProcess(fork_server, replace(rules, required=False), rules.reading())
     except OSError as error:
-        return {"processes": f"a decoder cannot be begun: {error}"}
+        return {"processes": f"a decoder cannot be started: {error}"}
     try:
         process.tell(Prove())
         proof = process.expect(ReadyAnswer)
     except (DetectError, RuntimeError) as error:
-        return {"processes": f"a decoder cannot be begun: {error}"}
+        return {"processes": f"a decoder cannot be started: {error}"}
     finally:
         process.close()
     return {**proof.missing, **(process.missing or {})}
 
 
 def unconfined(fork_server: ForkServer, rules: DecoderRules) -> dict[str, str]:
-    """In what decoders are not confined here, and why; found out by one that tries."""
+    """As `unconfined_parts`, also on systems that cannot fork."""
     if not can_fork():
         return {"processes": "this system cannot fork, so decoders work in the server"}
     return unconfined_parts(fork_server, rules)

@@ -1,26 +1,32 @@
-"""Decoding in processes that are confined, one for each video, drawn file and live stream."""
+"""Decoding in confined processes, one for each video, drawn file and live stream."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 from selsa_bundle.preprocess import Preprocess
-from selsa_server.confined.drawing import ConfinedDrawing
+from selsa_server.confined.answers import DoneAnswer
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.live import ConfinedLive
-from selsa_server.confined.orders import DecodeLive, DrawVideo
+from selsa_server.confined.orders import DecodeLive, DrawRecord, DrawVideo, Finish
 from selsa_server.confined.process import DecoderProcess, Ended
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.video import ConfinedVideo
 from selsa_server.decoders.protocol import Drawing, FrameSource, OpenVideo
 from selsa_server.run_context import RunContext
 from selsa_server.sandbox.allowance import Allowance
-from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.stream import LiveContainer
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import VideoIndex
 from selsa_server.video.live.container import LiveCounts, LiveOptions
 from selsa_server.video.live.frames import PreparedLiveItem
 from selsa_server.video.live.input import LiveInput
+
+# At the end the file is moved to make room for its index, in one piece; a slow disk does it at this rate.
+BYTES_PER_SECOND: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +35,7 @@ class ConfinedDecoders:
 
     Attributes:
         fork_server: where they come from.
-        rules: what they have to keep to.
+        rules: their limits.
         ended: told how each one ended, and its seconds of processor time.
     """
 
@@ -80,3 +86,49 @@ class ConfinedDecoders:
         return DecoderProcess(
             self.fork_server, self.rules, allowance, frame_bytes=frame_bytes, ended=self.ended
         )
+
+
+class ConfinedDrawing:
+    """See `Drawing`.
+
+    Args:
+        order: what is drawn.
+        begin: starts a process that may read the source and write the file.
+        stopped: asked while the process is waited for.
+    """
+
+    def __init__(
+        self, order: DrawVideo, begin: Callable[[], DecoderProcess], stopped: Callable[[], bool]
+    ) -> None:
+        self._order = order
+        self._begin = begin
+        self._stopped = stopped
+
+    def __enter__(self) -> Self:
+        self._process = self._begin()
+        try:
+            self._process.tell(self._order)
+            self._process.expect(DoneAnswer, stopped=self._stopped)
+        except BaseException:
+            self._process.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                self._process.kill()
+                return
+            self._process.tell(Finish())
+            patience = self._order.out.stat().st_size / BYTES_PER_SECOND
+            self._process.expect(DoneAnswer, stopped=self._stopped, patience=patience)
+        finally:
+            self._process.close()
+
+    def write(self, record: VideoRecord | FrameRecord | SummaryRecord) -> None:
+        """See `DrawnVideo`."""
+        if isinstance(record, FrameRecord):
+            self._process.tell(DrawRecord(record))
+            self._process.expect(DoneAnswer, stopped=self._stopped)

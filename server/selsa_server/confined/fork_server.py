@@ -4,8 +4,8 @@ It is a program of its own, so that it has neither the server's threads nor anyt
 environment. It imports what decoding needs, and then only waits. A decoder is a fork of it, for one video,
 there in milliseconds.
 
-Each decoder comes with a line, a connection to the fork server. When the server lets go of it, on purpose or
-since it ends itself in whatever way, the decoder is ended.
+Each decoder has a line, a connection to the fork server. When the server closes it, also by ending, the
+decoder is killed.
 """
 
 import os
@@ -22,10 +22,10 @@ from typing import Final, Self
 BEGUN: Final = struct.Struct("=i")  # its process, or 0 if there could be none
 ENDED: Final = struct.Struct("=id")  # its status as of wait(2), and its seconds of processor time
 STOP_SECONDS: Final = 5.0
-# Keys and addresses are in environments too, so only what Python and the C library go by is handed on.
+# Environments contain keys and addresses, so only variables that Python and the C library use are passed on.
 HANDED_ON: Final = ("PATH", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
 HANDED_ON_PREFIXES: Final = ("PYTHON", "LC_", "LD_", "DYLD_", "MALLOC_")
-# One thread: nobody else may hold a lock in the moment of a fork.
+# One thread: no other thread may hold a lock at a fork.
 SETTINGS: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 
 
@@ -175,7 +175,7 @@ class ForkServer:
         if self._control is not None:
             self._control.close()
         if self._process is not None:
-            # Heard only by one that is still importing; the others notice that the connection is gone.
+            # Only a process that is still importing reacts to it; others see that the connection is closed.
             self._process.terminate()
             try:
                 self._process.wait(STOP_SECONDS)

@@ -32,7 +32,7 @@ from selsa_server.video.prepared import prepare_frames
 CHANNEL: Final = 3
 FRAME: Final = 4
 HANDLES: Final = 3
-# Where a system has no memory left, it shall take a decoder and not the server.
+# If memory runs out, the kernel is to kill a decoder and not the server.
 OOM_SCORE: Final = "700"
 
 
@@ -97,7 +97,7 @@ class _ForkServer:
         self._selector.register(line, selectors.EVENT_READ, pid)
 
     def _cut(self, pid: int, line: object) -> None:
-        # Nobody writes to a line, so what can be read is its end. The child may have been reaped just before.
+        # Nothing is written to a line, so it is readable only at its end. The child may be reaped already.
         if self._lines.get(pid) is line:
             self._selector.unregister(self._lines[pid])
             os.kill(pid, signal.SIGKILL)
@@ -119,14 +119,14 @@ class _ForkServer:
 
 
 def main(handle: int) -> None:
-    """Fork decoders for whoever is at the other end of a socket."""
+    """Fork decoders for the server at the other end of a socket."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     cv2.setNumThreads(1)
     # Decoders inherit it.
     keep_freed_memory()
     _warm_up()
-    # What is there now is never looked at again, so that its pages stay shared.
+    # The collector skips existing objects from now on, so their pages stay shared.
     gc.collect()
     gc.freeze()
     server = _ForkServer(socket.socket(fileno=handle))

@@ -1,4 +1,4 @@
-"""What files and live sources that processes of their own decode have in common."""
+"""Shared parts of confined files and confined live sources."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from selsa_server.video.prepared import FrameInHand
 
 
 class Interruptible:
-    """A process that is begun when it is needed, and that another thread may end, before it is there too."""
+    """A process that is started on demand and that another thread may end, also before it is started."""
 
     def __init__(self, begin: Callable[[], DecoderProcess]) -> None:
         self._begin = begin
@@ -21,11 +21,11 @@ class Interruptible:
 
     @property
     def closed(self) -> bool:
-        """Whether there is none."""
+        """Whether there is no process."""
         return self._process is None
 
     def process(self) -> DecoderProcess:
-        """The process, begun if there is none."""
+        """The process, started if necessary."""
         process = self._process = self._process or self._begin()
         if self._interrupted:
             process.kill()
@@ -39,7 +39,7 @@ class Interruptible:
             process.kill()
 
     def close(self) -> None:
-        """Wait until it has ended, and forget it; another one may be begun."""
+        """Wait until it has ended; another one may be started later."""
         process, self._process = self._process, None
         if process is not None:
             process.close()
@@ -64,7 +64,7 @@ def video_item(answer: FrameAnswer | CorruptAnswer, process: DecoderProcess) -> 
     """What the pipeline makes of an answer, whose pixels are fetched.
 
     Raises:
-        DecoderError: it makes no sense.
+        DecoderError: the answer is not valid.
     """
     if isinstance(answer, CorruptAnswer):
         return CorruptFrame(answer.index)

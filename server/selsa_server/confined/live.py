@@ -1,4 +1,4 @@
-"""A live source that a process of its own decodes: it asks for what comes next, and gets it."""
+"""A live source that a separate process decodes: the process asks for the next bytes."""
 
 from collections.abc import Callable, Generator
 
@@ -6,13 +6,13 @@ from selsa_server.confined.answers import (
     CorruptAnswer,
     EndAnswer,
     FrameAnswer,
+    HeadAnswer,
     InputFailedAnswer,
     NeedsInputAnswer,
 )
 from selsa_server.confined.frames import Interruptible, to_the_end, video_item
 from selsa_server.confined.orders import DecodeLive, LivePiece, Next
 from selsa_server.confined.process import DecoderProcess
-from selsa_server.confined.video_answers import HeadAnswer
 from selsa_server.errors import DetectError
 from selsa_server.run_context import Stopwatch
 from selsa_server.video.live.container import LiveCounts
@@ -72,7 +72,7 @@ class ConfinedLive:
         if not isinstance(answer, FrameAnswer | CorruptAnswer | HeadAnswer | EndAnswer):
             raise process.senseless()
         answer.count(self._clock)
-        self._counts.seen, self._counts.skipped = answer.seen, answer.skipped
+        answer.note(self._counts)
         if isinstance(answer, EndAnswer):
             return None
         return answer.item() if isinstance(answer, HeadAnswer) else video_item(answer, process)

@@ -1,6 +1,6 @@
-"""What the server asks of a decoder.
+"""Orders of the server to a decoder.
 
-Orders are pickled, since a decoder trusts the server. Answers never are: see `decoder_answers`.
+Orders are pickled, since a decoder trusts the server. Answers never are: see `answers`.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from selsa_server.video.live.input import LiveMessage
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The first order: confine yourself. `required`: or else do nothing at all."""
+    """The first order: confine yourself. `required`: end if that is not possible."""
 
     allowance: Allowance
     required: bool
@@ -27,7 +27,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Prove:
-    """Try to do what is forbidden."""
+    """Self-test: try what is forbidden."""
 
 
 @dataclass(frozen=True, slots=True)

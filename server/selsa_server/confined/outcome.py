@@ -1,20 +1,33 @@
-"""How decoders end, and what that means for whoever sent the video."""
+"""How decoders end, and what the sender of the video is told."""
 
 import os
 import signal
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from selsa_server.confined.outcome_kind import OUT_OF_MEMORY, UNCONFINED, DecoderOutcome
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.errors import DecoderError, DetectError, OverloadError
 
+DecoderOutcome = Literal["ok", "cancelled", "timeout", "memory", "crashed", "killed", "failed"]
+DECODER_OUTCOMES: Final[tuple[DecoderOutcome, ...]] = (
+    "ok",
+    "cancelled",
+    "timeout",
+    "memory",
+    "crashed",
+    "killed",
+    "failed",
+)
+
+# Exit statuses of decoders that cannot send an answer any more.
+OUT_OF_MEMORY: Final = 71
+UNCONFINED: Final = 72
 REPAIR: Final = "repair or convert it, to H.264 in MP4 for example"
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderEnd:
-    """Why a decoder ended that had work to do.
+    """Why a decoder ended while it had work to do.
 
     Attributes:
         outcome: for the metrics.
@@ -26,11 +39,11 @@ class DecoderEnd:
 
 
 def end_of(status: int | None, rules: DecoderRules) -> DecoderEnd:
-    """The end of a decoder that nobody asked to end.
+    """The end of a decoder that was not asked to end.
 
     Args:
-        status: as of wait(2); None where nobody knows, since the fork server is gone.
-        rules: what it had to keep to.
+        status: as of wait(2); None if it is unknown, since the fork server is gone.
+        rules: its limits.
     """
     if status is None:
         return DecoderEnd("failed", RuntimeError("the fork server ended, and its decoders with it"))
@@ -45,20 +58,20 @@ def end_of(status: int | None, rules: DecoderRules) -> DecoderEnd:
 
 
 def no_process(rules: DecoderRules) -> DecoderEnd:
-    """There could be no process."""
+    """No process could be started."""
     wait = rules.retry_after
     detail = f"The server can start no decoder at the moment; send the video again in {wait} s."
     return DecoderEnd("failed", OverloadError(detail, wait))
 
 
 def hung(rules: DecoderRules) -> DecoderEnd:
-    """It made no progress and was ended for that."""
+    """It made no progress and was killed."""
     detail = f"The decoder made no progress for {rules.timeout:g} s; the video may be damaged: {REPAIR}."
     return DecoderEnd("timeout", DecoderError("decoder_timeout", detail))
 
 
 def senseless() -> DecoderEnd:
-    """It gave an answer that is none."""
+    """Its answer is not valid."""
     return DecoderEnd("crashed", _crashed("an answer that makes no sense"))
 
 
@@ -70,8 +83,8 @@ def _signalled(number: int, rules: DecoderRules) -> DecoderEnd:
         return DecoderEnd("timeout", DecoderError("decoder_timeout", detail))
     if number == signal.SIGKILL:
         detail = (
-            "The decoder was killed while it worked on this video, perhaps since the machine had no memory "
-            "left; send the video again, or scale it down."
+            "The decoder was killed while it worked on this video, perhaps because the machine ran out "
+            "of memory; send the video again, or scale it down."
         )
         return DecoderEnd("killed", DecoderError("decoder_failed", detail))
     try:

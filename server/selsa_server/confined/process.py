@@ -18,8 +18,7 @@ from selsa_server.confined.answers import (
 from selsa_server.confined.channel import Channel
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.orders import Begin, Order
-from selsa_server.confined.outcome import DecoderEnd, end_of, hung, no_process, senseless
-from selsa_server.confined.outcome_kind import DecoderOutcome
+from selsa_server.confined.outcome import DecoderEnd, DecoderOutcome, end_of, hung, no_process, senseless
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.shared_frame import SharedFrame
 from selsa_server.run_context import StoppedError
@@ -35,12 +34,12 @@ KILL_SECONDS: Final = 2.0
 
 
 class DecoderProcess:
-    """A decoder from its begin to its end. Belongs to one thread at a time, but for `kill`.
+    """A decoder process. Belongs to one thread at a time, except `kill`.
 
     Args:
         fork_server: where it comes from.
-        rules: what it has to keep to.
-        allowance: what it may have.
+        rules: its limits.
+        allowance: what it may use.
         frame_bytes: of the largest frame that it gives.
         ended: told how it ended, and its seconds of processor time.
 
@@ -114,7 +113,7 @@ class DecoderProcess:
         Raises:
             DetectError: the decoder's answer is that error, or it ended.
             StoppedError: it was killed, by `kill` or since it was stopped.
-            RuntimeError: it failed in a way that nobody thought of.
+            RuntimeError: it failed unexpectedly.
         """
         self._idle_ticks, self._most_ticks = 0, (self._rules.timeout + patience) / TICK_SECONDS
         if self.missing is None:
@@ -142,7 +141,7 @@ class DecoderProcess:
         return self._fail(senseless())
 
     def kill(self) -> None:
-        """End it at once, from any thread; whoever waits for it hears `StoppedError`."""
+        """End it at once, from any thread; a thread that waits for it gets `StoppedError`."""
         with self._lock:
             self._stopped = True
             if not self._closed:

@@ -1,4 +1,4 @@
-"""What every decoder of a server has to keep to."""
+"""Limits of the decoders of a server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ BYTES_PER_PIXEL: Final = 64
 BASE_MEMORY: Final = 512 << 20
 # An encoder looks ahead at pictures of its own.
 DRAWING: Final = 2
-# Beside its pictures a drawn file has the source's sound and an index.
+# A drawn file also has the sound of the source and an index.
 FILE_SLACK: Final = 64 << 20
 
 
@@ -23,12 +23,12 @@ def default_memory(max_pixels: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderRules:
-    """Limits, and what follows from them.
+    """Limits of a decoder.
 
     Attributes:
-        required: whether a decoder that cannot be confined in every way does nothing at all.
+        required: whether a decoder that cannot be fully confined refuses to work.
         timeout: seconds without progress after which it is ended.
-        memory: bytes of address space beside its program's.
+        memory: bytes of address space in addition to its program.
         cpu_seconds: processor time for one video.
         retry_after: seconds a client is asked to wait when there can be no decoder.
     """
@@ -40,11 +40,11 @@ class DecoderRules:
     retry_after: int = 5
 
     def reading(self, paths: Sequence[Path] = ()) -> Allowance:
-        """For reading these files, or what the server passes on."""
+        """For reading these files, or a live source."""
         return Allowance(readable=tuple(paths), memory=self.memory, cpu_seconds=self.cpu_seconds)
 
     def drawing(self, source: Path, out: Path, max_bytes: int | None) -> Allowance:
-        """For writing a file of `max_bytes` of pictures with what it reads in another one."""
+        """For reading `source` and writing `out`, with at most `max_bytes` of pictures."""
         most = source.stat().st_size + FILE_SLACK + max_bytes if max_bytes is not None else (1 << 62)
         return Allowance(
             readable=(source,),

@@ -1,6 +1,6 @@
-"""Memory that a decoder and the server share: room for one prepared frame, and a sign of life.
+"""Memory that a decoder and the server share: one prepared frame and a heartbeat.
 
-Pixels never go through a socket. Room for one is enough, since a decoder works when it is asked for the next.
+Pixels never go through a socket. One frame is enough, since a decoder works only when asked for the next.
 """
 
 import fcntl
@@ -34,15 +34,15 @@ class SharedFrame:
 
     @classmethod
     def create(cls, frame_bytes: int) -> Self:
-        """New memory with room for a frame of so many bytes; nobody can change its size.
+        """New memory with room for a frame of so many bytes; its size is sealed.
 
         Raises:
-            OSError: there is none.
+            OSError: there is no memory.
         """
         handle = _memory_file()
         try:
             os.ftruncate(handle, HEAD_BYTES + frame_bytes)
-            # A decoder that cut it short would end a server that reads on.
+            # If a decoder could shrink it, reading would crash the server.
             if hasattr(fcntl, "F_ADD_SEALS"):
                 seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
                 fcntl.fcntl(handle, fcntl.F_ADD_SEALS, seals)
@@ -57,13 +57,13 @@ class SharedFrame:
         os.close(self.handle)
 
     def beat(self) -> None:
-        """Say that there is progress."""
+        """Count one step of progress."""
         self._beats += 1
         BEATS.pack_into(self._memory, 0, self._beats)
 
     @property
     def beats(self) -> int:
-        """How often the decoder has said so."""
+        """Steps of progress that the decoder has counted."""
         return int(BEATS.unpack_from(self._memory)[0])
 
     def put(self, pixels: npt.NDArray[np.uint8]) -> None:

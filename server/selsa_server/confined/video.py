@@ -6,11 +6,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from selsa_bundle.preprocess import Preprocess
-from selsa_server.confined.answers import CorruptAnswer, EndAnswer, FrameAnswer
+from selsa_server.confined.answers import CorruptAnswer, EndAnswer, FrameAnswer, IndexAnswer
 from selsa_server.confined.frames import Interruptible, to_the_end, video_item
 from selsa_server.confined.orders import DecodeFile, IndexFile, Next
 from selsa_server.confined.process import DecoderProcess
-from selsa_server.confined.video_answers import IndexAnswer
 from selsa_server.decoders.protocol import FrameSource
 from selsa_server.run_context import RunContext, Stopwatch
 from selsa_server.video.container import VideoLimits

@@ -6,8 +6,11 @@ server, and what is decoded ahead is bounded there.
 
 import os
 import pickle
+import re
+import sys
 import traceback
 from collections.abc import Callable, Generator
+from dataclasses import asdict
 from typing import Final, NoReturn, TypeVar
 
 import cv2
@@ -19,6 +22,8 @@ from selsa_server.confined.answers import (
     EndAnswer,
     FailedAnswer,
     FrameAnswer,
+    HeadAnswer,
+    IndexAnswer,
     InputFailedAnswer,
     NeedsInputAnswer,
     ReadyAnswer,
@@ -38,14 +43,12 @@ from selsa_server.confined.orders import (
     Order,
     Prove,
 )
-from selsa_server.confined.outcome_kind import OUT_OF_MEMORY, UNCONFINED
+from selsa_server.confined.outcome import OUT_OF_MEMORY, UNCONFINED
 from selsa_server.confined.shared_frame import SharedFrame
-from selsa_server.confined.video_answers import HeadAnswer, IndexAnswer
 from selsa_server.errors import DetectError
 from selsa_server.render.video import DrawnVideo
 from selsa_server.run_context import Stopwatch
 from selsa_server.sandbox.confine import confine
-from selsa_server.sandbox.memory_shortage import MemoryShortage
 from selsa_server.sandbox.proof import prove
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import index_video
@@ -56,26 +59,30 @@ from selsa_server.video.prepared import FrameInHand, prepare_frames
 
 MAX_ORDER: Final = 1 << 31
 MAX_TRACE: Final = 15_000
-# What FFmpeg's errors are made of.
+# Codes of errors that FFmpeg may raise because memory is short.
 MAY_BE_MEMORY: Final = frozenset({"undecodable", "truncated", "not_a_video", "frame_too_large"})
+PEAK: Final = re.compile(rb"^VmPeak:\s+(\d+) kB$", re.MULTILINE)
+# Allocations fail before the limit is touched, and pictures are the largest ones.
+LEAST: Final = 64 << 20
+SHARE: Final = 4
 
 OrderType = TypeVar("OrderType")
 Item = FrameInHand | CorruptFrame | LiveHead
 
 
 class _ServerGoneError(Exception):
-    """Nobody asks any more."""
+    """The server closed the connection."""
 
 
 class _InputFailedError(DetectError):
-    """Stands in for what the server knows of a live source."""
+    """Stands for the error of a live source, which the server has."""
 
     def __init__(self) -> None:
         super().__init__("internal_error", "The live source failed.")
 
 
 def serve(channel: Channel, frame: SharedFrame) -> NoReturn:
-    """Carry out orders until there are none, then end the process."""
+    """Carry out orders until the server closes the connection, then end the process."""
     status = 1
     try:
         status = _Worker(channel, frame).run()
@@ -95,12 +102,12 @@ class _Worker:
         self._frame = frame
         self._clock = Stopwatch(("decode", "prepare"))
         self._missing: dict[str, str] = {}
-        self._shortage: MemoryShortage | None = None
+        self._shortage: _MemoryShortage | None = None
 
     def run(self) -> int:
         """The exit status."""
         begin = self._order(Begin)
-        self._shortage = MemoryShortage(begin.allowance.memory)
+        self._shortage = _MemoryShortage(begin.allowance.memory)
         self._missing = confine(begin.allowance)
         if self._missing and begin.required:
             return UNCONFINED
@@ -135,7 +142,7 @@ class _Worker:
             case Prove():
                 self._answer(ReadyAnswer(missing=prove(self._missing)))
             case _:
-                raise TypeError(f"{type(order).__name__} has no place here")
+                raise TypeError(f"{type(order).__name__} is not expected here")
 
     def _decode_file(self, order: DecodeFile) -> None:
         frames = prepare_frames(
@@ -167,7 +174,7 @@ class _Worker:
         while True:
             self._order(Next)
             item = next(items, None)
-            so_far = {**self._clock.take(), "seen": counts.seen, "skipped": counts.skipped}
+            so_far = {**self._clock.take(), **asdict(counts)}
             self._answer(self._step(item).model_copy(update=so_far))
             if item is None:
                 return
@@ -204,13 +211,13 @@ class _Worker:
             self._answer(DoneAnswer())
             while not isinstance(next_ := self._next_order(), Finish):
                 if not isinstance(next_, DrawRecord):
-                    raise TypeError(f"{type(next_).__name__} has no place here")
+                    raise TypeError(f"{type(next_).__name__} is not expected here")
                 drawn.write(next_.record)
                 self._answer(DoneAnswer())
         self._answer(DoneAnswer())
 
     def _check_memory(self) -> None:
-        """What does not decode after memory ran short is not the video's fault."""
+        """A decoding error after memory ran short is not the video's fault."""
         if self._shortage is not None and self._shortage.seen():
             raise MemoryError
 
@@ -221,7 +228,7 @@ class _Worker:
     def _order(self, kind: type[OrderType]) -> OrderType:
         order = self._next_order()
         if not isinstance(order, kind):
-            raise TypeError(f"{type(order).__name__} has no place here")
+            raise TypeError(f"{type(order).__name__} is not expected here")
         return order
 
     def _next_order(self) -> Order:
@@ -242,7 +249,7 @@ class _Worker:
 
 
 class _RemoteInput:
-    """What a live source has sent, asked for from the server."""
+    """A live source whose messages the server sends on request."""
 
     def __init__(self, ask: Callable[[], LivePiece]) -> None:
         self._ask = ask
@@ -253,3 +260,29 @@ class _RemoteInput:
         if piece.failed:
             raise _InputFailedError
         return piece.message
+
+
+class _MemoryShortage:
+    """Whether the process came to the limit on its address space.
+
+    FFmpeg reports "does not decode" where it got no memory, and "no memory" where a file asks for absurd
+    amounts, so an error alone tells nothing. To be made before the limit holds and files are given up.
+
+    Args:
+        memory: bytes of address space that may be taken from then on.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self._file: int | None = None
+        if sys.platform == "linux":
+            self._file = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+            self._limit = self._peak() + memory - max(LEAST, memory // SHARE)
+
+    def seen(self) -> bool:
+        """Whether so much was taken at any time that the next picture may have found no room."""
+        return self._file is not None and self._peak() > self._limit
+
+    def _peak(self) -> int:
+        assert self._file is not None
+        found = PEAK.search(os.pread(self._file, 4096, 0))
+        return int(found[1]) * 1024 if found else 0

@@ -42,7 +42,7 @@ class OpenVideo(Protocol):
 
     @property
     def index(self) -> VideoIndex:
-        """What pass 1 learned of it."""
+        """The result of pass 1."""
         ...
 
     def frames(

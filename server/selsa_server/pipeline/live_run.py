@@ -123,12 +123,13 @@ class _Detection:
 
     def summary(self, counts: LiveCounts, dropped: int) -> SummaryRecord:
         return SummaryRecord(
-            complete=self.corrupt == 0 and dropped == 0,
+            complete=self.corrupt == 0 and dropped == 0 and not counts.cut_off,
             demuxed=counts.seen,
             decoded=counts.seen - self.corrupt,
             corrupt=self.corrupt,
             skipped=counts.skipped + dropped,
             emitted=self.emitted,
+            clock_jumps=counts.clock_jumps,
             seconds=self._clock.elapsed,
             timings=self._clock.parts,
         )
@@ -142,7 +143,9 @@ class _Detection:
             average_rate=None if head.average_rate is None else fraction_text(head.average_rate),
             time_base=fraction_text(head.time_base),
             codec=head.codec,
-            rotation=head.rotation,
+            rotation=head.orientation.rotation,
+            mirrored=head.orientation.mirrored,
+            sample_aspect_ratio=fraction_text(head.sample_aspect_ratio),
             model=model_info(self._bundle),
             mode="online",
             reference_frames=(),

@@ -180,12 +180,13 @@ class PipelineRun:
 
     def _summary(self, index: VideoIndex, selection: Selection) -> SummaryRecord:
         return SummaryRecord(
-            complete=self.corrupt == 0,
+            complete=self.corrupt == 0 and index.damage is None,
             demuxed=len(index.pts),
             decoded=self.emitted,
             corrupt=self.corrupt,
             skipped=len(index.pts) - len(selection.keys),
             emitted=self.emitted,
+            clock_jumps=index.clock_jumps,
             seconds=self.run.clock.elapsed,
             timings=self.run.clock.parts,
         )

@@ -45,7 +45,7 @@ def open_contact_sheet(
     index = index_video(source, limits or VideoLimits())
     keys = select_frames(index, params, 0).keys
     chosen = sorted({keys[place] for place in spread_references(len(keys), FRAMES)})
-    sheet = ContactSheet()
+    sheet = ContactSheet(float(index.sample_aspect_ratio))
     with FramesAgain(source, index, chosen) as frames:
 
         def draw(record: VideoRecord | FrameRecord | SummaryRecord) -> None:
@@ -57,20 +57,26 @@ def open_contact_sheet(
 
 
 class ContactSheet:
-    """Frames that were added, small: the memory is that of the sheet."""
+    """Frames that were added, small: the memory is that of the sheet.
 
-    def __init__(self) -> None:
+    Args:
+        aspect: width of a pixel of the frames divided by its height; those of the sheet are square.
+    """
+
+    def __init__(self, aspect: float = 1.0) -> None:
+        self._aspect = aspect
         self._cells: list[tuple[Pixels, str]] = []
 
     def add(self, pixels: Pixels, record: FrameRecord) -> None:
         """Add a frame: uint8 [h, w, 3] RGB, as displayed, with the record's detections."""
         height, width = pixels.shape[:2]
-        factor = LONG_SIDE / max(height, width)
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        factor = LONG_SIDE / max(height, width * self._aspect)
+        wide = factor * self._aspect
+        size = (max(1, round(width * wide)), max(1, round(height * factor)))
         way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         small = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=way), np.uint8)
         # Drawn when small, so that labels can be read.
-        draw_detections(small, [_scaled(each, factor) for each in record.detections])
+        draw_detections(small, [_scaled(each, wide, factor) for each in record.detections])
         when = f"frame {record.index}" if record.time is None else _clock(record.time)
         self._cells.append((small, when))
 
@@ -111,9 +117,9 @@ def _columns(count: int, width: int, height: int) -> int:
     return min(count, max(1, round(math.sqrt(1.5 * count * (height + CAPTION) / width))))
 
 
-def _scaled(found: Detection, factor: float) -> Detection:
+def _scaled(found: Detection, wide: float, high: float) -> Detection:
     box = found.box
-    corners = Box(x1=box.x1 * factor, y1=box.y1 * factor, x2=box.x2 * factor, y2=box.y2 * factor)
+    corners = Box(x1=box.x1 * wide, y1=box.y1 * high, x2=box.x2 * wide, y2=box.y2 * high)
     return found.model_copy(update={"box": corners})
 
 

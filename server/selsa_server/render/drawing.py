@@ -23,7 +23,7 @@ LEAST_CAPITAL: Final = 7.0
 MARGIN: Final = 3
 # Steps of this share of the circle are never close to one before.
 GOLDEN: Final = 0.6180339887
-# OpenCV draws with coordinates of 16 bits and some of fraction; farther out nobody sees anything.
+# OpenCV draws with coordinates of 16 bits, a few of them fraction; farther out nothing is visible.
 FAR: Final = 1 << 14
 MAX_NAME: Final = 40
 

@@ -1,4 +1,4 @@
-"""The frames of a source that records are of, found again: decoded in step with the records."""
+"""Decodes the frames of a source again, in step with their records."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Sequence
@@ -18,7 +18,7 @@ class FramesAgain:
 
     Args:
         path: the video.
-        index: what pass 1 learned of it.
+        index: result of pass 1.
         wanted: source indices, ascending, of every record that may be asked about.
         beat: called with every packet, as a sign of progress.
     """
@@ -31,7 +31,7 @@ class FramesAgain:
         *,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        # Tolerant: what is damaged has no record, or detection has failed by then.
+        # Tolerant: damaged frames have no record, or detection has failed before.
         self._frames: Generator[DecodedFrame | CorruptFrame, None, None] = decode_frames(
             path, index, wanted, tolerant=True, beat=beat
         )
@@ -57,7 +57,7 @@ class FramesAgain:
         """The frame of a record; records come in order, some may be left out.
 
         Raises:
-            VideoError: the source has no such frame: it is not what the records are of, or has changed.
+            VideoError: the source has no such frame: the records are of another file, or it has changed.
         """
         for frame in self._frames:
             if frame.index == record.index and isinstance(frame, DecodedFrame):

@@ -27,15 +27,16 @@ from selsa_server.render.frames import FramesAgain
 from selsa_server.render.sound import PassedSound
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.video.container import VideoLimits, open_video, video_stream
-from selsa_server.video.index import DEFAULT_RATE, VideoIndex, index_video
+from selsa_server.video.delivery import DEFAULT_RATE
+from selsa_server.video.index import VideoIndex, index_video
 from selsa_server.video.selection import select_frames
 
 Pixels = npt.NDArray[np.uint8]
 Draw = Callable[[VideoRecord | FrameRecord | SummaryRecord], None]
 
-# Fast, and little is held: pictures that the encoder looks ahead at are what its memory is. Without B-frames
-# packets are in the order of display: MP4 counts a track's length by that of decoding, and where the rate
-# varies the two differ by more than a frame.
+# Fast, with little memory, most of which is pictures of the lookahead. Without B-frames packets are in
+# display order: MP4 computes a track's length in decoding order, and with a variable rate the two differ by
+# more than a frame.
 ENCODERS: Final[dict[str, dict[str, str]]] = {
     "libx264": {
         "preset": "veryfast",
@@ -72,8 +73,8 @@ class DrawnVideo:
 
     Args:
         source: the video that the records are of.
-        out: a path that is not there yet, or may be overwritten.
-        index: what pass 1 learned of the source.
+        out: a new path, or one that may be overwritten.
+        index: result of pass 1.
         params: what was asked of the detector.
         max_bytes: how large the file may become; None: no bound.
         beat: called with every packet that is read, as a sign of progress.
@@ -193,7 +194,7 @@ class DrawnVideo:
             self._container.mux_one(packet)
 
     def _ticks_shown(self, index: int) -> int:
-        """How long a frame is shown; what the last one says is how long the file is."""
+        """How long a frame is shown; that of the last frame sets the length of the file."""
         if index + 1 < len(self._index):
             shown = self._time(index + 1) - self._time(index)
         else:
@@ -228,10 +229,11 @@ def _add_video(
     stream = cast("VideoStream", added)
     context = stream.codec_context
     context.width, context.height = index.width + index.width % 2, index.height + index.height % 2
+    context.sample_aspect_ratio = index.sample_aspect_ratio
     context.pix_fmt = "yuv420p"
     context.time_base = stream.time_base = scale
     context.thread_count = THREADS
-    # What the source calls its colours holds for the copy: only the range is always that of yuv420p, "tv".
+    # The colour description of the source is copied; only the range is always that of yuv420p, "tv".
     origin = source.codec_context
     context.colorspace, context.color_primaries = origin.colorspace, origin.color_primaries
     context.color_trc, context.color_range = origin.color_trc, 1

@@ -1,4 +1,4 @@
-"""What a confined process may have."""
+"""What a confined process may use."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What one decoder may have.
+    """What one process may use.
 
     Attributes:
         readable: files that it may read.
-        writable: files, there already, that it may write.
-        memory: bytes of address space beside those that its program takes.
+        writable: existing files that it may write.
+        memory: bytes of address space in addition to its program.
         cpu_seconds: of a processor.
         file_bytes: size that it may write a file to.
     """

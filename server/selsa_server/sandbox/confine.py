@@ -1,6 +1,6 @@
-"""What a decoder may do, and how it gives up everything else before it sees a byte of an upload.
+"""A process gives up everything that it does not need, before it reads hostile bytes.
 
-Each part is had or not had for a reason, since kernels and containers differ; nothing is left out in silence.
+Kernels and containers differ, so each part may be missing; a missing part is reported with its reason.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ def confine(allowance: Allowance) -> dict[str, str]:
     """Give up everything but `allowance`, in this process and for good.
 
     Returns:
-        The parts of `PARTS` that could not be had, each with the reason.
+        The parts of `PARTS` that are missing, each with the reason.
     """
     missing: dict[str, str] = {}
     for name, give_up in PARTS.items():
@@ -41,7 +41,7 @@ def confine(allowance: Allowance) -> dict[str, str]:
 
 
 def die_with_parent(parent: int) -> None:
-    """End this process as soon as its parent does; at once if that is not `parent` any more."""
+    """End this process when its parent ends; at once if `parent` has ended already."""
     if LINUX:
         prctl(PR_SET_PDEATHSIG, SIGKILL)
     if os.getppid() != parent:
@@ -55,7 +55,7 @@ def _limit_memory(allowance: Allowance) -> None:
 
 
 def _limit_resources(allowance: Allowance) -> None:
-    # At the first number it is told so and ends, at the second it is killed.
+    # At the soft limit it gets a signal that ends it, at the hard limit it is killed.
     _limit(resource.RLIMIT_CPU, allowance.cpu_seconds, allowance.cpu_seconds + 1)
     _limit(resource.RLIMIT_FSIZE, allowance.file_bytes)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
@@ -101,7 +101,7 @@ def _only_on_linux() -> None:
         raise NotImplementedError(f"{sys.platform} does not offer it")
 
 
-# In this order: Landlock and seccomp are for whoever has given up privileges, and seccomp ends the rest.
+# In this order: Landlock and seccomp need the privileges to be given up, and seccomp forbids the other calls.
 PARTS: Final[dict[str, Callable[[Allowance], None]]] = {
     "memory": _limit_memory,
     "resources": _limit_resources,

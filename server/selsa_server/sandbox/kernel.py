@@ -43,7 +43,7 @@ def system_call(number: int, *arguments: Any) -> int:
 
 
 def _wide(value: Any) -> Any:
-    """Whole numbers as registers hold them; without that the C library reads half of one from anywhere."""
+    """Integers as full registers; otherwise the C library reads undefined upper halves."""
     return ctypes.c_long(value) if isinstance(value, int) else value
 
 

@@ -1,6 +1,6 @@
-"""Landlock: a process gives up every file but those that it names, for good.
+"""Landlock: a process can open only the files that it names, for the rest of its life.
 
-By the kernel's own interface (linux/landlock.h), three system calls; the packages for it are very young.
+Uses the kernel's interface (linux/landlock.h), three system calls; the packages for it are very young.
 """
 
 import ctypes
@@ -39,14 +39,14 @@ class _PathBeneath(ctypes.Structure):
 
 
 def restrict_files(readable: Iterable[Path], writable: Iterable[Path]) -> None:
-    """From now on this process opens these files and no others; TCP and signals end too where that is known.
+    """Restrict this process to these files; also forbid TCP and signals where the kernel supports it.
 
     Args:
         readable: files that can be read.
-        writable: files that are there, which can be read, written and truncated.
+        writable: existing files that can be read, written and truncated.
 
     Raises:
-        OSError: the kernel has no Landlock, or one of the files is not there.
+        OSError: the kernel has no Landlock, or a file does not exist.
     """
     version = system_call(CREATE_RULESET, None, 0, ASK_VERSION)
     known = (1 << FILE_RIGHTS[min(version, max(FILE_RIGHTS))]) - 1

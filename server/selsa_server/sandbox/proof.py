@@ -1,4 +1,4 @@
-"""Whether confinement holds: what is forbidden is tried."""
+"""Self-test of confinement: try what is forbidden."""
 
 import mmap
 import os
@@ -10,19 +10,19 @@ from typing import Final
 
 from selsa_server.sandbox.kernel import PR_GET_NO_NEW_PRIVS, prctl
 
-# Address space that is only set aside, so that nothing but the limit speaks against it.
+# Address space is only reserved, so that only the limit can refuse it.
 MUCH: Final = 1 << 40
 SET_ASIDE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 
 
 def prove(missing: Mapping[str, str]) -> dict[str, str]:
-    """Try to do what a confined process cannot.
+    """Try what a confined process must not be able to do.
 
     Args:
         missing: parts of `confinement.PARTS` that are known to be missing, which are not tried.
 
     Returns:
-        Other parts that do not hold, each with what could be done.
+        Other parts that are not effective, each with what was possible.
     """
     tried = (each for each in ATTEMPTS if each[0] not in missing)
     return {name: text for name, text, attempt in tried if _succeeds(attempt)}
@@ -70,10 +70,10 @@ def _raise_a_limit() -> None:
 
 # Part, what could be done, and how.
 ATTEMPTS: Final[tuple[tuple[str, str, Callable[[], object]], ...]] = (
-    ("memory", "a terabyte of memory could be had", _take_memory),
+    ("memory", "a terabyte of memory could be reserved", _take_memory),
     ("resources", "a limit could be raised", _raise_a_limit),
     ("privileges", "a program could give it privileges", _gain_privileges),
-    ("files", "a file of others could be opened", _open_another_file),
+    ("files", "another file could be opened", _open_another_file),
     ("system calls", "a socket could be made", _make_a_socket),
     ("system calls", "a process could be started", _start_a_process),
     # The last one: another user can do less.

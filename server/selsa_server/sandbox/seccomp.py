@@ -1,10 +1,10 @@
-"""A seccomp filter: system calls that decoding has no use for, and an attacker has, are refused for good.
+"""A seccomp filter: refuses system calls that are useful to an attacker and not needed here.
 
-A list of what is refused, not of what is allowed: which calls a C library, a codec or Python makes changes
-with each version, and a list that is too short would refuse good videos. Files are Landlock's part.
+A list of refused calls, not of allowed ones: the calls of a C library, a codec or Python change with each
+version, and a list of allowed calls that is too short would refuse good files. Landlock covers files.
 
-Written out as the kernel takes it (linux/filter.h, linux/seccomp.h): the packages that would do it have had
-no release for years.
+The filter is built in the kernel's format (linux/filter.h, linux/seccomp.h), since the packages for it have
+had no release for years.
 """
 
 import ctypes
@@ -107,7 +107,7 @@ def restrict_system_calls() -> None:
     """Refuse these calls to this process from now on; it must have given up new privileges before.
 
     No socket can be made, no program or process started, no other process looked at or signalled, nothing
-    mounted, no limit changed. Sockets that are there stay, and threads can be begun.
+    mounted, no limit changed. Open sockets stay, and threads can be started.
 
     Raises:
         OSError: the kernel refuses.

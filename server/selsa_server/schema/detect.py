@@ -86,14 +86,22 @@ class VideoRecord(_Wire):
     """First record: properties of the video, known before detection."""
 
     type: Literal["video"] = "video"
-    width: int = Field(description="pixels, as displayed (rotation applied)")
-    height: int = Field(description="pixels, as displayed (rotation applied)")
+    width: int = Field(description="pixels, as displayed (rotated and mirrored)")
+    height: int = Field(description="pixels, as displayed (rotated and mirrored)")
     frame_count: int | None = Field(description="frames in the source; null for a live stream")
     duration: float | None = Field(description="seconds; null for a live stream")
     average_rate: str | None = Field(description="frames per second as a fraction, such as 30000/1001")
     time_base: str = Field(description="seconds per pts tick as a fraction")
     codec: str
     rotation: int = Field(description="degrees clockwise that were applied for display: 0, 90, 180 or 270")
+    mirrored: bool = Field(
+        default=False, description="whether left and right were exchanged after the rotation"
+    )
+    sample_aspect_ratio: str = Field(
+        default="1/1",
+        description="width of a pixel divided by its height, as displayed (rotation applied); boxes are in "
+        "pixels, so multiply x by it where pictures are shown in their true shape",
+    )
     model: ModelInfo
     mode: Literal["sequence", "online"]
     reference_frames: tuple[int, ...] = Field(description="source indices; empty in online mode")
@@ -131,12 +139,18 @@ class SummaryRecord(_Wire):
     """Last record of a complete response. emitted + skipped + corrupt == demuxed."""
 
     type: Literal["summary"] = "summary"
-    complete: bool = Field(description="true when every selected frame has its record")
+    complete: bool = Field(
+        description="true when every selected frame has its record and the file is not cut off"
+    )
     demuxed: int = Field(description="frames in the source")
     decoded: int = Field(description="frames decoded in presentation order")
     corrupt: int = Field(description="frames that could not be decoded (tolerant decoding only)")
     skipped: int = Field(description="frames left out by start, end or stride")
     emitted: int = Field(description="frame records in this response")
+    clock_jumps: int = Field(
+        default=0,
+        description="how often the source's clock started anew or leapt; pts and time go on increasing there",
+    )
     seconds: float = Field(description="wall time from the first look at the video to this record")
     timings: dict[str, float] = Field(description="seconds spent per part; parts overlap")
 

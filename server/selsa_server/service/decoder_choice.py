@@ -3,7 +3,7 @@
 import structlog
 
 from selsa_server.confined.fork_server import ForkServer, can_fork
-from selsa_server.confined.outcome_kind import DecoderOutcome
+from selsa_server.confined.outcome import DecoderOutcome
 from selsa_server.confined.rules import DecoderRules, default_memory
 from selsa_server.decoders.local import LocalDecoders
 from selsa_server.decoders.protocol import Decoders

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_server.confined.outcome_kind import DECODER_OUTCOMES, DecoderOutcome
+from selsa_server.confined.outcome import DECODER_OUTCOMES, DecoderOutcome
 from selsa_server.engines.batching import EngineCall
 
 FrameKind = Literal["detect", "job", "stream"]

@@ -1,14 +1,15 @@
-"""Opening an uploaded file with FFmpeg: which formats, which stream, and nothing but this one file.
+"""Open an uploaded file with FFmpeg, and choose its video stream.
 
-Every file is taken as hostile. Playlists and other formats that name further files or addresses are no
-formats here, and the only protocol is the file itself. No message of FFmpeg leaves this module: it has paths.
+Files are hostile. Formats that name other files or addresses, such as playlists, are not accepted, and the
+only protocol is `file`. Messages of FFmpeg do not leave this module, since they contain paths.
 """
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 from av.container import InputContainer
@@ -16,29 +17,32 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from selsa_server.errors import VideoError
-from selsa_server.video.extent import is_matroska, is_mp4, missing_bytes
-from selsa_server.video.sample_tables import unlisted_samples
+from selsa_server.video.extent import claims_more, is_matroska, is_mp4
+from selsa_server.video.mp4 import ContinuedFile, Mp4Claims, mp4_claims
 
-# Containers of one file. No hls, dash, concat, sdp, image sequences and pipes, subtitles or devices. A lone
-# JPEG or PNG is none of them: `mjpeg` wants two pictures, `apng` its own chunk.
+# Containers of one file. No hls, dash, concat, sdp, image sequences, pipes, subtitles or devices. A single
+# JPEG or PNG is not accepted: `mjpeg` needs two pictures, `apng` its own chunk.
 FORMATS: Final = (
     "apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,mjpeg_2000,mov,mp4,mpeg,mpegts,"
     "mpegvideo,mxf,nut,obu,ogg,rm,vc1,wtv,yuv4mpegpipe"
 )
 STILL_BRANDS: Final = frozenset({"avif", "heic", "heix", "heif", "mif1", "miaf"})
 NOT_A_VIDEO: Final = (
-    "This is no video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
+    "This is not a video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
 )
 
 # Beside the frames: four hours of sound have fewer packets than this.
 SOUND_SAMPLES: Final = 1_000_000
+JPEG: Final = b"\xff\xd8\xff"
+JPEG_END: Final = b"\xff\xd9"
+LARGE_PICTURE: Final = 8 << 20  # bytes
 CUT_IN_HEAD: Final = "The file is cut off in its head, before the first frame; send the whole file."
 NO_FRAMES: Final = "The video has not a single frame; record it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoLimits:
-    """The largest video that is taken.
+    """The largest video that is accepted.
 
     Attributes:
         max_duration: seconds.
@@ -52,14 +56,14 @@ class VideoLimits:
 
     @property
     def decoder_pixels(self) -> int:
-        """What FFmpeg is told to refuse: more than `max_pixels`, since its frames have margins."""
+        """The limit that FFmpeg is given: above `max_pixels`, since its frames have margins."""
         return 2 * self.max_pixels + (1 << 16)
 
     def check_size(self, width: int, height: int) -> None:
         """Refuse frames over `max_pixels`.
 
         Raises:
-            VideoError: they are.
+            VideoError: a frame has more.
         """
         if width * height > self.max_pixels:
             raise VideoError(
@@ -72,7 +76,7 @@ class VideoLimits:
         """Refuse a video over `max_frames`.
 
         Raises:
-            VideoError: it is.
+            VideoError: it has more.
         """
         if frames > self.max_frames:
             raise VideoError(
@@ -84,7 +88,7 @@ class VideoLimits:
         """Refuse a video over `max_duration`.
 
         Raises:
-            VideoError: it is.
+            VideoError: it is longer.
         """
         if seconds > self.max_duration:
             raise VideoError(
@@ -95,14 +99,17 @@ class VideoLimits:
 
 
 @contextmanager
-def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
+def open_video(path: Path, limits: VideoLimits, claims: Mp4Claims | None = None) -> Iterator[InputContainer]:
     """The file at `path`, opened for reading.
 
+    Args:
+        path: the file.
+        limits: `max_frames` and `max_pixels` hold from the beginning.
+        claims: what `claims_of` said, if that was asked.
+
     Raises:
-        VideoError: it is in none of `FORMATS`, or an MP4 without its index.
+        VideoError: its format is not one of `FORMATS`, or it is an MP4 file without its index.
     """
-    if is_mp4(path):
-        limits.check_count(unlisted_samples(path) - SOUND_SAMPLES)
     options = {
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",
@@ -110,16 +117,42 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[InputContainer]:
         "max_pixels": str(limits.decoder_pixels),
         "max_streams": "64",
     }
-    try:
+    with ExitStack() as stack:
         # The prefix keeps a name with a colon from being read as an address.
-        container = av.open(f"file:{path.absolute()}", "r", options=options, metadata_errors="replace")
-    except (av.FFmpegError, ValueError, OverflowError) as error:
-        raise _unreadable(path, error) from error
-    with container:
+        source: Any = f"file:{path.absolute()}"
+        claims = claims_of(path) if claims is None else claims
+        limits.check_count(claims.unlisted - SOUND_SAMPLES)
+        if claims.restarts:
+            source = ContinuedFile(stack.enter_context(path.open("rb")))
+        try:
+            container = av.open(source, "r", _format(path), options=options, metadata_errors="replace")
+        except (av.FFmpegError, ValueError, OverflowError) as error:
+            raise _unreadable(path, error) from error
+        stack.enter_context(container)
         brand = container.metadata.get("major_brand", "").strip()
         if brand in STILL_BRANDS:
             raise VideoError("not_a_video", "The file is a still image; send a video.")
         yield container
+
+
+def _format(path: Path) -> str | None:
+    """The format of a file that FFmpeg would take for something else: pictures one after the other."""
+    with path.open("rb") as file:
+        if file.read(len(JPEG)) == JPEG and JPEG_END + JPEG in file.read(LARGE_PICTURE):
+            return "mjpeg"
+    return None
+
+
+def claims_of(path: Path) -> Mp4Claims:
+    """What an MP4 file claims; nothing for any other file.
+
+    Raises:
+        VideoError: too many boxes, or a time scale of 0.
+    """
+    if not is_mp4(path):
+        return Mp4Claims()
+    with path.open("rb", buffering=0) as file:  # a few bytes here and there
+        return mp4_claims(file, os.fstat(file.fileno()).st_size)
 
 
 def _unreadable(path: Path, error: Exception) -> VideoError:
@@ -129,7 +162,7 @@ def _unreadable(path: Path, error: Exception) -> VideoError:
             "The MP4 file has no readable index (moov): it was cut off before its end or is damaged. "
             "Send the whole file; without the index no frame can be found, not even with decode=tolerant.",
         )
-    if missing_bytes(path):
+    if claims_more(path):
         return VideoError("truncated", CUT_IN_HEAD)
     if isinstance(error, av.EOFError) and is_matroska(path):
         return VideoError("no_frames", NO_FRAMES)
@@ -148,7 +181,7 @@ def video_stream(
         threads: of the decoder.
 
     Raises:
-        VideoError: there is none, or no decoder for it.
+        VideoError: there is no such stream, or no decoder for it.
     """
     still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
     moving = [stream for stream in container.streams.video if not stream.disposition & still]
@@ -161,12 +194,12 @@ def video_stream(
         best = container.streams.best("video")
         index = moving[0].index if best is None else best.index
     chosen = next((stream for stream in moving if stream.index == index), moving[0])
-    # PyAV's stubs do not say so, but a stream in a codec without decoder has no codec context.
+    # A stream whose codec has no decoder has no codec context; PyAV's stubs do not say so.
     if getattr(chosen, "codec_context", None) is None:
         raise VideoError(
             "undecodable", "The video is in a codec this server cannot decode; convert it to H.264."
         )
-    # Without these two, decoders paint over damage and say nothing.
+    # Without these two, decoders conceal damage and report nothing.
     detect = {"err_detect": "crccheck+explode"}
     chosen.codec_context.options = {"max_pixels": str(limits.decoder_pixels), **detect}
     chosen.thread_type = "NONE" if threads == 1 else "AUTO"

@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from selsa_server.errors import VideoError
-from selsa_server.video.index import VideoIndex, shows_a_frame
+from selsa_server.video.delivery import Undecodable, deliver
+from selsa_server.video.index import VideoIndex
 
 # A jump empties the decoder and searches the file; it pays from about this many frames on.
 JUMP_SAVES: Final = 8
@@ -65,7 +66,7 @@ class Cursor:
 
         Raises:
             VideoError: strict only; this frame or one on the way is damaged or missing.
-            SeekFailedError: the same after a jump, which may be what is to blame.
+            SeekFailedError: the same after a jump, which may be the cause.
         """
         while self._held is None or self._held[0] < target:
             self._held = next(self._frames, None)
@@ -86,28 +87,20 @@ class Cursor:
     def _decode(self, start: int | None) -> Iterator[tuple[int, VideoFrame]]:
         """Positions and frames in order; after a jump from the random access point at `start` on."""
         last = -1 if start is None else start - 1
-        for packet in self._packets(start):
-            try:
-                frames = self._stream.decode(packet)
-            except (av.FFmpegError, ValueError):
-                last = self._after_error(last, start, packet)
+        for frame in deliver(self._packets(start), self._stream):
+            if isinstance(frame, Undecodable):
+                # Leading pictures of the random access point need frames before it; they are not wanted.
+                leading = start is not None and frame.pts is not None and frame.pts < self._index.pts[start]
+                if not self._tolerant and not leading:
+                    self._fail(last + 1)
+                last += not self._index.by_pts  # where frames are counted, the one that is lost counts
                 continue
-            for frame in frames:
-                position = self._position(frame, last)
-                if position > last:
-                    last = position
-                    yield position, frame
+            position = self._position(frame, last)
+            if position > last:
+                last = position
+                yield position, frame
 
-    def _after_error(self, last: int, start: int | None, packet: "Packet[VideoStream] | None") -> int:
-        # Leading pictures of the random access point need what was jumped over; nobody wants them.
-        leading = start is not None and packet is not None and (packet.pts or 0) < self._index.pts[start]
-        if not self._tolerant and not leading:
-            self._fail(last + 1)
-        # Without time stamps frames are counted, and the one that is lost counts.
-        return last + 1 if not self._index.has_pts and packet is not None else last
-
-    def _packets(self, start: int | None) -> Iterator["Packet[VideoStream] | None"]:
-        """Packets for the decoder, None at the end so that it gives what it still holds."""
+    def _packets(self, start: int | None) -> Iterator["Packet[VideoStream]"]:
         waiting = start is not None
         try:
             for packet in self._container.demux(self._stream):
@@ -118,12 +111,12 @@ class Cursor:
                     waiting = not self._is_access_point(packet, start)
                     if waiting:
                         continue
-                self._note_fed(packet)
+                if self._index.by_pts and packet.pts is not None:
+                    self._fed = max(self._fed, int(np.searchsorted(self._index.pts, packet.pts)))
                 yield packet
         except av.FFmpegError:
             if not self._tolerant:
                 self._fail(self._next)
-        yield None
 
     def _is_access_point(self, packet: "Packet[VideoStream]", start: int) -> bool:
         if not packet.is_keyframe:
@@ -133,20 +126,14 @@ class Cursor:
         # An earlier one than asked for is as good: decoding begins there, frames count from `start`.
         return True
 
-    def _note_fed(self, packet: "Packet[VideoStream]") -> None:
-        if self._index.has_pts and packet.pts is not None and shows_a_frame(self._stream, packet):
-            self._fed = max(self._fed, int(np.searchsorted(self._index.pts, packet.pts)))
-
     def _position(self, frame: VideoFrame, last: int) -> int:
-        """Index of a frame; -1 for one that the container did not announce."""
-        if not self._index.has_pts:
+        """Index of a frame; -1 for one that pass 1 did not find."""
+        if not self._index.by_pts:
             return last + 1 if last + 1 < len(self._index) else -1
         if frame.pts is None:
             return -1
         pts = self._index.pts
-        first = int(np.searchsorted(pts, frame.pts, "left"))
-        # Frames that share a time stamp come in the order in which they were indexed.
-        position = max(first, last + 1) if first <= last else first
+        position = int(np.searchsorted(pts, frame.pts, "left"))
         return position if position < len(pts) and int(pts[position]) == frame.pts else -1
 
 

@@ -1,4 +1,4 @@
-"""Pass 2 over a video: chosen frames as RGB pixels, each known by its time stamp.
+"""Pass 2 over a video: chosen frames as RGB pixels.
 
 Decoding goes through the file in order and jumps ahead only where a random access point lies between what
 was decoded and what is wanted next. A frame after a jump is bit for bit the one of decoding in order:
@@ -25,9 +25,9 @@ class DecodedFrame:
 
     Attributes:
         index: 0-based, in the order of display.
-        pts: ticks of the index's time base; None when the container has no time stamps.
+        pts: ticks of the index's time base; None when the container has no time stamps of display.
         time: seconds.
-        pixels: uint8 [h, w, 3], RGB as displayed, rotation applied; its own size, not the first frame's.
+        pixels: uint8 [h, w, 3], RGB as displayed, turned and mirrored; its own size, not the first frame's.
     """
 
     index: int
@@ -58,7 +58,7 @@ def decode_frames(
 
     Args:
         path: the video.
-        index: what `index_video` said of it.
+        index: the result of `index_video`.
         wanted: source indices, strictly ascending.
         tolerant: give a `CorruptFrame` for what does not decode instead of an error.
         threads: of the decoder. One: measured on 2 cores, a frame costs 2 % of what the engines take.
@@ -73,7 +73,7 @@ def decode_frames(
         return
     picture = Picture(index.limits.max_pixels)
     done = 0
-    may_seek = index.has_pts and len(index) > 1 and bool((np.diff(index.pts) > 0).all())
+    may_seek = index.by_pts
     while done < len(wanted):
         try:
             for item in _walk(

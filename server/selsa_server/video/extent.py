@@ -1,18 +1,30 @@
-"""How many bytes a container says its file has: a file that was cut off shows it here before decoding.
-
-Only the outermost structure is read, a few bytes per box, whatever the file claims.
-"""
+"""Whether a file was cut off, as its container says. A claim alone proves nothing; `index` weighs them."""
 
 import os
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-MAX_BOXES: Final = 100_000
-EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
-SEGMENT_MAGIC: Final = b"\x18\x53\x80\x67"
-MP4_BOXES: Final = frozenset(
-    {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof"}
+from selsa_server.errors import VideoError
+from selsa_server.video.elements import (
+    CLUSTER,
+    EBML_HEAD,
+    EBML_MAGIC,
+    INFO,
+    MP4_BOXES,
+    SEGMENT,
+    TIMESTAMP_SCALE,
+    ebml_head,
+    elements,
 )
+from selsa_server.video.mp4 import mp4_claims
+
+EBML: Final = int.from_bytes(EBML_MAGIC, "big")
+MASTERS: Final = frozenset({SEGMENT, CLUSTER})
+# A cluster that is still open when a live recording ends is shorter than this.
+LAST_CLUSTER: Final = 64 << 20
+PIECE: Final = 1 << 20
 
 
 def is_mp4(path: Path) -> bool:
@@ -27,63 +39,105 @@ def is_matroska(path: Path) -> bool:
         return file.read(4) == EBML_MAGIC
 
 
-def missing_bytes(path: Path) -> int:
-    """Bytes by which the file is shorter than its own container says; 0 when it is whole or does not say.
+def claims_more(path: Path) -> bool:
+    """Whether an MP4, Matroska, WebM or AVI file claims to be longer than it is.
 
-    Knows MP4 and QuickTime, Matroska and WebM, and AVI.
+    Raises:
+        VideoError: its structure cannot be walked.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(12)
         if head[4:8] in MP4_BOXES:
-            declared = _mp4_end(file, size)
-        elif head[:4] == EBML_MAGIC:
-            declared = _matroska_end(file)
-        elif head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-            declared = 8 + int.from_bytes(head[4:8], "little")
+            return mp4_claims(file, size).cut
+        if head[:4] == EBML_MAGIC:
+            extent = matroska_extent(file, size)
+            return extent.cut or extent.claims_more
+        return head[:4] == b"RIFF" and head[8:] == b"AVI " and 8 + int.from_bytes(head[4:8], "little") > size
+
+
+@dataclass(frozen=True, slots=True)
+class MatroskaExtent:
+    """How a Matroska or WebM file ends.
+
+    Attributes:
+        cut: it ends inside a cluster.
+        claims_more: its segment claims to go on.
+    """
+
+    cut: bool
+    claims_more: bool
+
+
+def matroska_extent(file: BinaryIO | FileIO, size: int) -> MatroskaExtent:
+    """Look at the segment and its clusters, a few bytes of each.
+
+    Raises:
+        VideoError: too many elements, or a time scale of 0.
+    """
+    cut = more = False
+    for number, begin, end in elements(file, size, frozenset({SEGMENT, INFO})):
+        if number == SEGMENT:
+            more = end is not None and end > size
+        elif number == TIMESTAMP_SCALE and end is not None:
+            file.seek(begin)
+            if not any(file.read(min(8, end - begin))):
+                raise VideoError("undecodable", "The Matroska file has a time scale of 0; remux it.")
+        elif number == CLUSTER and end is None:
+            cut = _last_cluster_is_cut(file, size)
         else:
-            declared = 0
-    return max(0, declared - size)
+            cut = end is not None and end > size and number == CLUSTER
+    return MatroskaExtent(cut, more)
 
 
-def _mp4_end(file: BinaryIO, size: int) -> int:
-    position = 0
-    for _ in range(MAX_BOXES):
-        file.seek(position)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if length == 1 and len(head) == 16:
-            length = int.from_bytes(head[8:], "big")
-        # Length 0 is "to the end of the file"; less than a head is no box at all, and padding is common.
-        if len(head) < 8 or length < 8:
-            return position
-        position += length
-        if position >= size:
-            return position
-    return 0
+def _last_cluster_is_cut(file: BinaryIO | FileIO, size: int) -> bool:
+    """Of a file whose clusters do not say how long they are."""
+    mark = CLUSTER.to_bytes(4, "big")
+    position = size
+    while position > max(0, size - LAST_CLUSTER):
+        begin = max(0, position - PIECE)
+        file.seek(begin)
+        found = file.read(min(PIECE + len(mark), size - begin)).rfind(mark)
+        if found >= 0:
+            check = ClusterCheck()
+            file.seek(begin + found)
+            while piece := file.read(PIECE):
+                check.feed(piece)
+            return check.cut_off
+        position = begin
+    return False
 
 
-def _matroska_end(file: BinaryIO) -> int:
-    file.seek(4)
-    header = _variable_int(file)
-    if header is None:
-        return 0
-    file.seek(header, os.SEEK_CUR)
-    if file.read(4) != SEGMENT_MAGIC:
-        return 0
-    segment = _variable_int(file)
-    return 0 if segment is None else file.tell() + segment
+class ClusterCheck:
+    """Looks at a Matroska stream piece by piece: whether it ends inside a block or another element."""
 
+    def __init__(self) -> None:
+        self._head = b""
+        self._skip = 0  # bytes that are left of the element in hand
+        self._begun = self._lost = False
 
-def _variable_int(file: BinaryIO) -> int | None:
-    """An EBML size: leading zero bits of the first byte count the bytes that follow; all ones is unknown."""
-    first = file.read(1)
-    if not first or first[0] == 0:
-        return None
-    extra = 8 - first[0].bit_length()
-    rest = file.read(extra)
-    if len(rest) < extra:
-        return None
-    value_bits = 7 * (extra + 1)
-    value = int.from_bytes(first + rest, "big") & ((1 << value_bits) - 1)
-    return None if value == (1 << value_bits) - 1 else value
+    @property
+    def cut_off(self) -> bool:
+        """Whether the bytes so far end inside an element."""
+        return not self._lost and (self._skip > 0 or bool(self._head))
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes."""
+        data = self._head + data
+        position = 0
+        while position < len(data) and not self._lost:
+            step = min(self._skip, len(data) - position)
+            self._skip -= step
+            position += step
+            found = None if self._skip else ebml_head(data[position : position + EBML_HEAD])
+            if found is None:
+                # Either the rest of a head is still to come or this is no element.
+                self._lost = len(data) - position >= EBML_HEAD
+                break
+            number, length, head = found
+            position += head
+            if number not in MASTERS:
+                self._lost = length is None or not (self._begun or number == EBML)
+                self._skip = length or 0
+            self._begun = True
+        self._head = data[position:]

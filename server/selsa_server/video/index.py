@@ -1,7 +1,8 @@
 """Pass 1 over a video: how many frames there are, when each is shown, and where decoding can begin.
 
-Packets are read, not decoded (except up to the first frame, which alone tells size and rotation), so that a
-long video costs little more than reading it, and 9 bytes of memory per frame.
+Of ordinary files packets are read, not decoded (except up to the first frame, which alone tells size and
+orientation), so that a long video costs little more than reading it, and 9 bytes of memory per frame. Files
+whose packets are not frames are decoded once, in the same memory.
 """
 
 from array import array
@@ -9,28 +10,40 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from selsa_server.errors import VideoError
-from selsa_server.video.container import CUT_IN_HEAD, NO_FRAMES, VideoLimits, open_video, video_stream
-from selsa_server.video.extent import missing_bytes
+from selsa_server.video.container import (
+    CUT_IN_HEAD,
+    NO_FRAMES,
+    VideoLimits,
+    claims_of,
+    open_video,
+    video_stream,
+)
+from selsa_server.video.delivery import NO_TIMESTAMPS, Timeline, Undecodable, codec_rate, deliver
+from selsa_server.video.extent import claims_more, matroska_extent
+from selsa_server.video.mp4 import Mp4Claims
+from selsa_server.video.packets import Packets, Tally, VideoPacket, read_packets
+from selsa_server.video.picture import UPRIGHT, Orientation
+from selsa_server.video.transport import STRIDES, transport_fault
 
-FIRST_FRAME_PACKETS: Final = 64
-DEFAULT_RATE: Final = Fraction(25)
+SQUARE: Final = Fraction(1)
+NEVER: Final = 1 << 62
+AVI_INDEX_BYTES: Final = 48  # for a frame and the sound beside it
 ADVICE: Final = "send the whole file, or use decode=tolerant to detect on the frames that are there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoIndex:
-    """What pass 1 learned of a video of n frames.
+    """Result of pass 1 over a video of n frames.
 
     Attributes:
         width: pixels of the first frame as displayed.
@@ -39,13 +52,16 @@ class VideoIndex:
         average_rate: frames per second, if the container knows.
         time_base: seconds per tick of `pts`.
         duration: seconds from the first frame's start to the last one's end.
-        rotation: degrees clockwise applied for display: 0, 90, 180 or 270.
-        pts: int64 [n], ascending; made up from the rate where the container has none.
+        orientation: how stored frames are turned and mirrored for display.
+        sample_aspect_ratio: width of a displayed pixel divided by its height.
+        pts: int64 [n], ascending; see `Timeline` for where they are not the container's.
         keyframe: bool [n], whether decoding can begin at the frame.
-        has_pts: whether `pts` are the container's.
+        has_pts: whether `pts` are the container's, continued where its clock restarts.
+        by_pts: whether frames are told apart by their time stamps; else they are counted.
+        clock_jumps: how often the container's clock restarted or leapt.
         stream: index of the stream in the container.
-        damage: a sentence that says how the file is cut off, None for a whole one.
-        limits: the limits it was checked against.
+        damage: a sentence that says what of the file is missing, None for a whole one.
+        limits: the limits that were checked.
     """
 
     width: int
@@ -54,10 +70,13 @@ class VideoIndex:
     average_rate: Fraction | None
     time_base: Fraction
     duration: float
-    rotation: int
     pts: npt.NDArray[np.int64]
     keyframe: npt.NDArray[np.bool_]
     has_pts: bool
+    by_pts: bool = True
+    orientation: Orientation = UPRIGHT
+    sample_aspect_ratio: Fraction = SQUARE
+    clock_jumps: int = 0
     stream: int = 0
     damage: str | None = None
     limits: VideoLimits = field(default_factory=VideoLimits)
@@ -76,28 +95,22 @@ class VideoIndex:
 
 
 @dataclass(slots=True)
-class _Packets:
-    """What is noted of the packets, in the order of the file."""
+class _Frames:
+    """What pass 1 found, by packets or by decoding; see `VideoIndex`."""
 
-    pts: "array[int]" = field(default_factory=lambda: array("q"))
-    keyframe: bytearray = field(default_factory=bytearray)
-    without_pts: int = 0
-    demuxed: int = 0
-    last_dts: int = -1
-    last_duration: int = 0
-    broken: bool = False
-
-    def note(self, packet: "Packet[VideoStream]") -> None:
-        pts = packet.pts
-        self.without_pts += pts is None
-        self.pts.append(0 if pts is None else pts)
-        self.keyframe.append(packet.is_keyframe)
-        self.last_duration = packet.duration or self.last_duration
-        self.broken = self.broken or packet.is_corrupt
+    pts: npt.NDArray[np.int64]
+    keyframe: npt.NDArray[np.bool_]
+    tally: Tally
+    first: VideoFrame | None
+    last_duration: int
+    average_rate: Fraction | None
+    has_pts: bool = True
+    by_pts: bool = True
+    jumps: int = 0
 
 
 def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = lambda: None) -> VideoIndex:
-    """Read a video's packets.
+    """Find a video's frames.
 
     A file that is cut off but has frames is indexed as far as it goes, with `damage` set.
 
@@ -107,20 +120,19 @@ def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = l
         beat: called with every packet, as a sign of progress.
 
     Raises:
-        VideoError: no video, no frames, or over a limit.
+        VideoError: the file is not a video, has no frames, or is over a limit.
     """
-    with open_video(path, limits) as container:
+    claims = claims_of(path)
+    with open_video(path, limits, claims) as container:
         stream = _stream(path, container, limits)
         limits.check_size(stream.codec_context.width, stream.codec_context.height)
         limits.check_count(_declared_frames(container, stream))
-        packets = _Packets()
-        first = _read(container, stream, packets, limits, beat)
-        damage = _damage(path, container, stream, packets)
-        if not packets.pts:
-            if damage is not None:
-                raise VideoError("truncated", f"{damage}; none of its frames is there. Send the whole file.")
-            raise VideoError("no_frames", NO_FRAMES)
-        return _assemble(stream, packets, first, f"{damage}; {ADVICE}." if damage else None, limits)
+        packets = read_packets(container, stream, limits, beat)
+        if packets is not None:
+            return _assemble(path, claims, stream, _from_packets(stream, packets), limits)
+    with open_video(path, limits, claims) as container:
+        stream = _stream(path, container, limits)
+        return _assemble(path, claims, stream, _from_decoder(container, stream, limits, beat), limits)
 
 
 def _stream(path: Path, container: InputContainer, limits: VideoLimits) -> VideoStream:
@@ -128,61 +140,81 @@ def _stream(path: Path, container: InputContainer, limits: VideoLimits) -> Video
         return video_stream(container, limits)
     except VideoError as error:
         # An index that is cut off lists no stream, or one without its codec.
-        if missing_bytes(path):
+        if claims_more(path):
             raise VideoError("truncated", CUT_IN_HEAD) from error
         raise
 
 
-def _read(
-    container: InputContainer,
-    stream: VideoStream,
-    packets: _Packets,
-    limits: VideoLimits,
-    beat: Callable[[], None],
-) -> VideoFrame | None:
-    """Note every packet; returns the first frame if one of the first packets gives it."""
+def _from_packets(stream: VideoStream, packets: Packets) -> _Frames:
+    pts, keyframe = packets.ordered()
+    rate = stream.average_rate or None
+    last = packets.tally.last
+    duration = 0 if last is None else last.duration or 0
+    return _Frames(pts, keyframe, packets.tally, packets.first, duration, rate)
+
+
+def _from_decoder(
+    container: InputContainer, stream: VideoStream, limits: VideoLimits, beat: Callable[[], None]
+) -> _Frames:
+    timeline, tally = Timeline(stream), Tally()
+    pts, keyframe = array("q"), bytearray()
     first: VideoFrame | None = None
-    for packet in _demux(container, stream, packets):
-        beat()
-        packets.demuxed += 1
-        packets.last_dts = packets.last_dts if packet.dts is None else packet.dts
-        if first is None and packets.demuxed <= FIRST_FRAME_PACKETS:
-            first = _first_frame(stream, packet)
-        if not packet.is_discard and shows_a_frame(stream, packet):
-            packets.note(packet)
-            limits.check_count(len(packets.pts))
-    if first is None and packets.demuxed <= FIRST_FRAME_PACKETS:
-        first = _first_frame(stream, None)
-    if first is not None:
-        limits.check_size(first.width, first.height)
-    return first
+    lost, last_duration = False, 0
+    for frame in deliver(_tallied(container, stream, tally, beat), stream):
+        pts.append(timeline.place(frame))
+        limits.check_count(len(pts))
+        if isinstance(frame, Undecodable):
+            lost = True
+            keyframe.append(0)
+            continue
+        if first is None:
+            limits.check_size(frame.width, frame.height)
+            first = frame
+        keyframe.append(frame.key_frame)
+        # Fields say how long a field is shown.
+        last_duration = 0 if frame.interlaced_frame else frame.duration or last_duration
+    times = np.frombuffer(pts, np.int64)
+    ascending = bool((np.diff(times) > 0).all())
+    rate = _measured_rate(stream, times)
+    if not timeline.has_pts or not last_duration:
+        last_duration = round(1 / (rate * (stream.time_base or Fraction(1, 90_000))))
+    return _Frames(
+        times,
+        np.frombuffer(keyframe, np.bool_),
+        tally,
+        first,
+        last_duration,
+        rate,
+        has_pts=timeline.has_pts,
+        by_pts=timeline.has_pts and ascending and not (lost or timeline.changed),
+        jumps=timeline.jumps,
+    )
 
 
-def _demux(
-    container: InputContainer, stream: VideoStream, packets: _Packets
-) -> Iterator["Packet[VideoStream]"]:
+def _tallied(
+    container: InputContainer, stream: VideoStream, tally: Tally, beat: Callable[[], None]
+) -> Iterator[VideoPacket]:
     try:
         for packet in container.demux(stream):
-            if packet.size > 0:  # the last one is empty; it asks the decoder for what it still holds
+            beat()
+            if packet.size or packet.dts is not None:
+                tally.note(packet)
+            if packet.size:
                 yield packet
     except av.FFmpegError:
-        packets.broken = True
+        tally.broken = True
 
 
-def _first_frame(stream: VideoStream, packet: "Packet[VideoStream] | None") -> VideoFrame | None:
-    """The first frame, if this packet completes it. That it does not decode is found in pass 2."""
-    try:
-        return next(iter(stream.decode(packet)), None)
-    except (av.FFmpegError, ValueError):
-        return None
-
-
-def shows_a_frame(stream: VideoStream, packet: "Packet[VideoStream]") -> bool:
-    """False for packets from which no frame comes: VP8's hidden frames, MPEG-4's empty placeholders."""
-    name = stream.codec_context.name
-    if name in ("vp8", "libvpx"):
-        return bool(bytes(memoryview(packet)[:1])[0] & 0x10)  # RFC 6386 section 9.1, show_frame
-    return not (name == "mpeg4" and packet.size <= 7 and not packet.is_keyframe)
+def _measured_rate(stream: VideoStream, pts: npt.NDArray[np.int64]) -> Fraction:
+    """Of the rates that container and bitstream say, the one that is nearest to the frames'."""
+    rate = codec_rate(stream)
+    if stream.container.format.flags & NO_TIMESTAMPS or len(pts) < 2 or pts[-1] == pts[0]:
+        return rate
+    measured = (len(pts) - 1) / (int(pts[-1] - pts[0]) * (stream.time_base or Fraction(1, 90_000)))
+    said = (stream.average_rate or rate, stream.guessed_rate or rate, rate)
+    rate = min(said, key=lambda each: abs(each - measured))
+    # Where all say how many fields there are in a second.
+    return rate / 2 if abs(2 * measured - rate) < rate / 20 else rate
 
 
 def _declared_frames(container: InputContainer, stream: VideoStream) -> int:
@@ -192,61 +224,100 @@ def _declared_frames(container: InputContainer, stream: VideoStream) -> int:
     return stream.frames
 
 
-def _damage(path: Path, container: InputContainer, stream: VideoStream, packets: _Packets) -> str | None:
-    missing = missing_bytes(path)
-    if missing:
-        return f"The file is cut off: its container says that there are {missing} bytes more"
-    declared, found = _declared_frames(container, stream), packets.demuxed
-    if container.format.name == "avi":
-        found = packets.last_dts + 1  # it counts frames; one that the recorder dropped has no packet
-    elif "mp4" not in container.format.name:
-        declared = 0  # a guess, or not mended when the recording ended early
-    if found < declared:
-        return f"The file is cut off or damaged: its container lists {declared} frames, it holds {found}"
-    if packets.broken:
+def _damage(path: Path, claims: Mp4Claims, stream: VideoStream, frames: _Frames) -> str | None:
+    """What of the file is missing. A claim of its header counts only if nothing that was read refutes it."""
+    container = cast("InputContainer", stream.container)
+    name, declared, tally = container.format.name, _declared_frames(container, stream), frames.tally
+    if name == "mpegts":
+        fault = transport_fault(path, stream.id) if _is_suspect(path, tally) else None
+        return None if fault is None else f"The transport stream is cut off or damaged: {fault}"
+    if tally.broken:
         return "The file is cut off or damaged: a packet is incomplete"
+    if "mp4" in name:
+        if claims.cut:
+            return "The file is cut off: the head of its last fragment is incomplete"
+        missing = declared - tally.count
+        if missing > 0 and missing > sum(not entry.size for entry in stream.index_entries):
+            return f"The file is cut off: its index lists {declared} frames, it holds {tally.count}"
+    elif "matroska" in name:
+        with path.open("rb", buffering=0) as file:  # a few bytes here and there
+            extent = matroska_extent(file, path.stat().st_size)
+        if extent.cut or (extent.claims_more and not _reaches_its_end(stream, frames)):
+            return "The file is cut off: its container says that it goes on"
+    elif name == "avi" and _lacks_chunks(path, declared, tally):
+        return f"The file is cut off or damaged: its container lists {declared} frames, it holds fewer"
     return None
 
 
+def _lacks_chunks(path: Path, declared: int, tally: Tally) -> bool:
+    """Whether frames of an AVI file are missing, and it claims to go on or much of it was not read."""
+    size, last = path.stat().st_size, tally.last
+    # Its packets have the numbers of their slots, of which some may be empty.
+    slots, position = (0, 0) if last is None else ((last.dts or 0) + 1, last.pos or 0)
+    unread = size - position - AVI_INDEX_BYTES * (declared + 64)
+    return slots < (declared or NEVER) and (claims_more(path) or unread > size // 8)
+
+
+def _is_suspect(path: Path, tally: Tally) -> bool:
+    """Whether packets of a transport stream may be missing; what else it holds costs too much to look at."""
+    first, last = tally.first_position or 0, 0 if tally.last is None else tally.last.pos or 0
+    steps = [last - first, path.stat().st_size - first]
+    return tally.broken or not any(all(step % stride == 0 for step in steps) for stride in STRIDES)
+
+
+def _reaches_its_end(stream: VideoStream, frames: _Frames) -> bool:
+    """Whether frames go on up to the duration that the file claims."""
+    claimed = cast("InputContainer", stream.container).duration
+    if claimed is None or stream.time_base is None or not len(frames.pts):
+        return False
+    end = (int(frames.pts[-1]) + frames.last_duration) * stream.time_base
+    return bool(float(end) >= claimed / av.time_base - 0.5 / float(codec_rate(stream)))
+
+
 def _assemble(
-    stream: VideoStream, packets: _Packets, first: VideoFrame | None, damage: str | None, limits: VideoLimits
+    path: Path, claims: Mp4Claims, stream: VideoStream, frames: _Frames, limits: VideoLimits
 ) -> VideoIndex:
-    # AVI stores no order of display; with B-frames what FFmpeg makes up for it is wrong.
-    guessed = stream.container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
-    has_pts = packets.without_pts == 0 and not guessed
-    rate = stream.average_rate or None
+    damage = _damage(path, claims, stream, frames)
+    if not len(frames.pts):
+        if damage is not None:
+            raise VideoError("truncated", f"{damage}; none of its frames is there. Send the whole file.")
+        if frames.tally.count:
+            raise VideoError("undecodable", "None of the video's frames can be decoded; repair the video.")
+        raise VideoError("no_frames", NO_FRAMES)
+    pts, first, context = frames.pts, frames.first, stream.codec_context
     time_base = stream.time_base or Fraction(1, 90_000)
-    pts = np.frombuffer(packets.pts, np.int64)
-    keyframe = np.frombuffer(packets.keyframe, np.bool_)
-    if has_pts:
-        order = np.argsort(pts, kind="stable")
-        pts, keyframe = pts[order], keyframe[order]
-    else:
-        ticks = 1 / ((rate or stream.guessed_rate or DEFAULT_RATE) * time_base)
-        pts = np.rint(np.arange(len(pts)) * float(ticks)).astype(np.int64)
-    tick_count = int(pts[-1]) - int(pts[0]) + max(0, packets.last_duration)
-    duration = float(tick_count * time_base)
+    duration = float((int(pts[-1]) - int(pts[0]) + max(0, frames.last_duration)) * time_base)
     limits.check_duration(duration)
-    rotation = 0 if first is None else clockwise_rotation(first)
-    size: Any = stream.codec_context if first is None else first
-    width, height = (size.height, size.width) if rotation in (90, 270) else (size.width, size.height)
+    orientation = UPRIGHT if first is None else Orientation.of(first)
+    size: Any = context if first is None else first
+    width, height = orientation.size(size.width, size.height)
+    limits.check_size(width, height)
     return VideoIndex(
         width=width,
         height=height,
-        codec=stream.codec_context.codec.canonical_name,
-        average_rate=rate,
+        codec=context.codec.canonical_name,
+        average_rate=frames.average_rate,
         time_base=time_base,
         duration=duration,
-        rotation=rotation,
         pts=pts,
-        keyframe=keyframe,
-        has_pts=has_pts,
+        keyframe=frames.keyframe,
+        has_pts=frames.has_pts,
+        by_pts=frames.by_pts,
+        orientation=orientation,
+        sample_aspect_ratio=displayed_aspect(stream, orientation),
+        clock_jumps=max(claims.restarts, frames.jumps),
         stream=stream.index,
-        damage=damage,
+        damage=f"{damage}; {ADVICE}." if damage else None,
         limits=limits,
     )
 
 
-def clockwise_rotation(frame: VideoFrame) -> int:
-    """Degrees clockwise by which a frame is turned for display: 0, 90, 180 or 270."""
-    return round(-frame.rotation / 90) * 90 % 360
+def displayed_aspect(stream: VideoStream, orientation: Orientation) -> Fraction:
+    """Width of a displayed pixel divided by its height.
+
+    The container's word counts more than the bitstream's, as for players.
+    """
+    for found in (stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio):
+        if found and found > 0:
+            return 1 / found if orientation.swaps_sides else found
+    return SQUARE

@@ -1,17 +1,67 @@
 """From decoded frames to RGB pixels as displayed."""
 
-from typing import Final
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
 
 import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from selsa_server.video.index import clockwise_rotation
-
 TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+MATRIX: Final = struct.Struct("=9i")
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How a stored picture is displayed: turned clockwise first, then mirrored.
+
+    Attributes:
+        rotation: degrees: 0, 90, 180 or 270.
+        mirrored: whether left and right are exchanged after that.
+    """
+
+    rotation: int = 0
+    mirrored: bool = False
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> "Orientation":
+        """What the display matrix of the container, or of the bitstream (SEI), says.
+
+        `VideoFrame.rotation` is an angle alone and hides mirroring, hence the matrix itself: x' = a x + c y,
+        y' = b x + d y, with y down. Angles between are taken for the nearest right angle.
+        """
+        # PyAV's stubs take the container for a mapping of texts; it is one of `SideData` by type.
+        found: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+        raw = b"" if found is None else bytes(found)
+        if len(raw) < MATRIX.size:
+            return UPRIGHT
+        a, b, _, c, d, *_ = MATRIX.unpack(raw[: MATRIX.size])
+        mirrored = a * d - b * c < 0
+        # A mirrored matrix is one that turns, with the sign of x' changed.
+        angle = np.degrees(np.arctan2(b, -a if mirrored else a)) if a or b else 0.0
+        return cls(round(float(angle) / 90) * 90 % 360, mirrored)
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether width and height are exchanged."""
+        return self.rotation in (90, 270)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height as displayed of a picture that is stored with these."""
+        return (height, width) if self.swaps_sides else (width, height)
+
+    def apply(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The picture as displayed: uint8 [h, w, 3]."""
+        turned = cv2.rotate(pixels, TURNS[self.rotation]) if self.rotation else pixels
+        return np.asarray(cv2.flip(turned, 1) if self.mirrored else turned, np.uint8)
+
+
+UPRIGHT: Final = Orientation()
 
 
 class Picture:
@@ -29,13 +79,29 @@ class Picture:
         """uint8 [h, w, 3], or None if the frame is over the limit or in a format that has no way to RGB."""
         if frame.width * frame.height > self._max_pixels:
             return None
+        orientation = Orientation.of(frame)
+        if frame.interlaced_frame:
+            frame = _as_progressive(frame)
         try:
             bgr = self._reformatter.reformat(
                 frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
             ).to_ndarray()
         except (av.FFmpegError, ValueError):
             return None
-        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-        rotation = clockwise_rotation(frame)
-        turned = cv2.rotate(rgb, TURNS[rotation]) if rotation else rgb
-        return np.asarray(turned, np.uint8)
+        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+        return orientation.apply(rgb)
+
+
+def _as_progressive(frame: VideoFrame) -> VideoFrame:
+    """A copy that does not say that its lines are of two fields.
+
+    For such frames swscale takes chroma from lines of the same field only, and the ffmpeg command and
+    players, which deinterlace or do not, do otherwise.
+    """
+    copy = VideoFrame(frame.width, frame.height, frame.format.name)
+    for to, of in zip(copy.planes, frame.planes, strict=True):
+        width = min(to.line_size, of.line_size)
+        lines = np.frombuffer(memoryview(of), np.uint8).reshape(-1, of.line_size)
+        np.frombuffer(memoryview(to), np.uint8).reshape(-1, to.line_size)[:, :width] = lines[:, :width]
+    copy.colorspace, copy.color_range = frame.colorspace, frame.color_range
+    return copy

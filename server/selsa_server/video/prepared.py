@@ -1,4 +1,4 @@
-"""Decoded frames on their way to the engines: resized, padded, a bounded way ahead."""
+"""Decoded frames, resized and padded for the engines."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from selsa_server.video.index import VideoIndex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameInHand:
-    """A frame that decoded: what its record will say, and its pixels as the frame engine takes them."""
+    """A decoded frame: index and time for its record, and pixels for the frame engine."""
 
     index: int
     pts: int | None
@@ -55,7 +55,7 @@ def prepare_frames(
 def in_batches(
     frames: Iterable[FrameInHand | CorruptFrame], size: int
 ) -> Generator[tuple[list[FrameInHand], int], None, None]:
-    """Groups of at most `size` frames that decoded, each with the number of corrupt ones met on the way."""
+    """Groups of at most `size` frames that decoded, each with the number of corrupt frames before its end."""
     batch: list[FrameInHand] = []
     corrupt = 0
     for frame in frames:

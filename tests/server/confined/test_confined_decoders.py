@@ -19,13 +19,19 @@ from media import damage_packet, write_video
 
 from selsa_bundle.default_bundle import sample_video
 from selsa_bundle.preprocess import Preprocess
-from selsa_server.confined.answers import CorruptAnswer, DoneAnswer, EndAnswer, FrameAnswer, ReadyAnswer
+from selsa_server.confined.answers import (
+    CorruptAnswer,
+    DoneAnswer,
+    EndAnswer,
+    FrameAnswer,
+    IndexAnswer,
+    ReadyAnswer,
+)
 from selsa_server.confined.channel import Channel
 from selsa_server.confined.decoders import ConfinedDecoders
 from selsa_server.confined.fork_server import BEGUN, ENDED, ForkServer, Lifeline
-from selsa_server.confined.outcome_kind import DecoderOutcome
+from selsa_server.confined.outcome import DecoderOutcome
 from selsa_server.confined.rules import DecoderRules
-from selsa_server.confined.video_answers import IndexAnswer
 from selsa_server.decoders.local import LocalDecoders
 from selsa_server.decoders.protocol import Decoders
 from selsa_server.errors import DecoderError, VideoError

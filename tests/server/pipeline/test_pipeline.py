@@ -150,6 +150,27 @@ def test_a_damaged_frame_is_counted_where_that_is_tolerated_and_an_error_where_n
     assert (last.corrupt, last.emitted, last.complete) == (1, 11, False)
 
 
+def test_a_file_that_is_cut_off_is_never_complete(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "video.mkv", FRAMES, codec="mpeg4")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+    with pytest.raises(VideoError, match="cut off"):
+        run(FakeEngines(), path)
+    _, frames, last = run(FakeEngines(), path, DetectParams(decode="tolerant"))
+    assert 0 < len(frames) < FRAMES
+    assert not last.complete
+
+
+def test_a_clock_that_starts_anew_is_said_and_times_go_on(tmp_path: Path) -> None:
+    part = write_video(tmp_path / "part.ts", 10).read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(part + part)
+    _, frames, last = run(FakeEngines(), path)
+    times = [frame.time for frame in frames if frame.time is not None]
+    assert (len(times), last.clock_jumps, last.complete) == (20, 1, True)
+    assert np.diff(times) == pytest.approx(0.04)
+
+
 def test_every_error_has_a_status_and_a_sentence(video: Path) -> None:
     with pytest.raises(DetectError) as raised:
         run(FakeEngines(), video, DetectParams(classes=("unicorn",)))

@@ -156,7 +156,7 @@ def test_a_video_without_frames_is_named_so(tmp_path: Path, suffix: str, codec: 
 )
 def test_each_limit_is_a_named_refusal(whole: Path, limits: VideoLimits, code: str) -> None:
     error = refusal(whole, limits)
-    assert (error.code, error.status) == (code, 413)
+    assert error.code == code
 
 
 @pytest.mark.parametrize("claimed", [2_100_000, 30_000_000, 170_000_000, 2**32 - 1])

@@ -179,7 +179,7 @@ def test_a_rotated_video_comes_upright(tmp_path: Path, rotation: int) -> None:
         picture=lambda number: np.ascontiguousarray(cv2.rotate(frame_pixels(number), turns[rotation])),
     )
     index = index_video(path, VideoLimits())
-    assert (index.width, index.height, index.rotation) == (64, 48, rotation)
+    assert (index.width, index.height, index.orientation.rotation) == (64, 48, rotation)
     assert [number_of(pixels) for pixels in pixels_of(read(path))] == [0, 1, 2, 3]
 
 

@@ -1,6 +1,6 @@
-"""Frames of a container that is still arriving: read forward only, in the order of display."""
+"""Frames of a container that is still arriving: read forward only, in display order."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,12 +15,14 @@ from av.video.stream import VideoStream
 from selsa_server.errors import DetectError, VideoError
 from selsa_server.video.container import FORMATS, NOT_A_VIDEO, VideoLimits, video_stream
 from selsa_server.video.decode import CorruptFrame, DecodedFrame
-from selsa_server.video.index import clockwise_rotation, shows_a_frame
-from selsa_server.video.picture import Picture
+from selsa_server.video.delivery import Timeline, Undecodable, deliver
+from selsa_server.video.index import SQUARE, displayed_aspect
+from selsa_server.video.picture import Orientation, Picture
 
-# Enough to learn what is in it, and little to wait for at a live source.
+# Enough to find the streams, with little delay at a live source.
 PROBE_BYTES: Final = 1 << 20
 PROBE_MICROSECONDS: Final = 1_000_000
+IMAGE_TIME_BASE: Final = Fraction(1, 1_000_000)
 
 
 class Readable(Protocol):
@@ -36,6 +38,11 @@ class Readable(Protocol):
         """Whether it ended in the middle of something."""
         ...
 
+    @property
+    def clock_restarts(self) -> int:
+        """How often its clock restarted and was continued."""
+        ...
+
     def read(self, size: int, /) -> bytes:
         """Between one byte and `size`; empty at the end."""
         ...
@@ -43,7 +50,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveHead:
-    """What is known once the first frame is there.
+    """What is known after the first frame.
 
     Attributes:
         width: pixels as displayed.
@@ -51,7 +58,8 @@ class LiveHead:
         codec: FFmpeg's name of the codec.
         average_rate: frames per second, if the container says.
         time_base: seconds per tick.
-        rotation: degrees clockwise applied for display.
+        orientation: how stored frames are turned and mirrored for display.
+        sample_aspect_ratio: width of a displayed pixel divided by its height.
     """
 
     width: int
@@ -59,15 +67,25 @@ class LiveHead:
     codec: str
     average_rate: Fraction | None
     time_base: Fraction
-    rotation: int
+    orientation: Orientation
+    sample_aspect_ratio: Fraction
 
 
 @dataclass(slots=True)
 class LiveCounts:
-    """Frames so far: all, and those of them that `stride` leaves out."""
+    """Counts of a live source so far.
+
+    Attributes:
+        seen: frames.
+        skipped: frames that `stride` leaves out.
+        clock_jumps: how often the source's clock restarted or leapt.
+        cut_off: whether the source ended in the middle of something.
+    """
 
     seen: int = 0
     skipped: int = 0
+    clock_jumps: int = 0
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,56 +129,69 @@ def container_frames(
     try:
         with _open(file, kind, options.limits) as container:
             stream = video_stream(container, options.limits)
-            yield from live_items(_decode(container, stream), stream, options, counts, beat=beat)
+            frames = deliver(_packets(container, stream, counts), stream)
+            yield from live_items(frames, stream, options, counts, beat=beat)
     except VideoError as error:
-        raise _cause(file, options) or error from error
-    cause = _cause(file, options)
+        raise _cause(file, options, counts) or error from error
+    cause = _cause(file, options, counts)
     if cause is not None:
         raise cause
 
 
-def _cause(file: Readable, options: LiveOptions) -> DetectError | None:
-    """What ended the input, of which FFmpeg only sees the end."""
+def _cause(file: Readable, options: LiveOptions, counts: LiveCounts) -> DetectError | None:
+    """Why the input ended; FFmpeg sees only that it ended."""
+    counts.cut_off = counts.cut_off or file.cut_off
+    counts.clock_jumps = max(counts.clock_jumps, file.clock_restarts)
     if file.failure is not None:
         return file.failure
-    if file.cut_off and not options.tolerant:
-        return VideoError("truncated", "The stream ended in the middle of a part; all records are valid.")
+    if counts.cut_off and not options.tolerant:
+        return VideoError(
+            "truncated",
+            "The stream ended in the middle of a part, or parts of it are missing; all records are valid.",
+        )
     return None
 
 
 def live_items(
-    frames: Iterable[VideoFrame | None],
+    frames: Iterable[VideoFrame | Undecodable],
     stream: VideoStream | None,
     options: LiveOptions,
     counts: LiveCounts,
     *,
     beat: Callable[[], None] = lambda: None,
 ) -> Generator[LiveItem, None, None]:
-    """Decoded frames (None for one that does not decode) as what the engines want of them."""
+    """Decoded frames as what the engines want of them; without a `stream` they have their times already."""
     picture = Picture(options.limits.max_pixels)
+    timeline = None if stream is None else Timeline(stream)
+    time_base = IMAGE_TIME_BASE if stream is None else stream.time_base or Fraction(1, 90_000)
     first: float | None = None
     head_given = False
     for frame in frames:
         beat()
         position = counts.seen
         counts.seen += 1
-        if frame is None or frame.is_corrupt:
+        pts = None if isinstance(frame, Undecodable) else frame.pts
+        if timeline is not None:
+            pts = timeline.place(frame)
+            counts.clock_jumps = timeline.jumps
+        if isinstance(frame, Undecodable) or frame.is_corrupt:
             if not options.tolerant:
                 raise _undecodable(position)
             yield CorruptFrame(position)
             continue
-        first = first if first is not None else frame.time
-        _check_limits(frame, counts.seen, (frame.time or 0.0) - (first or 0.0), options.limits)
+        time = None if pts is None else float(pts * time_base)
+        first = first if first is not None else time
+        _check_limits(frame, counts.seen, (time or 0.0) - (first or 0.0), options.limits)
         if not head_given:
             head_given = True
-            yield _head(frame, stream)
+            yield _head(frame, stream, time_base)
         if position % options.stride:
             counts.skipped += 1
             continue
         pixels = picture.pixels(frame)
         if pixels is None:
             raise _undecodable(position)
-        yield DecodedFrame(position, frame.pts if stream else None, frame.time, pixels)
+        yield DecodedFrame(position, None if timeline is None else pts, time, pixels)
 
 
 @contextmanager
@@ -181,52 +212,42 @@ def _open(file: Readable, kind: str, limits: VideoLimits) -> Iterator[InputConta
         yield container
 
 
-def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame | None]:
-    """Frames in the order of display; None for what does not decode."""
+def _packets(
+    container: InputContainer, stream: VideoStream, counts: LiveCounts
+) -> "Iterator[Packet[VideoStream]]":
     try:
         for packet in container.demux(stream):
-            if packet.size and not shows_a_frame(stream, packet):
-                continue
-            yield from _frames_of(packet, stream)
+            if packet.size:
+                yield packet
     except av.FFmpegError:
-        yield None
-
-
-def _frames_of(packet: "Packet[VideoStream]", stream: VideoStream) -> "Sequence[VideoFrame | None]":
-    try:
-        return stream.decode(packet)
-    except (av.FFmpegError, ValueError):
-        return [None]
+        counts.cut_off = True
 
 
 def _check_limits(frame: VideoFrame, count: int, seconds: float, limits: VideoLimits) -> None:
-    if frame.width * frame.height > limits.max_pixels:
-        raise VideoError(
-            "frame_too_large",
-            f"A frame has {frame.width} x {frame.height} pixels, {limits.max_pixels} are allowed; scale the "
-            "video down.",
-        )
+    limits.check_size(frame.width, frame.height)
     if count > limits.max_frames:
         raise VideoError(
-            "too_many_frames", f"The stream has more than the {limits.max_frames} frames allowed; begin anew."
+            "too_many_frames",
+            f"The stream has more than the {limits.max_frames} frames allowed; start a new stream.",
         )
     if seconds > limits.max_duration:
         raise VideoError(
             "video_too_long",
-            f"The stream is longer than the {limits.max_duration:.0f} s allowed; begin anew.",
+            f"The stream is longer than the {limits.max_duration:.0f} s allowed; start a new stream.",
         )
 
 
-def _head(frame: VideoFrame, stream: VideoStream | None) -> LiveHead:
-    rotation = clockwise_rotation(frame)
-    turned = rotation in (90, 270)
+def _head(frame: VideoFrame, stream: VideoStream | None, time_base: Fraction) -> LiveHead:
+    orientation = Orientation.of(frame)
+    width, height = orientation.size(frame.width, frame.height)
     return LiveHead(
-        width=frame.height if turned else frame.width,
-        height=frame.width if turned else frame.height,
+        width=width,
+        height=height,
         codec="mjpeg" if stream is None else stream.codec_context.codec.canonical_name,
         average_rate=None if stream is None else stream.average_rate,
-        time_base=Fraction(1, 1_000_000) if stream is None else stream.time_base or Fraction(1, 90_000),
-        rotation=rotation,
+        time_base=time_base,
+        orientation=orientation,
+        sample_aspect_ratio=SQUARE if stream is None else displayed_aspect(stream, orientation),
     )
 
 

@@ -1,16 +1,35 @@
 """Frames of a live source on their way to the engines: decoded as they come, resized, padded."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from typing import Final
+
+import av
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 
 from selsa_bundle.preprocess import Preprocess
+from selsa_server.errors import RequestError
 from selsa_server.run_context import Stopwatch
 from selsa_server.schema.stream import LiveContainer
 from selsa_server.video.decode import CorruptFrame
-from selsa_server.video.live.container import LiveCounts, LiveHead, LiveItem, LiveOptions, container_frames
-from selsa_server.video.live.images import image_frames
+from selsa_server.video.delivery import Undecodable
+from selsa_server.video.extent import ClusterCheck
+from selsa_server.video.live.container import (
+    IMAGE_TIME_BASE,
+    LiveCounts,
+    LiveHead,
+    LiveItem,
+    LiveOptions,
+    container_frames,
+    live_items,
+)
 from selsa_server.video.live.input import LiveFile, LiveSource
 from selsa_server.video.live.mp4 import Mp4Stream
 from selsa_server.video.prepared import FrameInHand
+from selsa_server.video.transport import TransportCheck
+
+JPEG_MAGIC: Final = b"\xff\xd8\xff"
 
 PreparedLiveItem = LiveHead | FrameInHand | CorruptFrame
 
@@ -66,8 +85,39 @@ def _items(
     beat: Callable[[], None],
 ) -> Generator[LiveItem, None, None]:
     if container == "jpeg":
-        return image_frames(source, options, counts)
-    file = LiveFile(source)
+        return live_items(_images(source, options), None, options, counts)
+    return container_frames(live_file(source, container, options), container, options, counts, beat=beat)
+
+
+def live_file(source: LiveSource, container: LiveContainer, options: LiveOptions) -> LiveFile | Mp4Stream:
+    """The container's bytes as a file, looked at on the way."""
     if container == "mp4":
-        return container_frames(Mp4Stream(file, options.limits.max_frames), "mp4", options, counts, beat=beat)
-    return container_frames(file, container, options, counts, beat=beat)
+        return Mp4Stream(LiveFile(source), options.limits.max_frames)
+    return LiveFile(source, TransportCheck() if container == "mpegts" else ClusterCheck())
+
+
+def _images(source: LiveSource, options: LiveOptions) -> Iterator[VideoFrame | Undecodable]:
+    # FFmpeg's decoder, as for a file of MJPEG: it refuses a size over the limit before it takes memory.
+    decoder = VideoCodecContext.create("mjpeg", "r")
+    decoder.options = {"max_pixels": str(options.limits.decoder_pixels), "err_detect": "crccheck+explode"}
+    decoder.thread_count = 1
+    last = 0.0
+    while (message := source.get()) is not None:
+        if message.time is not None and message.time < last:
+            raise RequestError("malformed_request", f"A frame's time is {message.time:g} s after {last:g} s.")
+        last = last if message.time is None else message.time
+        frame = _decoded(decoder, message.data)
+        if frame is not None:
+            frame.time_base = IMAGE_TIME_BASE
+            frame.pts = None if message.time is None else round(message.time / IMAGE_TIME_BASE)
+        yield frame or Undecodable(None)
+
+
+def _decoded(decoder: VideoCodecContext, data: bytes) -> VideoFrame | None:
+    if not data.startswith(JPEG_MAGIC):
+        return None
+    try:
+        frames = decoder.decode(Packet(data))
+    except (av.FFmpegError, ValueError):
+        return None
+    return frames[0] if len(frames) == 1 else None

@@ -1,4 +1,4 @@
-"""What a client of a live stream has sent and nobody has read yet: bounded, between two threads."""
+"""A bounded queue of what a client of a live stream has sent, between two threads."""
 
 import threading
 from collections import deque
@@ -10,7 +10,7 @@ from selsa_server.errors import DetectError
 
 @dataclass(frozen=True, slots=True)
 class LiveMessage:
-    """Bytes of the client, and when the image they are is shown, if they are one and that is known."""
+    """Bytes of the client; `time` in seconds if they are an image whose time is known."""
 
     data: bytes
     time: float | None = None
@@ -20,7 +20,7 @@ class LiveSource(Protocol):
     """Where messages come from."""
 
     def get(self) -> LiveMessage | None:
-        """The next message once there is one; None after the last.
+        """The next message, waiting for it; None after the last.
 
         Raises:
             DetectError: the client did something wrong after the messages before.
@@ -29,7 +29,7 @@ class LiveSource(Protocol):
 
 
 class LiveInput:
-    """Messages in order. Holds at most `max_bytes` and one message; whoever puts more waits."""
+    """Messages in order. Holds at most `max_bytes` and one message; `put` waits for room."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -50,7 +50,7 @@ class LiveInput:
         return self._bytes >= self._max_bytes and not self._over
 
     def put(self, message: LiveMessage) -> None:
-        """Add a message once there is room; after the end it is dropped."""
+        """Add a message, waiting for room; after the end it is dropped."""
         with self._change:
             self._change.wait_for(lambda: not self.full)
             if not self._over:
@@ -59,7 +59,7 @@ class LiveInput:
             self._change.notify_all()
 
     def get(self) -> LiveMessage | None:
-        """The next message once there is one; None after the last.
+        """The next message, waiting for it; None after the last.
 
         Raises:
             DetectError: the client did something wrong after the messages before.
@@ -76,14 +76,14 @@ class LiveInput:
             return None
 
     def end(self, error: DetectError | None = None) -> None:
-        """There is no more, and why, if that is an error."""
+        """End the input; with the error, if that is the reason."""
         with self._change:
             if not self._over:
                 self._over, self._error = True, error
             self._change.notify_all()
 
     def abort(self) -> None:
-        """Nobody reads any more: forget what waits, and let everybody go who waits."""
+        """End reading: drop the messages and wake all threads that wait."""
         with self._change:
             self._messages.clear()
             self._bytes = 0
@@ -91,18 +91,40 @@ class LiveInput:
             self._change.notify_all()
 
 
+class StreamCheck(Protocol):
+    """Looks at the bytes of a container as they pass."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether they end in the middle of something, or some are missing."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes."""
+        ...
+
+
 class LiveFile:
     """A source of messages as a file that can only be read forward; reading waits for the client.
 
     Attributes:
         failure: what the client did wrong; the file ends there, since FFmpeg passes on no exceptions.
+        clock_restarts: how often the clock was continued; only MP4 needs that.
     """
 
-    def __init__(self, source: LiveSource) -> None:
+    clock_restarts = 0
+
+    def __init__(self, source: LiveSource, check: StreamCheck | None = None) -> None:
         self._source = source
+        self._check = check
         self._rest = memoryview(b"")
+        self._ended = False
         self.failure: DetectError | None = None
-        self.cut_off = False  # only a container knows
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the source has ended in the middle of something; False without a check."""
+        return self._ended and self._check is not None and self._check.cut_off
 
     def read(self, size: int) -> bytes:
         """At least one byte and at most `size`; empty at the end."""
@@ -112,8 +134,11 @@ class LiveFile:
             except DetectError as error:
                 self.failure, message = error, None
             if message is None:
+                self._ended = True
                 return b""
             self._rest = memoryview(message.data)
+            if self._check is not None:
+                self._check.feed(message.data)
         data, self._rest = self._rest[:size], self._rest[size:]
         return bytes(data)
 

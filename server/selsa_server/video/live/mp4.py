@@ -1,7 +1,8 @@
 """An MP4 byte stream, looked at box by box before FFmpeg sees it.
 
-Without going back, frames can be found only if the index comes before them; and an index may claim a billion
-samples for which FFmpeg reserves memory at once.
+Without going back, frames can be found only if the index comes before them. An index may claim a billion
+samples, for which FFmpeg reserves memory at once. Where the clock of
+fragments restarts, it is continued.
 """
 
 import io
@@ -10,10 +11,11 @@ from typing import Final
 
 from selsa_server.errors import DetectError, VideoError
 from selsa_server.video.container import NOT_A_VIDEO, SOUND_SAMPLES
+from selsa_server.video.elements import box_head
 from selsa_server.video.live.input import LiveFile
-from selsa_server.video.sample_tables import samples_unlisted_in
+from selsa_server.video.mp4 import FragmentClock, mp4_claims
 
-# Passed on unseen; all others are looked at, since FFmpeg reads parts of an index at the top level too.
+# Passed on without a look; all others are checked, since FFmpeg reads parts of an index at the top level too.
 PASSED_BOXES: Final = frozenset(
     {b"ftyp", b"styp", b"free", b"skip", b"wide", b"mdat", b"sidx", b"emsg", b"prft", b"uuid", b"mfra"}
 )
@@ -27,6 +29,7 @@ class Mp4Stream:
     Attributes:
         failure: why it ends before its end: no MP4, an index at the end or one that claims too many samples.
         cut_off: whether the input ended inside a box.
+        clock_restarts: how often the clock of fragments restarted.
     """
 
     def __init__(self, source: LiveFile, max_frames: int) -> None:
@@ -37,12 +40,17 @@ class Mp4Stream:
         self._begun = False
         self._indexed = False
         self._samples = 0
+        self._clock = FragmentClock()
         self.cut_off = False
         self._refusal: VideoError | None = None
 
     @property
     def failure(self) -> DetectError | None:  # noqa: D102 - see the class
         return self._refusal or self._source.failure
+
+    @property
+    def clock_restarts(self) -> int:  # noqa: D102 - see the class
+        return self._clock.restarts
 
     def read(self, size: int) -> bytes:
         """At least one byte and at most `size`; empty at the end."""
@@ -63,10 +71,9 @@ class Mp4Stream:
 
     def _next_box(self) -> None:
         head = self._source.read_all(8)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if length == 1:
+        if head[:4] == b"\0\0\0\1":
             head += self._source.read_all(8)
-            length = int.from_bytes(head[8:], "big")
+        length, kind, _ = box_head(head)
         self._check(head, kind, length)
         self._begun = True
         if head and kind not in PASSED_BOXES:
@@ -97,12 +104,14 @@ class Mp4Stream:
             raise VideoError("undecodable", f"A part {name!r} of the MP4 stream has no size or over 64 MiB.")
         body = self._source.read_all(length)
         self.cut_off = self.cut_off or len(body) < length
-        box = (length + 8).to_bytes(4, "big") + kind + body
-        self._samples += samples_unlisted_in(io.BytesIO(box), len(box))
+        box = bytearray((length + 8).to_bytes(4, "big") + kind + body)
+        self._samples += mp4_claims(io.BytesIO(box), len(box)).unlisted
         if self._samples > self._max_frames + SOUND_SAMPLES:
             raise VideoError(
                 "too_many_frames",
                 f"The video has more than the {self._max_frames} frames allowed; send it in parts.",
             )
         self._indexed = self._indexed or kind == b"moov"
-        return body
+        for place, new in self._clock.patches(bytes(box)):
+            box[place : place + len(new)] = new
+        return bytes(box[8:])

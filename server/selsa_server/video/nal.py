@@ -1,0 +1,45 @@
+"""NAL units of H.264 and H.265 packets: what kinds of pictures are in them."""
+
+from typing import TYPE_CHECKING, Final
+
+from av.packet import Packet
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
+START_CODE: Final = b"\0\0\1"
+IDR: Final = 5  # of H.264, as are 1 to 4 for other slices
+BLA: Final = range(16, 19)  # of H.265; all slices are below 32
+HEAD_BYTES: Final = 1 << 16  # of a packet that is looked at
+
+
+def unit_types(packet: "Packet[VideoStream]", codec: str) -> list[int]:
+    """Types of the units at the beginning of a packet, with start codes or with lengths of 4 bytes."""
+    data = bytes(memoryview(packet)[:HEAD_BYTES])
+    found: list[int] = []
+    if data.startswith((START_CODE, b"\0" + START_CODE)):
+        at = data.find(START_CODE) + 3
+        while 3 <= at < len(data):
+            found.append(_type(data[at], codec))
+            at = data.find(START_CODE, at) + 3
+    else:
+        at = 4
+        while at < len(data):
+            found.append(_type(data[at], codec))
+            at += int.from_bytes(data[at - 4 : at], "big") + 4
+    return found
+
+
+def _type(head: int, codec: str) -> int:
+    return head & 0x1F if codec == "h264" else head >> 1 & 0x3F
+
+
+def has_picture(packet: "Packet[VideoStream]", codec: str) -> bool:
+    """Whether there is a slice of a picture, or what is there is not understood."""
+    types = unit_types(packet, codec)
+    return not types or any(1 <= each <= IDR if codec == "h264" else each < 32 for each in types)
+
+
+def breaks_link(packet: "Packet[VideoStream]") -> bool:
+    """Whether an H.265 key frame says that pictures which follow it may refer to what is not there."""
+    return any(each in BLA for each in unit_types(packet, "hevc"))

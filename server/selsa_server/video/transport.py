@@ -1,0 +1,99 @@
+"""Whether bytes of a transport stream are missing: packets out of step, or counters that jump."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+SYNC: Final = 0x47
+PACKET: Final = 188
+# Bytes from one packet to the next: plain, with a time code before each (camcorders), with check bytes.
+STRIDES: Final = (188, 192, 204)
+IN_STEP: Final = 5  # packets that begin with a sync byte; fewer may be chance
+PIECE: Final = 4 << 20
+
+
+class TransportCheck:
+    """Looks at a transport stream piece by piece.
+
+    Args:
+        pid: identifier of the packets whose counters are looked at; None: of none.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._pid = pid
+        self._rest = b""
+        self._stride = 0
+        self._counter: int | None = None
+        self._tables = 0  # tables of programs since the last packet of the elementary stream
+        self.fault: str | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes; after a fault nothing more is looked at."""
+        if self.fault is not None:
+            return
+        data = self._rest + data
+        if not self._stride:
+            begin = self._step(data)
+            if begin is None:
+                self._rest = data[-STRIDES[-1] * IN_STEP :]
+                return
+            data = data[begin:]
+        count = len(data) // self._stride
+        packets = np.frombuffer(data, np.uint8, count * self._stride).reshape(count, self._stride)
+        whole = packets[:, 0] == SYNC
+        self._look_at_counters(packets[: count if whole.all() else int(np.argmin(whole))])
+        if self.fault is None and not whole.all():
+            self.fault = "a packet does not begin where the one before it ends"
+        self._rest = data[count * self._stride :]
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the bytes so far end inside a packet, or have a fault."""
+        # Bytes of something else may follow, and a time code may come after the last packet.
+        partial = self._stride and PACKET > len(self._rest) > 0 and self._rest[0] == SYNC
+        return self.fault is not None or bool(partial)
+
+    def _step(self, data: bytes) -> int | None:
+        """Where the first packet begins; sets the stride."""
+        for begin in range(min(len(data), STRIDES[-1])):
+            for stride in STRIDES:
+                places = range(begin, len(data), stride)[:IN_STEP]
+                if len(places) == IN_STEP and all(data[place] == SYNC for place in places):
+                    self._stride = stride
+                    return begin
+        return None
+
+    def _look_at_counters(self, packets: npt.NDArray[np.uint8]) -> None:
+        """Whether the counter of the elementary stream jumps because a part of it is missing.
+
+        It also jumps at a joint of recordings: there a frame begins, after a table of programs.
+        """
+        if self._pid is None:
+            return
+        pids = (packets[:, 1].astype(np.uint16) & 0x1F) << 8 | packets[:, 2]
+        tables = np.flatnonzero(pids == 0)
+        places = np.flatnonzero((pids == self._pid) & (packets[:, 3] & 0x10 > 0))  # those with a payload
+        if not len(places):
+            self._tables += len(tables)
+            return
+        mine = packets[places]
+        counters = (mine[:, 3] & 0x0F).astype(np.int16)
+        last = counters[0] - 1 if self._counter is None else self._counter
+        jumps = np.diff(counters, prepend=np.int16(last)) % 16 > 1
+        announced = (mine[:, 3] & 0x20 > 0) & (mine[:, 4] > 0) & (mine[:, 5] & 0x80 > 0)
+        before = np.searchsorted(tables, places)
+        joint = (mine[:, 1] & 0x40 > 0) & (np.diff(before, prepend=-self._tables) > 0)
+        if bool((jumps & ~announced & ~joint).any()):
+            self.fault = "packets of it are missing"
+        self._counter, self._tables = int(counters[-1]), len(tables) - int(before[-1])
+
+
+def transport_fault(path: Path, pid: int | None) -> str | None:
+    """What is missing of a transport stream, as the end of a sentence; None if nothing is."""
+    check = TransportCheck(pid)
+    with path.open("rb") as file:
+        while check.fault is None and (piece := file.read(PIECE)):
+            check.feed(piece)
+    return check.fault or ("its last packet is incomplete" if check.cut_off else None)
