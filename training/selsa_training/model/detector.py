@@ -1,13 +1,15 @@
 """The detector: exactly the two stages that become the two engines. A clip is detected by composing them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from selsa_bundle.contract import Dimensions
 from selsa_training.config import ModelConfig
 from selsa_training.model.aggregation import AggregationHead
 from selsa_training.model.backbone import STRIDE, Backbone
+from selsa_training.model.dimensions import dimensions_of
 from selsa_training.model.neck import Neck
 from selsa_training.model.predictor import BoxPredictor, DetectionSelection
 from selsa_training.model.roi_features import RoiFeatures
@@ -30,6 +32,32 @@ class Detections(NamedTuple):
     scores: Tensor
     labels: Tensor
     counts: Tensor
+
+
+class Detector(Protocol):
+    """The two stages of a model of any family, as torch modules that become the two engines."""
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The fixed dimensions P, C, S and D."""
+        ...
+
+    @property
+    def architecture(self) -> str:
+        """What the model is, in a few words, for a bundle's provenance."""
+        ...
+
+    def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
+        """Normalised images [B, 3, H, W] of uint8 frames [B, H, W, 3] and their sizes, int64 [B, 2]."""
+        ...
+
+    def frame_stage(self, images: Tensor, image_size: Tensor) -> tuple[Tensor, ...]:
+        """Everything of a frame that does not depend on another frame: the frame engine's outputs."""
+        ...
+
+    def sequence_stage(self, *inputs: Tensor) -> Detections:
+        """Detections of B key frames that share one bank, of the sequence engine's inputs in order."""
+        ...
 
 
 class SelsaDetector(nn.Module):
@@ -64,6 +92,16 @@ class SelsaDetector(nn.Module):
         self.register_buffer("mean", torch.tensor(config.preprocess.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.preprocess.std)[:, None, None], persistent=False)
 
+    @property
+    def dimensions(self) -> Dimensions:
+        """The fixed dimensions P, C, S and D."""
+        return dimensions_of(self.config)
+
+    @property
+    def architecture(self) -> str:
+        """Backbone and stages."""
+        return f"{self.config.backbone} DC5, {self.config.head.stages} aggregation stages"
+
     def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
         """Normalised images with zero padding.
 
@@ -97,23 +135,19 @@ class SelsaDetector(nn.Module):
         queries, memory = self.head.memorise(self.roi_features(features, boxes))
         return FrameFeatures(boxes, valid, queries, memory)
 
-    def sequence_stage(
-        self, frame: FrameFeatures, image_size: Tensor, scale_factor: Tensor, bank: Tensor, bank_valid: Tensor
-    ) -> Detections:
+    def sequence_stage(self, *inputs: Tensor) -> Detections:
         """Detections of B key frames that share one bank.
 
         Args:
-            frame: the frame stage's output for the key frames.
-            image_size: int64 [B, 2], (height, width) of the resized frames without padding.
-            scale_factor: float32 [B, 2], resized size / source size along (x, y).
-            bank: float32 [S, 2, R, C], memory of the reference frames' proposals, frame by frame.
-            bank_valid: bool [R].
+            inputs: those of the sequence engine, see the tensor contract. First the frame stage's outputs for
+                the key frames; image_size int64 [B, 2], (height, width) of the resized frames without
+                padding; scale_factor float32 [B, 2], resized size / source size along (x, y); bank float32
+                [S, 2, R, C], memory of the reference frames' proposals, frame by frame; bank_valid bool [R].
         """
-        features = self.head.aggregate(frame.queries, frame.valid, frame.memory, bank, bank_valid)
+        boxes, valid, queries, memory, image_size, scale_factor, bank, bank_valid = inputs
+        features = self.head.aggregate(queries, valid, memory, bank, bank_valid)
         logits, deltas = self.predictor(features)
-        return Detections(
-            *self.detections(logits, deltas, frame.boxes, frame.valid, image_size, scale_factor)
-        )
+        return Detections(*self.detections(logits, deltas, boxes, valid, image_size, scale_factor))
 
 
 def build_detector(config: ModelConfig) -> SelsaDetector:
