@@ -86,7 +86,9 @@ class Preprocess(BaseModel):
         source_h, source_w = frame.shape[:2]
         height, width = self.resized_size(source_h, source_w)
         padded_h, padded_w = self.padded_size(height, width)
-        averaged = self.area_above is not None and max(source_h, source_w) > self.area_above * max(height, width)
+        averaged = self.area_above is not None and max(source_h, source_w) > self.area_above * max(
+            height, width
+        )
         how = cv2.INTER_AREA if averaged else cv2.INTER_LINEAR
         resized = cv2.resize(frame, (width, height), interpolation=how)
         pixels = np.zeros((padded_h, padded_w, 3), np.uint8)

@@ -35,9 +35,22 @@ class EverydaySequenceGraph(nn.Module):
         super().__init__()
         self.detector = copy.deepcopy(detector)
 
-    def forward(self, *inputs: Tensor) -> Detections:
+    def forward(
+        self,
+        boxes: Tensor,
+        valid: Tensor,
+        logits: Tensor,
+        points: Tensor,
+        keys: Tensor,
+        image_size: Tensor,
+        scale_factor: Tensor,
+        bank_logits: Tensor,
+        bank_keys: Tensor,
+        bank_valid: Tensor,
+    ) -> Detections:
         """See the tensor contract."""
-        return self.detector.sequence_stage(*inputs)
+        key_frames = (boxes, valid, logits, points, keys, image_size, scale_factor)
+        return self.detector.sequence_stage(*key_frames, bank_logits, bank_keys, bank_valid)
 
 
 class _InPrecision(nn.Module):

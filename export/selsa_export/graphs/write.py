@@ -59,7 +59,9 @@ def write_native_graph(
     return _write(engine, stage, detector, path, NATIVE_TRANSLATIONS)
 
 
-def _stage(engine: EngineName, detector: AnyDetector, precision: FloatPrecision, *, native: bool) -> nn.Module:
+def _stage(
+    engine: EngineName, detector: AnyDetector, precision: FloatPrecision, *, native: bool
+) -> nn.Module:
     if isinstance(detector, EverydayDetector):
         frame = engine == "frame"
         return EverydayFrameGraph(detector, precision) if frame else EverydaySequenceGraph(detector)

@@ -139,7 +139,9 @@ def _check(tensors: Mapping[str, torch.Tensor], config: ModelConfig | EverydayCo
     check_finite(tensors, what=what)
 
 
-def _write(part: Path, config: ModelConfig | EverydayConfig, tensors: Mapping[str, torch.Tensor], origin: str) -> None:
+def _write(
+    part: Path, config: ModelConfig | EverydayConfig, tensors: Mapping[str, torch.Tensor], origin: str
+) -> None:
     path = part / TENSORS_NAME
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     manifest = CheckpointManifest(

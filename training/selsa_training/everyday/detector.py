@@ -110,7 +110,9 @@ class EverydayDetector(nn.Module):
                 padding; scale_factor float32 [B, 2], resized size / source size along (x, y); bank_logits
                 float32 [R, 80]; bank_keys float32 [heads, R, head width]; bank_valid bool [R].
         """
-        boxes, valid, logits, points, keys, image_size, scale_factor, bank_logits, bank_keys, bank_valid = inputs
+        boxes, valid, logits, points, keys, image_size, scale_factor, bank_logits, bank_keys, bank_valid = (
+            inputs
+        )
         bank = Rows(bank_keys[None], bank_logits[None], bank_valid[None])
         mixed = self.mix(EverydayFeatures(boxes, valid, logits, points, keys), bank)
         scores = mixed.sigmoid() * valid[..., None]

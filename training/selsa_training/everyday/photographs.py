@@ -41,17 +41,32 @@ PHOTOGRAPHS: Final[Mapping[str, Photograph]] = {
         part=(0.1, 0.0, 0.9, 1.0),
     ),
     "camera": Photograph(
-        file="skimage/data/camera.png", sha256="b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a", part=(0.15, 0.08, 0.75, 1.0)
+        file="skimage/data/camera.png",
+        sha256="b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
+        part=(0.15, 0.08, 0.75, 1.0),
     ),
     "chelsea": Photograph(
-        file="skimage/data/chelsea.png", sha256="596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb", part=(0.15, 0.0, 0.75, 1.0)
+        file="skimage/data/chelsea.png",
+        sha256="596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+        part=(0.15, 0.0, 0.75, 1.0),
     ),
     "coffee": Photograph(
-        file="skimage/data/coffee.png", sha256="cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7", part=(0.2, 0.05, 0.85, 0.85)
+        file="skimage/data/coffee.png",
+        sha256="cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+        part=(0.2, 0.05, 0.85, 0.85),
     ),
-    "rocket": Photograph(file="skimage/data/rocket.jpg", sha256="c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"),
-    "china": Photograph(file="sklearn/datasets/images/china.jpg", sha256="8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29"),
-    "flower": Photograph(file="sklearn/datasets/images/flower.jpg", sha256="a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638"),
+    "rocket": Photograph(
+        file="skimage/data/rocket.jpg",
+        sha256="c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+    ),
+    "china": Photograph(
+        file="sklearn/datasets/images/china.jpg",
+        sha256="8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29",
+    ),
+    "flower": Photograph(
+        file="sklearn/datasets/images/flower.jpg",
+        sha256="a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638",
+    ),
 }
 
 
@@ -110,8 +125,9 @@ def moving_clip(
         canvas = base if other is None else other.onto(base, share)
         matrix = path.at(share)
         clip.append(
-            cv2.warpAffine(canvas, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-            .astype(np.uint8, copy=False)
+            cv2.warpAffine(
+                canvas, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            ).astype(np.uint8, copy=False)
         )
     return clip
 
@@ -122,7 +138,12 @@ class _Path:
     def __init__(self, random: np.random.Generator, width: int, height: int) -> None:
         self._size = (width, height)
         self._ends = [
-            (random.uniform(-0.05, 0.05), random.uniform(-0.04, 0.04), random.uniform(1.05, 1.25), random.uniform(-2, 2))
+            (
+                random.uniform(-0.05, 0.05),
+                random.uniform(-0.04, 0.04),
+                random.uniform(1.05, 1.25),
+                random.uniform(-2, 2),
+            )
             for _ in range(2)
         ]
         self._phases = random.uniform(0, 2 * np.pi, 2)

@@ -53,7 +53,9 @@ class BestAnchors(nn.Module):
         logits = torch.cat([_rows(level.logits) for level in levels], 1)
         sides = torch.cat([_rows(level.sides) for level in levels], 1)
         features = torch.cat([_rows(level.features) for level in levels], 1)
-        centres = torch.cat([_centres(level.logits, stride) for level, stride in zip(levels, STRIDES, strict=True)])
+        centres = torch.cat(
+            [_centres(level.logits, stride) for level, stride in zip(levels, STRIDES, strict=True)]
+        )
         scores, order = self._top(logits.amax(-1).sigmoid())
         boxes = clip_boxes(self._decode(_at(sides, order), centres[order]), image_size)
         has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)

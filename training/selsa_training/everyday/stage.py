@@ -98,7 +98,9 @@ class SelsaStage(nn.Module):
         weights = [(logits - highest).exp() for logits, _ in parts]
         total = weights[0].sum(-1, keepdim=True) + weights[1].sum(-1, keepdim=True)
         weights = [w / total for w in weights]
-        gathered = sum_of(torch.matmul(w, rows.logits[:, None]) for w, rows in zip(weights, (own, bank), strict=True))
+        gathered = sum_of(
+            torch.matmul(w, rows.logits[:, None]) for w, rows in zip(weights, (own, bank), strict=True)
+        )
         likeness = sum_of((w * cosine).sum(-1) for w, (_, cosine) in zip(weights, parts, strict=True))
         sharpness = torch.maximum(*(w.amax(-1) for w in weights))
         z = own.logits

@@ -35,7 +35,9 @@ def read_nanodet(graph: Path, weights: Path) -> NanoDet:
             # Height, width, inputs, outputs there; outputs, inputs, height, width here.
             weight = torch.from_numpy(tensors[kernel].transpose(3, 2, 0, 1).copy())
             if weight.shape != module.weight.shape or module.bias is None:
-                raise ValueError(f"{graph}: {kernel} is {list(weight.shape)}, not {list(module.weight.shape)}")
+                raise ValueError(
+                    f"{graph}: {kernel} is {list(weight.shape)}, not {list(module.weight.shape)}"
+                )
             module.weight.copy_(weight)
             module.bias.copy_(torch.from_numpy(tensors[bias]))
     return network.eval().requires_grad_(requires_grad=False)

@@ -65,7 +65,9 @@ def train_stage(
     for step in range(recipe.steps):
         loss = torch.stack(
             [
-                _loss(detector, clips[int(random.choice(len(clips), p=chances / chances.sum()))], recipe, random)
+                _loss(
+                    detector, clips[int(random.choice(len(clips), p=chances / chances.sum()))], recipe, random
+                )
                 for _ in range(recipe.keys)
             ]
         ).mean()
