@@ -47,7 +47,7 @@ SEED ?= 0
 PRECISION ?= fp32,bf16
 SYNTHETIC := $(WORK)/synthetic
 RUN := $(WORK)/runs/tiny-$(SEED)
-DEFAULT := server/selsa_bundle/default
+DEFAULT := server/selsa_bundle/synthetic
 RECORD := docs/default-model
 
 $(SYNTHETIC)/synthesis.json: | $(VENV)/.installed
@@ -160,7 +160,7 @@ figures-r50-profile: $(WORK)/bench/r50.bundle
 	$(BIN)/python benchmarks/profile_bench.py $(FIGURES)/r50-profile.json --bundle $(WORK)/bench/r50.bundle
 
 figures-models: $(MODELS)
-	$(BIN)/selsa bench $(addprefix --bundle ,server/selsa_bundle/default $(MODELS)) --frames 16 \
+	$(BIN)/selsa bench $(addprefix --bundle ,server/selsa_bundle/synthetic $(MODELS)) --frames 16 \
 		--provider cpu --precision fp32 --phases engines,pipeline \
 		--rounds $(ROUNDS) --json $(FIGURES)/models.json
 	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/models.json $(FIGURES)/models.png

@@ -7,9 +7,9 @@ from pathlib import Path
 
 PACKAGES = ("selsa_bundle", "selsa_client", "selsa_export", "selsa_server", "selsa_training")
 NEEDED = (
-    "selsa_bundle/default/manifest.json",
-    "selsa_bundle/default/frame.onnx",
-    "selsa_bundle/default/sequence.onnx",
+    "selsa_bundle/synthetic/manifest.json",
+    "selsa_bundle/synthetic/frame.onnx",
+    "selsa_bundle/synthetic/sequence.onnx",
     "selsa_bundle/sample.mp4",
     "selsa_server/page/index.html",
     "selsa_training/recipes/tiny.toml",

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
-from selsa_training.everyday.cache import CachedClip
+from selsa_training.everyday_training.cache import CachedClip
 from selsa_training.everyday.detector import EverydayDetector
 from selsa_training.everyday.stage import Rows
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
-FRAMES: Final = 24
+FRAMES: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

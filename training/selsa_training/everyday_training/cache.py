@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from selsa_training.everyday.damage import DAMAGES
+from selsa_training.everyday_training.damage import DAMAGES
 from selsa_training.everyday.detector import EverydayDetector
 
 Image = npt.NDArray[np.uint8]
