@@ -32,7 +32,7 @@ class CachedClip:
     targets: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def cache_clips(
     detector: EverydayDetector,
     clips: Mapping[str, Sequence[Image]],
