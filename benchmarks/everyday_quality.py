@@ -2,10 +2,11 @@
 
     python benchmarks/everyday_quality.py MODEL [MODEL ...] --video clip.mp4 --truth gt.txt [--json out.json]
 
-A model is a bundle or a checkpoint of the everyday family; several are averaged (three seeds). The truth is in
-the MOTChallenge format (frame, id, left, top, width, height; frames and pixels from 1), of persons. Nothing is
-trained on the clip. Damage of this test: line and gaussian blur, darkness with noise, JPEG of quality 2 to 5,
-few pixels; training has other kernels of the same families (`selsa_training.everyday_training.damage`).
+A model is a bundle or a checkpoint of the everyday family; several are averaged (three seeds). The truth is
+of persons, in the MOTChallenge format (frame, id, left, top, width, height; frames and pixels from 1).
+Nothing is trained on the clip. Damage of this test: line and gaussian blur, darkness with noise, JPEG of
+quality 2 to 5, few pixels; training has other kernels of the same families
+(`selsa_training.everyday_training.damage`).
 """
 
 import argparse
@@ -137,7 +138,9 @@ def _persons(engines: Engines, each: Known, bank: ReferenceBank) -> Found:
 def _frozen(each: Known, config: DetectionConfig = EVERYDAY.detections) -> Found:
     """The frozen detector's own persons, from the logits of the same proposals."""
     features = each.features
-    scores = torch.from_numpy(features.tensors["logits"]).sigmoid() * torch.from_numpy(features.valid)[..., None]
+    scores = (
+        torch.from_numpy(features.tensors["logits"]).sigmoid() * torch.from_numpy(features.valid)[..., None]
+    )
     boxes = torch.from_numpy(features.boxes) / torch.tensor([*each.prepared.scale_factor] * 2)
     spread = boxes[:, :, None].expand(-1, -1, scores.shape[-1], -1).flatten(1, 2)
     found, best, labels, count = select_detections(spread, scores.flatten(1), scores.shape[-1], config)
@@ -156,7 +159,7 @@ class Ranked:
 
     @classmethod
     def of(cls, found: Sequence[Found], truth: Sequence[Float]) -> "Ranked":
-        """Match each frame's detections, best first, to the person that each overlaps most, by 0.5 or more."""
+        """Match detections frame by frame, best first, each to the person it overlaps most, by 0.5 or more."""
         scores, right = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
         for (boxes, mine), persons in zip(found, truth, strict=True):
             order = np.argsort(-mine, kind="stable")
@@ -199,8 +202,10 @@ def read_truth(path: Path, frames: int) -> list[Float]:
     return [boxes[rows[:, 0] == frame + 1] for frame in range(frames)]
 
 
-def measure(model: OpenedModel, frames: Sequence[Image], truth: Sequence[Float]) -> dict[str, dict[str, list[float]]]:
-    """Setting -> mode -> AP50, recall and threshold at the frozen detector's false persons; means of seeds."""
+def measure(
+    model: OpenedModel, frames: Sequence[Image], truth: Sequence[Float]
+) -> dict[str, dict[str, list[float]]]:
+    """Setting -> mode -> AP50, recall and threshold at the frozen detector's false persons."""
     out: dict[str, dict[str, list[float]]] = {}
     for setting, seeds in SETTINGS.items():
         rows: dict[str, list[list[float]]] = {mode: [] for mode in MODES}

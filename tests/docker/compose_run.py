@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from selsa_bundle.default_bundle import synthetic_video
+from selsa_bundle.default_bundle import sample_video
 
 DOCKER = Path(__file__).parents[2] / "docker"
 PROJECT = "selsa-compose-test"
@@ -191,7 +191,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=18765, help="free port of this machine")
     parser.add_argument("--starts", type=int, default=3, help="how often the start is measured")
     asked = parser.parse_args()
-    video = synthetic_video()
+    video = sample_video()
     try:
         run(asked.port, asked.starts, video)
     except (FailedError, httpx.HTTPError, subprocess.CalledProcessError) as error:

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 import selsa_server
-from selsa_bundle.default_bundle import synthetic_video
+from selsa_bundle.default_bundle import sample_video
 
 BUILT = Path(selsa_server.__file__).parent / "page"
 KEY = "käse/+?"
@@ -70,7 +70,7 @@ def test_nothing_inline_and_no_address_outside_the_server_is_in_the_built_files(
 
 
 def test_the_sample_is_the_packaged_one_and_parts_of_it_can_be_had(client: httpx.Client) -> None:
-    assert client.get("/sample.mp4").content == synthetic_video().read_bytes()
+    assert client.get("/sample.mp4").content == sample_video().read_bytes()
     part = client.get("/sample.mp4", headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, b"ftyp")
 

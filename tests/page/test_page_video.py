@@ -17,7 +17,7 @@ from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, pause, se
 from playwright.sync_api import Browser, Page, expect
 from served_page import packaged_server
 
-from selsa_bundle.default_bundle import synthetic_video
+from selsa_bundle.default_bundle import sample_video
 from selsa_client.formats.by_record import as_table
 from selsa_server.schema.detect import FrameRecord, VideoRecord
 
@@ -137,7 +137,7 @@ def test_the_drawn_video_reuses_the_records_and_has_the_boxes_of_the_page(
     assert any(re.fullmatch(r"Drawing frame \d+ of 150", text) for text in page.evaluate("window.drawing"))
     expect(page.locator("#drawing")).to_be_hidden()
     frames = interesting(document["frames"])[::2]
-    source, drawn = pictures(synthetic_video()), pictures(path)
+    source, drawn = pictures(sample_video()), pictures(path)
     assert len(source) == len(drawn)
     for frame in frames:
         changed = np.abs(drawn[frame["index"]].astype(int) - source[frame["index"]]).max(2) > 40

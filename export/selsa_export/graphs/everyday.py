@@ -49,8 +49,9 @@ class EverydaySequenceGraph(nn.Module):
         bank_valid: Tensor,
     ) -> Detections:
         """See the tensor contract."""
-        key_frames = (boxes, valid, logits, points, keys, image_size, scale_factor)
-        return self.detector.sequence_stage(*key_frames, bank_logits, bank_keys, bank_valid)
+        frame = EverydayFeatures(boxes, valid, logits, points, keys)
+        bank = (bank_logits, bank_keys, bank_valid)
+        return self.detector.sequence_stage(frame, image_size, scale_factor, *bank)
 
 
 class _InPrecision(nn.Module):

@@ -1,7 +1,7 @@
 """The network equals the graph that its weights were published in.
 
-Needs the weights (`selsa fetch-everyday FOLDER`; SELSA_EVERYDAY=FOLDER) and Node with @tensorflow/tfjs (NODE_PATH);
-skips aloud without them.
+Needs the weights (`selsa fetch-everyday FOLDER`; SELSA_EVERYDAY=FOLDER) and Node with @tensorflow/tfjs
+(NODE_PATH); skips aloud without them.
 """
 
 import os

@@ -31,7 +31,9 @@ def features(detector: EverydayDetector, frames: int, seed: int) -> EverydayFeat
     logits = torch.randn(frames, P, CLASSES, generator=generator) - 4
     boxes = torch.rand(frames, P, 4, generator=generator) * 100
     boxes[..., 2:] += boxes[..., :2]
-    return EverydayFeatures(boxes, torch.ones(frames, P, dtype=torch.bool), logits, points, detector.key(points))
+    return EverydayFeatures(
+        boxes, torch.ones(frames, P, dtype=torch.bool), logits, points, detector.key(points)
+    )
 
 
 def bank_of(known: EverydayFeatures) -> Rows:
@@ -63,8 +65,12 @@ def test_the_order_of_the_reference_frames_does_not_matter(detector: EverydayDet
 def test_rows_that_are_no_proposals_change_nothing(detector: EverydayDetector) -> None:
     key, known = features(opened(detector), 1, 1), features(detector, 2, 2)
     bank = bank_of(known)
-    junk = Rows(torch.randn(1, 4, ROWS, 32), torch.full((1, ROWS, CLASSES), PADDED_LOGIT), torch.zeros(1, ROWS) > 0)
-    more = Rows(*(torch.cat(pair, dim) for pair, dim in zip(zip(bank, junk, strict=True), (2, 1, 1), strict=True)))
+    junk = Rows(
+        torch.randn(1, 4, ROWS, 32), torch.full((1, ROWS, CLASSES), PADDED_LOGIT), torch.zeros(1, ROWS) > 0
+    )
+    more = Rows(
+        *(torch.cat(pair, dim) for pair, dim in zip(zip(bank, junk, strict=True), (2, 1, 1), strict=True))
+    )
     assert torch.allclose(detector.mix(key, bank), detector.mix(key, more), atol=1e-5)
 
 

@@ -39,7 +39,7 @@ def train_everyday(
     threads: Annotated[int, typer.Option(min=0, help="Threads of torch; 0: one per core.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older checkpoints.")] = False,  # noqa: FBT002  typer makes a flag of it
 ) -> None:
-    """Train the SELSA stage of the everyday model over its frozen detector; `selsa fetch-everyday` comes first."""
+    """Train the SELSA stage of the everyday model over its frozen detector, after `selsa fetch-everyday`."""
     from selsa_training.everyday_training.run import train_seeds
     from selsa_training.everyday_training.training import TrainingRecipe
 

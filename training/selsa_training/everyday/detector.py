@@ -38,6 +38,7 @@ class EverydayDetector(nn.Module):
 
     mean: Tensor
     std: Tensor
+    frame_outputs = EverydayFeatures
 
     def __init__(self, config: EverydayConfig) -> None:
         super().__init__()
@@ -88,7 +89,8 @@ class EverydayDetector(nn.Module):
 
     def propose(self, images: Tensor, image_size: Tensor) -> Proposals:
         """The frozen detector's proposals of normalised images."""
-        return self.proposals(self.nanodet(images), image_size)
+        found: Proposals = self.proposals(self.nanodet(images), image_size)
+        return found
 
     def frame_stage(self, images: Tensor, image_size: Tensor) -> EverydayFeatures:
         """Everything of a frame that does not depend on another frame."""
@@ -99,23 +101,30 @@ class EverydayDetector(nn.Module):
     def mix(self, frame: EverydayFeatures, bank: Rows) -> Tensor:
         """Logits [B, P, 80] of key frames that share one bank, [1, R, ...]."""
         own = Rows(frame.keys, frame.logits, frame.valid)
-        return self.stage(frame.points, own, bank)
+        mixed: Tensor = self.stage(frame.points, own, bank)
+        return mixed
 
-    def sequence_stage(self, *inputs: Tensor) -> Detections:
+    def sequence_stage(
+        self,
+        frame: EverydayFeatures,
+        image_size: Tensor,
+        scale_factor: Tensor,
+        bank_logits: Tensor,
+        bank_keys: Tensor,
+        bank_valid: Tensor,
+    ) -> Detections:
         """Detections of B key frames that share one bank.
 
         Args:
-            inputs: those of the sequence engine, see the tensor contract. First the frame stage's outputs for
-                the key frames; image_size int64 [B, 2], (height, width) of the resized frames without
-                padding; scale_factor float32 [B, 2], resized size / source size along (x, y); bank_logits
-                float32 [R, 80]; bank_keys float32 [heads, R, head width]; bank_valid bool [R].
+            frame: the frame stage's output for the key frames.
+            image_size: int64 [B, 2], (height, width) of the resized frames without padding.
+            scale_factor: float32 [B, 2], resized size / source size along (x, y).
+            bank_logits: float32 [R, 80].
+            bank_keys: float32 [heads, R, head width].
+            bank_valid: bool [R].
         """
-        boxes, valid, logits, points, keys, image_size, scale_factor, bank_logits, bank_keys, bank_valid = (
-            inputs
-        )
         bank = Rows(bank_keys[None], bank_logits[None], bank_valid[None])
-        mixed = self.mix(EverydayFeatures(boxes, valid, logits, points, keys), bank)
-        scores = mixed.sigmoid() * valid[..., None]
-        boxes = clip_boxes(boxes, image_size) / scale_factor.repeat(1, 2)[:, None, :]
+        scores = self.mix(frame, bank).sigmoid() * frame.valid[..., None]
+        boxes = clip_boxes(frame.boxes, image_size) / scale_factor.repeat(1, 2)[:, None, :]
         boxes = boxes[:, :, None].expand(-1, -1, CLASSES, -1).flatten(1, 2)
         return Detections(*select_detections(boxes, scores.flatten(1), CLASSES, self.config.detections))

@@ -80,7 +80,7 @@ class _Convolution(nn.Module):
 
 
 class _CspStage(nn.Module):
-    """[B, inputs, h, w] -> [B, 2 * outputs, h / stride, w / stride]; half of it is the first convolution's."""
+    """[B, inputs, h, w] -> [B, 2 * outputs, h / stride, w / stride]; the second half is `first`'s output."""
 
     def __init__(self, inputs: int, outputs: int, width: int, *, stride: int, blocks: int) -> None:
         super().__init__()

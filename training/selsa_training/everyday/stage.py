@@ -65,7 +65,8 @@ class Projection(nn.Module):
         """[B, P, C] -> [B, H, P, head width]."""
         batch, count, _ = features.shape
         x = self.linear(features).reshape(batch, count, self.heads, self.width).transpose(1, 2)
-        return functional.normalize(x, dim=-1)
+        unit: Tensor = functional.normalize(x, dim=-1)
+        return unit
 
 
 class SelsaStage(nn.Module):
@@ -123,7 +124,7 @@ class SelsaStage(nn.Module):
             ],
             -1,
         )
-        gate = self.gate(functional.relu(self.hidden(inputs)))
+        gate: Tensor = self.gate(functional.relu(self.hidden(inputs)))
         shares = gate[..., :-1].tanh().transpose(1, 2)[..., None]
         return z + (shares * (gathered - z[:, None])).sum(1) + gate[..., -1:]
 

@@ -47,7 +47,7 @@ def _convolutions(nodes: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """(kernel, bias) names of the convolutions, in the order of their numbers."""
     bias_of = {node["input"][0]: node["input"][1] for node in nodes if node["op"] == "Add"}
     convolutions = [node for node in nodes if node["op"] == "Conv2D"]
-    convolutions.sort(key=lambda node: int((node["name"].rsplit("_", 1) + ["0"])[1]))
+    convolutions.sort(key=lambda node: int([*node["name"].rsplit("_", 1), "0"][1]))
     return [(node["input"][1], bias_of[node["name"]]) for node in convolutions]
 
 

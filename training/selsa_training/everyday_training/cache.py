@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from selsa_training.everyday_training.damage import DAMAGES
 from selsa_training.everyday.detector import EverydayDetector
+from selsa_training.everyday_training.damage import DAMAGES
 
 Image = npt.NDArray[np.uint8]
 DAMAGED_VARIANTS = 2

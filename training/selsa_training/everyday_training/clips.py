@@ -45,7 +45,7 @@ def read_clip(path: Path) -> list[Image]:
         SourceError: it has none that can be read.
     """
     capture = cv2.VideoCapture(str(path))
-    frames = []
+    frames: list[Image] = []
     while len(frames) < MOST_FRAMES:
         there, image = capture.read()
         if not there:

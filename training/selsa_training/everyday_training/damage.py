@@ -4,7 +4,7 @@ Images are uint8 [h, w, 3]; so is what comes out.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -82,5 +82,6 @@ def _filtered(image: Image, kernel: npt.NDArray[np.float32]) -> Image:
     return _as_image(cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT))
 
 
-def _as_image(values: npt.ArrayLike) -> Image:
-    return np.clip(np.asarray(values), 0, 255).astype(np.uint8)
+def _as_image(values: Any) -> Image:
+    image: Image = np.clip(np.asarray(values), 0, 255).astype(np.uint8)
+    return image

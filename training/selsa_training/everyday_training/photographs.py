@@ -116,7 +116,7 @@ def moving_clip(
     """
     scale = min(1.0, 640 / max(image.shape[:2]))
     height, width = (max(32, int(side * scale)) for side in image.shape[:2])
-    base = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    base = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     path = _Path(random, width, height)
     other = None if pasted is None else _Pasted(pasted, random, width, height)
     clip = []

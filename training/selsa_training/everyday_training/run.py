@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from selsa_training.checkpoint.checkpoint import check_target, save_checkpoint
-from selsa_training.everyday_training.cache import cache_clips
-from selsa_training.everyday_training.clips import read_training_clips
 from selsa_training.everyday.config import EVERYDAY
 from selsa_training.everyday.detector import EverydayDetector
-from selsa_training.everyday_training.errors import SourceError
 from selsa_training.everyday.tfjs import read_nanodet
+from selsa_training.everyday_training.cache import cache_clips
+from selsa_training.everyday_training.clips import read_training_clips
+from selsa_training.everyday_training.errors import SourceError
 from selsa_training.everyday_training.training import TrainingRecipe, train_stage
 
 ORIGIN: Final = (

@@ -4,15 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
-from selsa_training.everyday_training.cache import CachedClip
 from selsa_training.everyday.detector import EverydayDetector
 from selsa_training.everyday.stage import Rows
+from selsa_training.everyday_training.cache import CachedClip
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -32,9 +31,6 @@ class TrainingRecipe(BaseModel):
     damaged: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     damaged_chance: tuple[float, ...] = (0.3, 0.25, 0.3, 0.15)
     key_damaged_more: float = 0.3
-    # A film has cuts: chance that some references are of another clip, and how many of them then are.
-    foreign_chance: float = 0.4
-    foreign_share: tuple[float, float] = (0.3, 1.0)
     # The target's weight never falls below this, or a frame without objects would divide by nothing.
     smallest_target: float = 0.05
 
@@ -59,7 +55,7 @@ def train_stage(
     standardise(detector, clips)
     trained = [*detector.key.parameters(), *detector.stage.parameters()]
     for parameter in trained:
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad = True
     optimiser = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=recipe.steps
@@ -68,9 +64,8 @@ def train_stage(
     chances /= chances.sum()
     losses = []
     for step in range(recipe.steps):
-        loss = torch.stack(
-            [_loss(detector, clips, chances, recipe, random) for _ in range(recipe.keys)]
-        ).mean()
+        chosen = random.choice(len(clips), size=recipe.keys, p=chances)
+        loss = torch.stack([_loss(detector, clips[index], recipe, random) for index in chosen]).mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_norm)
@@ -90,49 +85,28 @@ def standardise(detector: EverydayDetector, clips: Sequence[CachedClip]) -> None
 
 
 def _loss(
-    detector: EverydayDetector,
-    clips: Sequence[CachedClip],
-    chances: npt.NDArray[np.float64],
-    recipe: TrainingRecipe,
-    random: np.random.Generator,
+    detector: EverydayDetector, clip: CachedClip, recipe: TrainingRecipe, random: np.random.Generator
 ) -> Tensor:
-    """Loss of one key frame with references from its whole clip, some of them damaged or of another clip."""
-    clip = clips[int(random.choice(len(clips), p=chances))]
+    """Loss of one key frame with references from the whole clip, some of them damaged."""
+    length, variants = clip.logits.shape[:2]
     share = float(random.choice(recipe.damaged, p=recipe.damaged_chance))
-    key = int(random.integers(len(clip.logits)))
+    key = int(random.integers(length))
     damaged = random.random() < share + recipe.key_damaged_more
-    variant = int(random.integers(1, clip.logits.shape[1])) if damaged else 0
-    foreign = 0
-    if random.random() < recipe.foreign_chance:
-        foreign = round(random.uniform(*recipe.foreign_share) * recipe.references)
-    other = clips[int(random.choice(len(clips), p=chances))]
-    parts = [
-        _references(detector, source, count, share, random)
-        for source, count in ((clip, recipe.references - foreign), (other, foreign))
-    ]
+    variant = int(random.integers(1, variants)) if damaged else 0
+    frames = torch.from_numpy(random.integers(length, size=recipe.references))
+    spoiled = random.random(recipe.references) < share
+    kinds = torch.from_numpy(random.integers(1, variants, size=recipe.references) * spoiled)
+    rows = detector.config.stage.reference_proposals
+    keys = detector.key(detector.points(clip.features[frames, kinds, :rows]))
     bank = Rows(
-        *(torch.cat(both, dim) for both, dim in zip(zip(*parts, strict=True), (2, 1, 1), strict=True))
+        keys.transpose(0, 1).flatten(1, 2)[None],
+        clip.logits[frames, kinds, :rows].flatten(0, 1)[None],
+        clip.valid[frames, kinds, :rows].flatten()[None],
     )
     logits, valid = clip.logits[key, variant][None], clip.valid[key, variant][None]
     features = detector.points(clip.features[key, variant][None])
     mixed = detector.stage(features, Rows(detector.key(features), logits, valid), bank)
     return quality_loss(mixed[0][valid[0]], clip.targets[key, variant][valid[0]], recipe.smallest_target)
-
-
-def _references(
-    detector: EverydayDetector, clip: CachedClip, count: int, share: float, random: np.random.Generator
-) -> Rows:
-    """Rows of a bank: proposals of some frames of a clip, each frame damaged with a chance of `share`."""
-    length, variants = clip.logits.shape[:2]
-    rows = detector.config.stage.reference_proposals
-    frames = torch.from_numpy(random.integers(length, size=count))
-    kinds = torch.from_numpy(random.integers(1, variants, size=count) * (random.random(count) < share))
-    keys = detector.key(detector.points(clip.features[frames, kinds, :rows]))
-    return Rows(
-        keys.transpose(0, 1).flatten(1, 2)[None],
-        clip.logits[frames, kinds, :rows].flatten(0, 1)[None],
-        clip.valid[frames, kinds, :rows].flatten()[None],
-    )
 
 
 def quality_loss(logits: Tensor, targets: Tensor, smallest: float) -> Tensor:

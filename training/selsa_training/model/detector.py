@@ -1,6 +1,7 @@
 """The detector: exactly the two stages that become the two engines. A clip is detected by composing them."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,11 @@ class Detector(Protocol):
     """The two stages of a model of any family, as torch modules that become the two engines."""
 
     @property
+    def frame_outputs(self) -> Callable[..., tuple[Tensor, ...]]:
+        """Makes what `sequence_stage` takes of the frame engine's outputs, in order."""
+        ...
+
+    @property
     def dimensions(self) -> Dimensions:
         """The fixed dimensions P, C, S and D."""
         ...
@@ -55,8 +61,17 @@ class Detector(Protocol):
         """Everything of a frame that does not depend on another frame: the frame engine's outputs."""
         ...
 
-    def sequence_stage(self, *inputs: Tensor) -> Detections:
-        """Detections of B key frames that share one bank, of the sequence engine's inputs in order."""
+    def sequence_stage(
+        self, frame: Any, image_size: Tensor, scale_factor: Tensor, *bank: Tensor
+    ) -> Detections:
+        """Detections of B key frames that share one bank.
+
+        Args:
+            frame: `frame_outputs` of the key frames.
+            image_size: int64 [B, 2].
+            scale_factor: float32 [B, 2].
+            bank: the sequence engine's inputs of the bank, in order.
+        """
         ...
 
 
@@ -65,6 +80,7 @@ class SelsaDetector(nn.Module):
 
     mean: Tensor
     std: Tensor
+    frame_outputs = FrameFeatures
 
     def __init__(
         self,
@@ -135,19 +151,23 @@ class SelsaDetector(nn.Module):
         queries, memory = self.head.memorise(self.roi_features(features, boxes))
         return FrameFeatures(boxes, valid, queries, memory)
 
-    def sequence_stage(self, *inputs: Tensor) -> Detections:
+    def sequence_stage(
+        self, frame: FrameFeatures, image_size: Tensor, scale_factor: Tensor, bank: Tensor, bank_valid: Tensor
+    ) -> Detections:
         """Detections of B key frames that share one bank.
 
         Args:
-            inputs: those of the sequence engine, see the tensor contract. First the frame stage's outputs for
-                the key frames; image_size int64 [B, 2], (height, width) of the resized frames without
-                padding; scale_factor float32 [B, 2], resized size / source size along (x, y); bank float32
-                [S, 2, R, C], memory of the reference frames' proposals, frame by frame; bank_valid bool [R].
+            frame: the frame stage's output for the key frames.
+            image_size: int64 [B, 2], (height, width) of the resized frames without padding.
+            scale_factor: float32 [B, 2], resized size / source size along (x, y).
+            bank: float32 [S, 2, R, C], memory of the reference frames' proposals, frame by frame.
+            bank_valid: bool [R].
         """
-        boxes, valid, queries, memory, image_size, scale_factor, bank, bank_valid = inputs
-        features = self.head.aggregate(queries, valid, memory, bank, bank_valid)
+        features = self.head.aggregate(frame.queries, frame.valid, frame.memory, bank, bank_valid)
         logits, deltas = self.predictor(features)
-        return Detections(*self.detections(logits, deltas, boxes, valid, image_size, scale_factor))
+        return Detections(
+            *self.detections(logits, deltas, frame.boxes, frame.valid, image_size, scale_factor)
+        )
 
 
 def build_detector(config: ModelConfig) -> SelsaDetector:

@@ -60,7 +60,9 @@ class TorchEngines:
         """Run the sequence stage; see the protocol."""
         feeds = sequence_feeds(self.dimensions, batch, image_size, scale_factor)
         inputs = [*feeds.values(), *bank_feeds(self.dimensions, bank).values()]
-        found = self._detector.sequence_stage(*map(self._in, inputs))
+        of_frame = 2 + len(self.dimensions.tensors.key_features)
+        frame = self._detector.frame_outputs(*map(self._in, inputs[:of_frame]))
+        found = self._detector.sequence_stage(frame, *map(self._in, inputs[of_frame:]))
         boxes, scores, labels, count = (x.cpu().numpy() for x in found)
         return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)
 
