@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from selsa_training.evaluation.metrics.average_precision import average_precision
 
 from selsa_bundle.bank import BankSlots, SpreadBank
 from selsa_bundle.engine import Engines, FrameBatch, ReferenceBank
@@ -28,7 +29,6 @@ from selsa_bundle.gate.agreement import box_iou
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.references import spread_references
 from selsa_training.config import DetectionConfig
-from selsa_training.evaluation.metrics.average_precision import average_precision
 from selsa_training.evaluation.opened_model import ModelOptions, OpenedModel, open_model
 from selsa_training.everyday.config import EVERYDAY
 from selsa_training.everyday_training.clips import read_clip
@@ -159,7 +159,7 @@ class Ranked:
 
     @classmethod
     def of(cls, found: Sequence[Found], truth: Sequence[Float]) -> "Ranked":
-        """Match detections frame by frame, best first, each to the person it overlaps most, by 0.5 or more."""
+        """Match detections frame by frame, best first, each to the person overlapped most, by half."""
         scores, right = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
         for (boxes, mine), persons in zip(found, truth, strict=True):
             order = np.argsort(-mine, kind="stable")
