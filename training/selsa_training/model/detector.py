@@ -1,7 +1,7 @@
 """The detector: exactly the two stages that become the two engines. A clip is detected by composing them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -61,16 +61,12 @@ class Detector(Protocol):
         """Everything of a frame that does not depend on another frame: the frame engine's outputs."""
         ...
 
-    def sequence_stage(
-        self, frame: Any, image_size: Tensor, scale_factor: Tensor, *bank: Tensor
-    ) -> Detections:
+    @property
+    def sequence_stage(self) -> Callable[..., Detections]:
         """Detections of B key frames that share one bank.
 
-        Args:
-            frame: `frame_outputs` of the key frames.
-            image_size: int64 [B, 2].
-            scale_factor: float32 [B, 2].
-            bank: the sequence engine's inputs of the bank, in order.
+        Called with `frame_outputs` of the key frames, image_size int64 [B, 2], scale_factor float32 [B, 2],
+        and the sequence engine's inputs of the bank, in order.
         """
         ...
 
