@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from selsa_training.evaluation.metrics.average_precision import average_precision
 
 from selsa_bundle.bank import BankSlots, SpreadBank
 from selsa_bundle.engine import Engines, FrameBatch, ReferenceBank
@@ -29,6 +28,7 @@ from selsa_bundle.gate.agreement import box_iou
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.references import spread_references
 from selsa_training.config import DetectionConfig
+from selsa_training.evaluation.metrics.vid import average_precision
 from selsa_training.evaluation.opened_model import ModelOptions, OpenedModel, open_model
 from selsa_training.everyday.config import EVERYDAY
 from selsa_training.everyday_training.clips import read_clip
