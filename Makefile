@@ -4,7 +4,8 @@
 #   make test    format, lint, types, import contracts and all tests
 #   make test-large    what `make test` leaves out: the published code's largest models, once more in torch
 #   make search  the property tests with thousands of new examples
-#   make train-default   synthetic data, training, export and evaluation of the packaged default bundle
+#   make train-everyday  the packaged default bundle: sources, training of three seeds, export, evaluation
+#   make train-default   synthetic data, training, export and evaluation of the packaged synthetic bundle
 #   make train-seeds     two seeds more of it, and three of a detector that sees single frames; hours
 #   make page    builds the page that the server has at / (needs Node 20.19 or newer)
 #   make lock    locks what the images are made of, with hashes; MAKE_LOCK=--upgrade takes newer versions
@@ -24,7 +25,7 @@ VIDEO ?=
 BUNDLE ?=
 SOURCES := training export server client tests docs docker benchmarks
 
-.PHONY: demo train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean
+.PHONY: demo train-everyday train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -47,7 +48,7 @@ SEED ?= 0
 PRECISION ?= fp32,bf16
 SYNTHETIC := $(WORK)/synthetic
 RUN := $(WORK)/runs/tiny-$(SEED)
-DEFAULT := server/selsa_bundle/default
+SYNTHETIC_BUNDLE := server/selsa_bundle/synthetic
 RECORD := docs/default-model
 
 $(SYNTHETIC)/synthesis.json: | $(VENV)/.installed
@@ -57,14 +58,30 @@ train-default: $(SYNTHETIC)/synthesis.json
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 --no-python $(BIN)/selsa train tiny \
 		--data $(SYNTHETIC) -o $(RUN) --seed $(SEED) --amp auto --threads 1 --workers 1 --resume
 	$(BIN)/python benchmarks/synthesize_film.py server/selsa_bundle/sample.mp4 --number 100004 --overwrite
-	$(BIN)/selsa export $(RUN)/checkpoint -o $(DEFAULT) --frames server/selsa_bundle/sample.mp4 --native none \
+	$(BIN)/selsa export $(RUN)/checkpoint -o $(SYNTHETIC_BUNDLE) --frames server/selsa_bundle/sample.mp4 --native none \
 		--precision $(PRECISION) --calibrate server/selsa_bundle/sample.mp4 --data $(SYNTHETIC) --overwrite
-	$(BIN)/selsa evaluate $(DEFAULT) --data $(SYNTHETIC) --write-report
+	$(BIN)/selsa evaluate $(SYNTHETIC_BUNDLE) --data $(SYNTHETIC) --write-report
 	$(BIN)/selsa evaluate $(RUN) --data $(SYNTHETIC) --json $(RECORD)/checkpoint.json \
 		--curve reference_frames --curve proposals --plot $(RECORD)/curves.png
 	cp $(RUN)/log.jsonl $(RUN)/recipe.json $(SYNTHETIC)/synthesis.json $(RECORD)/
 
-# The default and what it is compared with, for three seeds; tiny-0 is what train-default makes. Goes on where it
+# The packaged everyday bundle: three seeds over one cache of frozen features, half an hour on two cores at most.
+# QUALITY="--video clip.mp4 --truth gt.txt" also measures them on labelled persons.
+SOURCES_EVERYDAY := $(WORK)/everyday
+EVERYDAY := server/selsa_bundle/everyday
+EVERYDAY_SEEDS := 0,1,2
+QUALITY ?=
+
+train-everyday: $(VENV)/.installed
+	$(BIN)/selsa fetch-everyday $(SOURCES_EVERYDAY)
+	$(BIN)/selsa train-everyday $(SOURCES_EVERYDAY) -o $(WORK)/runs --clips training/everyday-clips \
+		--seeds $(EVERYDAY_SEEDS) --overwrite
+	$(BIN)/selsa export $(WORK)/runs/everyday-0/checkpoint -o $(EVERYDAY) --native none --overwrite \
+		--frames server/selsa_bundle/everyday.mp4
+	test -z "$(QUALITY)" || $(BIN)/python benchmarks/everyday_quality.py $(QUALITY) \
+		--json docs/everyday-model/quality.json $(WORK)/runs/everyday-?
+
+# The synthetic model and what it is compared with, for three seeds; tiny-0 is what train-default makes. Goes on where it
 # was cut off.
 SEED_RUNS := tiny-1 tiny-2 tiny-single-frame-0 tiny-single-frame-1 tiny-single-frame-2
 
@@ -160,7 +177,7 @@ figures-r50-profile: $(WORK)/bench/r50.bundle
 	$(BIN)/python benchmarks/profile_bench.py $(FIGURES)/r50-profile.json --bundle $(WORK)/bench/r50.bundle
 
 figures-models: $(MODELS)
-	$(BIN)/selsa bench $(addprefix --bundle ,server/selsa_bundle/default $(MODELS)) --frames 16 \
+	$(BIN)/selsa bench $(addprefix --bundle ,server/selsa_bundle/synthetic $(MODELS)) --frames 16 \
 		--provider cpu --precision fp32 --phases engines,pipeline \
 		--rounds $(ROUNDS) --json $(FIGURES)/models.json
 	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/models.json $(FIGURES)/models.png

@@ -19,7 +19,7 @@ from output import check_output, write_json
 from peak_memory import peak_of_local, peak_of_server
 from picture import COLOURS, check_picture, new_figure, save_figure, tidy
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.manifest import Manifest
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.sample_video import write_sample_video
@@ -95,7 +95,7 @@ def main() -> None:
     except BenchError as error:
         parser.error(str(error))
     width, height = map(int, given.size.split("x"))
-    bundle, machine = given.bundle or default_bundle(), Machine.here()
+    bundle, machine = given.bundle or synthetic_bundle(), Machine.here()
     name = Manifest.read(bundle).name
     print(*machine.lines(), "", f"{name}, {width}x{height}", "frames   local MB   server MB", sep="\n")
     rows: list[Peaks] = []

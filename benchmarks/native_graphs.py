@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from output import write_json
 
-from selsa_bundle.default_bundle import sample_video
+from selsa_bundle.default_bundle import synthetic_video
 from selsa_bundle.engine import ReferenceBank
 from selsa_bundle.manifest import Manifest, Variant
 from selsa_bundle.preprocess import PreparedFrame
@@ -79,7 +79,7 @@ def taken(
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--video", type=Path, default=sample_video())
+    parser.add_argument("--video", type=Path, default=synthetic_video())
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=0)

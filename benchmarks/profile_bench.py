@@ -25,7 +25,7 @@ import numpy as np
 from operators import EngineProfile, onnx_profile
 from output import write_json
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.engine import FrameBatch, bank_feeds, sequence_feeds
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.choice import options_named
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     given = parser.parse_args()
     report = json.loads(given.report.read_bytes())
-    write_json(given.report, profiled(report, given.bundle or default_bundle()))
+    write_json(given.report, profiled(report, given.bundle or synthetic_bundle()))
     sys.stdout.write(f"{given.report}\n")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from output import write_json
 
-from selsa_bundle.default_bundle import default_bundle, sample_video
+from selsa_bundle.default_bundle import synthetic_bundle, synthetic_video
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.runtimes.load import load_engines
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
@@ -47,8 +47,8 @@ def milliseconds(bundle: Path, video: Path, *, spin: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("bundle", type=Path, nargs="?", default=default_bundle())
-    parser.add_argument("--video", type=Path, default=sample_video())
+    parser.add_argument("bundle", type=Path, nargs="?", default=synthetic_bundle())
+    parser.add_argument("--video", type=Path, default=synthetic_video())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -84,11 +84,11 @@ import sys
 for name in {sorted(banned)!r}:
     sys.modules[name] = None
 from pathlib import Path
-from selsa_bundle.default_bundle import sample_video
+from selsa_bundle.default_bundle import synthetic_video
 from selsa_server.pipeline.local import detect
 from selsa_server.schema.detect import DetectParams
 engines = {{"provider": "cpu", "precision": "fp32"}}
-records = detect(sample_video(), DetectParams(max_detections=1), bundle=None, say=print, engines=engines)
+records = detect(synthetic_video(), DetectParams(max_detections=1), bundle=None, say=print, engines=engines)
 print(next(records).type)
 records.close()
 """

@@ -6,14 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from selsa_bundle.contract import ENGINES, EngineName
+from selsa_bundle.contract import ENGINES, Dimensions, EngineName
 from selsa_bundle.engine import Engines
 from selsa_bundle.files.new_folder import new_folder
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import MANIFEST_NAME, EngineFile, GateFile, Manifest, Provenance, Variant
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 from selsa_export.errors import ParityError
-from selsa_export.graphs.stages import FloatPrecision
+from selsa_export.graphs.precision import FloatPrecision
 from selsa_export.graphs.write import write_graph
 from selsa_export.parity.frames import Frame
 from selsa_export.parity.gate_frames import write_gate_file
@@ -25,7 +25,7 @@ from selsa_export.precision.plan import PrecisionPlan
 from selsa_export.precision.summary import summary_of
 from selsa_training.checkpoint.checkpoint import Checkpoint
 from selsa_training.checkpoint.detector import detector_of
-from selsa_training.model.dimensions import dimensions_of
+from selsa_training.families import AnyDetector
 from selsa_training.model.torch_engines import TorchEngines
 
 Graphs = dict[Variant, dict[EngineName, EngineFile]]
@@ -72,7 +72,7 @@ def export_bundle(
         say(f"comparing with torch on {len(frames)} frames: {described}")
         prepared = [preprocess.prepare(frame) for frame in frames]
         reference = ParityReference.of(detector, prepared)
-        report = reference.report(_engines(part, checkpoint), described)
+        report = reference.report(_engines(part, detector.dimensions), described)
         if failures := report.failures():
             raise ParityError("the engines differ from the model: " + "; ".join(failures))
         native_files, native_parity = write_natives(detector, part, natives, reference, say)
@@ -81,7 +81,7 @@ def export_bundle(
         parity.write_bytes(report.model_dump_json(indent=2).encode() + b"\n")
         gate = write_gate_file(part, TorchEngines(detector), preprocess, report.compared_with)
         engines: Graphs = {"fp32": engine_files, **native_files}
-        manifest = _manifest(checkpoint, engines, StoredFile.of(parity), gate)
+        manifest = _manifest(checkpoint, detector, engines, StoredFile.of(parity), gate)
         (part / MANIFEST_NAME).write_bytes(manifest.to_json())
         if precisions is not None:
             for line in summary_of(add_precisions(part, precisions, say)):
@@ -89,25 +89,25 @@ def export_bundle(
     return report
 
 
-def _engines(folder: Path, checkpoint: Checkpoint) -> Engines:
-    return OnnxEngines(
-        folder / "frame.onnx", folder / "sequence.onnx", dimensions_of(checkpoint.config), RuntimeOptions()
-    )
+def _engines(folder: Path, dimensions: Dimensions) -> Engines:
+    return OnnxEngines(folder / "frame.onnx", folder / "sequence.onnx", dimensions, RuntimeOptions())
 
 
-def _manifest(checkpoint: Checkpoint, engines: Graphs, parity: StoredFile, gate: GateFile) -> Manifest:
+def _manifest(
+    checkpoint: Checkpoint, detector: AnyDetector, engines: Graphs, parity: StoredFile, gate: GateFile
+) -> Manifest:
     config = checkpoint.config
     return Manifest(
         name=config.name,
         classes=config.classes,
         preprocess=config.preprocess,
-        dimensions=dimensions_of(config),
+        dimensions=detector.dimensions,
         reference_frames=config.reference_frames,
         engines=engines,
         parity=parity,
         gate=gate,
         provenance=Provenance(
-            architecture=f"{config.backbone} DC5, {config.head.stages} aggregation stages",
+            architecture=detector.architecture,
             checkpoint_sha256=checkpoint.sha256,
             origin=checkpoint.origin,
             created=datetime.now(UTC).isoformat(timespec="seconds"),

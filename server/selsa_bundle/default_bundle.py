@@ -1,37 +1,90 @@
-"""The packaged bundle and sample video, used when none is named."""
+"""The bundles and sample videos that come with the package, and which of them is taken when none is named."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from selsa_bundle.errors import BundleError
 from selsa_bundle.manifest import MANIFEST_NAME
 
-# They are in this folder, so that the wheel contains them.
+PackagedName = Literal["everyday", "synthetic"]
+PACKAGED: Final[tuple[PackagedName, ...]] = ("everyday", "synthetic")
+# They lie beside this file, so that a wheel carries them.
 _PACKAGE: Final = Path(__file__).resolve().parent
-_REMEDY: Final = "install a released selsa, or train it with `make train-default`"
+_REMEDY: Final = "install a released selsa, or train it with `make train-everyday`"
 
 
-def default_bundle(package: Path = _PACKAGE) -> Path:
-    """The folder of the packaged bundle.
+def packaged_bundle(name: PackagedName, package: Path = _PACKAGE) -> Path:
+    """The folder of a bundle that `package` has.
 
     Raises:
-        BundleError: this build of it has none.
+        BundleError: this build of it has none of that name.
     """
-    folder = package / "default"
+    folder = package / name
     if not (folder / MANIFEST_NAME).is_file():
         raise BundleError(
-            f"This build of selsa has no packaged default bundle; name one (--bundle FOLDER), or {_REMEDY}."
+            f"This build of selsa has no packaged {name} bundle; name one (--bundle FOLDER), or {_REMEDY}."
         )
     return folder
 
 
-def sample_video(package: Path = _PACKAGE) -> Path:
-    """The packaged sample video: H.264 in MP4, not part of the default bundle's training data.
+def bundle_folder(named: Path) -> Path:
+    """The folder that a bundle's path stands for, or that of a packaged bundle where its name is given.
+
+    Raises:
+        BundleError: this build has no packaged bundle of that name.
+    """
+    for name in PACKAGED:
+        if str(named) == name and not named.exists():
+            return packaged_bundle(name)
+    return named
+
+
+def portable_name(folder: Path) -> str:
+    """What stands for a bundle on every node: a packaged one's name, else the absolute path."""
+    for name in PACKAGED:
+        if folder == _PACKAGE / name:
+            return name
+    return str(folder.resolve())
+
+
+def default_bundle(package: Path = _PACKAGE) -> Path:
+    """The bundle for everybody who names none: COCO's 80 classes in ordinary videos.
 
     Raises:
         BundleError: this build of it has none.
     """
-    path = package / "sample.mp4"
+    return packaged_bundle("everyday", package)
+
+
+def synthetic_bundle(package: Path = _PACKAGE) -> Path:
+    """The bundle trained on drawn sprites, for tests and for measuring what the sequence is worth.
+
+    Raises:
+        BundleError: this build of it has none.
+    """
+    return packaged_bundle("synthetic", package)
+
+
+def sample_video(package: Path = _PACKAGE) -> Path:
+    """A short real video for the default bundle, with bursts of damage: H.264 in MP4.
+
+    Raises:
+        BundleError: this build of it has none.
+    """
+    return _video("everyday.mp4", package)
+
+
+def synthetic_video(package: Path = _PACKAGE) -> Path:
+    """A video of drawn sprites that the synthetic bundle never saw in training: H.264 in MP4.
+
+    Raises:
+        BundleError: this build of it has none.
+    """
+    return _video("sample.mp4", package)
+
+
+def _video(name: str, package: Path) -> Path:
+    path = package / name
     if not path.is_file():
         raise BundleError(
             f"This build of selsa has no packaged sample video; name another one, or {_REMEDY}."

@@ -44,6 +44,9 @@ class Preprocess(BaseModel):
     size_multiple: PositiveInt = 16
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    area_above: float | None = Field(
+        default=None, gt=1, le=100, description="average areas where frames shrink by more than this factor"
+    )
 
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) after resizing a frame of that size; both sides rounded half up in float64."""
@@ -69,7 +72,8 @@ class Preprocess(BaseModel):
         """Resize and pad one frame.
 
         The resize is OpenCV's fixed-point bilinear one on uint8, which is not the rounded float result: that
-        alone would move scores by up to 0.06.
+        alone would move scores by up to 0.06. Where `area_above` is given and a frame shrinks by more than
+        that, it is OpenCV's mean over areas, which does not alias.
 
         Args:
             frame: uint8 [h, w, 3], RGB, as displayed.
@@ -82,7 +86,11 @@ class Preprocess(BaseModel):
         source_h, source_w = frame.shape[:2]
         height, width = self.resized_size(source_h, source_w)
         padded_h, padded_w = self.padded_size(height, width)
-        resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+        averaged = self.area_above is not None and max(source_h, source_w) > self.area_above * max(
+            height, width
+        )
+        how = cv2.INTER_AREA if averaged else cv2.INTER_LINEAR
+        resized = cv2.resize(frame, (width, height), interpolation=how)
         pixels = np.zeros((padded_h, padded_w, 3), np.uint8)
         pixels[:height, :width] = resized
         scale = (float(np.float32(width / source_w)), float(np.float32(height / source_h)))

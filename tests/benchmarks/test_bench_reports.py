@@ -10,7 +10,7 @@ from operators import kind_of
 from plot_bench import plot_report
 from profile_bench import PARTS, profiled
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_server.bench.run import BenchOptions, run_bench
 from selsa_server.bench.sample_video import write_sample_video
 from selsa_server.bench.ways import all_ways
@@ -20,7 +20,7 @@ from selsa_server.bench.ways import all_ways
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict:
     video = tmp_path_factory.mktemp("bench") / "video.mp4"
     write_sample_video(video, 4, width=64, height=48)
-    ways = all_ways([default_bundle()], providers=["cpu"], precisions=["fp32"], threads=[1], batches=[2])
+    ways = all_ways([synthetic_bundle()], providers=["cpu"], precisions=["fp32"], threads=[1], batches=[2])
     found = run_bench(ways, video, BenchOptions(phases=("engines", "pipeline"), rounds=1))
     return json.loads(orjson.dumps(found))
 
@@ -32,7 +32,7 @@ def test_a_report_is_drawn_as_a_picture_and_nothing_else_is_written(report: dict
 
 
 def test_a_profile_has_every_part_and_the_operators_fill_the_run(report: dict) -> None:
-    (way,) = json.loads(orjson.dumps(profiled(report, default_bundle())))["ways"]
+    (way,) = json.loads(orjson.dumps(profiled(report, synthetic_bundle())))["ways"]
     assert tuple(way["parts"]["parts"]) == PARTS
     assert all(spread["median"] >= 0 for spread in way["parts"]["parts"].values())
     assert [engine["engine"] for engine in way["operators"]] == ["frame", "sequence"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.manifest import Manifest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "native_graphs.py"
@@ -22,7 +22,7 @@ def race(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def with_natives(tmp_path: Path) -> Path:
     """The packaged bundle, whose own graphs stand for native ones, too."""
-    folder = Path(shutil.copytree(default_bundle(), tmp_path / "bundle"))
+    folder = Path(shutil.copytree(synthetic_bundle(), tmp_path / "bundle"))
     manifest = Manifest.read(folder)
     engines = {**manifest.engines, "native": manifest.engines["fp32"]}
     (folder / "manifest.json").write_bytes(manifest.model_copy(update={"engines": engines}).to_json())
@@ -45,6 +45,6 @@ def test_there_is_a_row_for_each_engine_and_batch(with_natives: Path, tmp_path: 
 
 
 def test_a_bundle_without_native_graphs_is_named() -> None:
-    done = race(str(default_bundle()))
+    done = race(str(synthetic_bundle()))
     assert done.returncode == 1
     assert "has no native graphs; export it with --native fp32" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from selsa_bundle.default_bundle import default_bundle, sample_video
+from selsa_bundle.default_bundle import synthetic_bundle, synthetic_video
 from selsa_bundle.errors import ChecksumError, ChoiceError, ManifestError
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import EngineFile, Manifest
@@ -38,7 +38,7 @@ needs_vnni = pytest.mark.skipif(not HAS_VNNI, reason="no int8 instructions on th
 
 @pytest.fixture(scope="module")
 def few() -> PrecisionFrames:
-    frames = read_frames(sample_video(), 6)
+    frames = read_frames(synthetic_video(), 6)
     return PrecisionFrames(
         calibration=tuple(frames[1::2]), judged=(tuple(frames[::2]),), described="sample.mp4"
     )
@@ -47,7 +47,7 @@ def few() -> PrecisionFrames:
 @pytest.fixture(scope="module")
 def with_natives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packaged bundle, whose graphs stand for native ones: they have the same layers."""
-    folder = Path(shutil.copytree(default_bundle(), tmp_path_factory.mktemp("natives") / "bundle"))
+    folder = Path(shutil.copytree(synthetic_bundle(), tmp_path_factory.mktemp("natives") / "bundle"))
     manifest = Manifest.read(folder)
     pair = manifest.engines["fp32"]
     engines = {**manifest.engines, "native": pair, "native-fp16": pair}
@@ -100,12 +100,12 @@ def test_what_tensorrt_would_compute_is_judged_by_a_stand_in_and_has_no_speed(
 def test_fp16_without_graphs_for_it_is_refused(few: PrecisionFrames, tmp_path: Path) -> None:
     plan = PrecisionPlan(precisions=("fp32", "fp16"), frames=few)
     with pytest.raises(PrecisionError, match="needs the native graphs in fp16; this bundle has fp32"):
-        quantize_bundle(default_bundle(), tmp_path / "bundle", plan)
+        quantize_bundle(synthetic_bundle(), tmp_path / "bundle", plan)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_int8_of_a_graph_with_other_names_is_refused(few: PrecisionFrames, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(default_bundle(), tmp_path / "old"))
+    folder = Path(shutil.copytree(synthetic_bundle(), tmp_path / "old"))
     model = onnx.load(str(folder / "frame.onnx"))
     for each in (*model.graph.initializer, *model.graph.node):
         each.name = each.name.replace(".weight", ".w")
@@ -204,7 +204,7 @@ def test_a_report_with_a_value_that_is_not_allowed_is_named(copy: Path) -> None:
 
 def test_a_precision_that_the_bundle_lacks_is_refused() -> None:
     with pytest.raises(ChoiceError, match=r"this bundle has no int8 engines \(it has fp32\)"):
-        load_engines(default_bundle(), EngineOptions(provider="cpu", precision="int8"))
+        load_engines(synthetic_bundle(), EngineOptions(provider="cpu", precision="int8"))
 
 
 def test_bounds_that_do_not_hold_are_told_and_never_chosen_unasked(report: PrecisionReport) -> None:
@@ -272,7 +272,7 @@ def test_the_commands_say_what_is_missing_and_write_nothing(tmp_path: Path, comm
         (["--precision", "fp16", *(["--native", "none"] * (command == "export"))], "needs the native graphs"),
         (["--precision", "int8", "--calibrate", str(tmp_path / "no.mp4")], "no such file"),
     ):
-        done = CliRunner().invoke(app, [str(default_bundle()), "-o", target, *options])
+        done = CliRunner().invoke(app, [str(synthetic_bundle()), "-o", target, *options])
         assert done.exit_code == 3, done.output
         assert f"error: {said}" in done.stderr or said in done.stderr
         assert list(tmp_path.iterdir()) == []

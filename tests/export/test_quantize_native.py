@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from selsa_bundle.default_bundle import default_bundle, sample_video
+from selsa_bundle.default_bundle import synthetic_bundle, synthetic_video
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_export.int8.layers import Range, layers_of
@@ -24,13 +24,13 @@ NEVER = ("rpn.objectness.weight", "rpn.deltas.weight")
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    return onnx.load(str(default_bundle() / "frame.onnx"))
+    return onnx.load(str(synthetic_bundle() / "frame.onnx"))
 
 
 @pytest.fixture(scope="module")
 def frames() -> list[PreparedFrame]:
-    preprocess = Manifest.read(default_bundle()).preprocess
-    return [preprocess.prepare(frame) for frame in read_frames(sample_video(), 3)]
+    preprocess = Manifest.read(synthetic_bundle()).preprocess
+    return [preprocess.prepare(frame) for frame in read_frames(synthetic_video(), 3)]
 
 
 @pytest.fixture(scope="module")

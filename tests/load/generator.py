@@ -30,7 +30,7 @@ from quick_bundle import LARGE, SMALL, make_bundle
 from served import ServerProcess, serving
 from throughput import Throughput, Workload, measure_throughput
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.runtimes.load import load_engines
 
 __all__ = ["main"]
@@ -142,7 +142,7 @@ def _throughput(given: argparse.Namespace, server_options: list[str], folder: Pa
 def _confinement(given: argparse.Namespace, server_options: list[str], folder: Path) -> None:
     del server_options
     width, height = map(int, given.size.split("x"))
-    loaded = load_engines(given.bundle or default_bundle())
+    loaded = load_engines(given.bundle or synthetic_bundle())
     cost = measure_confinement(
         loaded, folder, frames=given.frames, size=(width, height), rounds=given.rounds, say=_say
     )

@@ -11,7 +11,7 @@ from overlay_pixels import drawn_pixels, frame_shown
 from playwright.sync_api import Browser, Page, expect
 from served_page import fake_server, packaged_server
 
-from selsa_bundle.default_bundle import sample_video
+from selsa_bundle.default_bundle import synthetic_video
 
 SIZE = (320, 192)
 
@@ -20,7 +20,7 @@ SIZE = (320, 192)
 def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample video as what a camera sends: JPEG pictures one after the other."""
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    with av.open(str(sample_video())) as container:
+    with av.open(str(synthetic_video())) as container:
         images = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
     path.write_bytes(b"".join(cv2.imencode(".jpg", image)[1].tobytes() for image in images))
     return path

@@ -7,9 +7,16 @@ from pathlib import Path
 
 PACKAGES = ("selsa_bundle", "selsa_client", "selsa_export", "selsa_server", "selsa_training")
 NEEDED = (
-    "selsa_bundle/default/manifest.json",
-    "selsa_bundle/default/frame.onnx",
-    "selsa_bundle/default/sequence.onnx",
+    "selsa_bundle/everyday/manifest.json",
+    "selsa_bundle/everyday/frame.onnx",
+    "selsa_bundle/everyday/sequence.onnx",
+    "selsa_bundle/everyday.mp4",
+    "selsa_bundle/licences/CREDITS.md",
+    "selsa_bundle/licences/human-models-MIT.txt",
+    "selsa_bundle/licences/nanodet-Apache-2.0.txt",
+    "selsa_bundle/synthetic/manifest.json",
+    "selsa_bundle/synthetic/frame.onnx",
+    "selsa_bundle/synthetic/sequence.onnx",
     "selsa_bundle/sample.mp4",
     "selsa_server/page/index.html",
     "selsa_training/recipes/tiny.toml",

@@ -68,6 +68,7 @@ class DetectionConfig(_Config):
 class ModelConfig(_Config):
     """A SELSA Faster R-CNN with a dilated stage 5 (DC5). Defaults are the published R-50 configuration."""
 
+    family: Literal["faster-rcnn"] = "faster-rcnn"
     name: str
     backbone: BackboneName = "resnet50"
     neck_channels: PositiveInt = 512

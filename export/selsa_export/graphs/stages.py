@@ -11,20 +11,17 @@ knows only every half pixel.
 
 import copy
 import itertools
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from selsa_export.graphs.attention import attend, mask_bias
+from selsa_export.graphs.precision import TYPES, FloatPrecision
 from selsa_export.graphs.roi_align import RoiProducts
 from selsa_training.model.aggregation import AggregationStage, SequenceAttention, own_rows
 from selsa_training.model.backbone import Backbone
 from selsa_training.model.detector import Detections, FrameFeatures, SelsaDetector
-
-FloatPrecision = Literal["fp32", "fp16"]
-TYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 class FrameGraph(nn.Module):

@@ -18,13 +18,16 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
 from selsa_bundle.contract import BANK_VALID, Dimensions, EngineContract, EngineName, contract_for
+from selsa_export.graphs.everyday import EverydayFrameGraph, EverydaySequenceGraph
+from selsa_export.graphs.half_weights import store_half_weights
 from selsa_export.graphs.native_operators import NATIVE_TRANSLATIONS
 from selsa_export.graphs.operators import TRANSLATIONS
-from selsa_export.graphs.stages import FloatPrecision, FrameGraph, SequenceGraph
+from selsa_export.graphs.precision import FloatPrecision
+from selsa_export.graphs.stages import FrameGraph, SequenceGraph
 from selsa_training.config import ModelConfig
+from selsa_training.everyday.detector import EverydayDetector
+from selsa_training.families import AnyDetector
 from selsa_training.model.backbone import STRIDE
-from selsa_training.model.detector import SelsaDetector
-from selsa_training.model.dimensions import dimensions_of
 from selsa_training.model.roi_align_matrices import MAX_CELLS
 
 OPSET: Final = 18
@@ -35,27 +38,36 @@ TRACE_SIZE: Final = (96, 160)
 TRACE_REFERENCES: Final = 3
 
 
-def write_graph(engine: EngineName, detector: SelsaDetector, path: Path) -> EngineContract:
+def write_graph(engine: EngineName, detector: AnyDetector, path: Path) -> EngineContract:
     """Write one engine of `detector` (in evaluation mode, on the CPU) to `path` as ONNX.
 
     Returns:
         The tensor contract that the graph was written to.
     """
-    products = roi_products(detector.config)
-    frame = engine == "frame"
-    stage = FrameGraph(detector, "fp32", roi_products=products) if frame else SequenceGraph(detector, "fp32")
-    return _write(engine, stage, dimensions_of(detector.config), path, TRANSLATIONS)
+    stage = _stage(engine, detector, "fp32", native=False)
+    contract = _write(engine, stage, detector, path, TRANSLATIONS)
+    if engine == "frame" and isinstance(detector, EverydayDetector):
+        store_half_weights(path)
+    return contract
 
 
 def write_native_graph(
-    engine: EngineName, detector: SelsaDetector, path: Path, precision: FloatPrecision = "fp32"
+    engine: EngineName, detector: AnyDetector, path: Path, precision: FloatPrecision = "fp32"
 ) -> EngineContract:
     """The same out of operators that every TensorRT has; inputs and outputs are float32 in any precision."""
-    frame = engine == "frame"
-    stage = (
-        FrameGraph(detector, precision, roi_products=True) if frame else SequenceGraph(detector, precision)
-    )
-    return _write(engine, stage, dimensions_of(detector.config), path, NATIVE_TRANSLATIONS)
+    stage = _stage(engine, detector, precision, native=True)
+    return _write(engine, stage, detector, path, NATIVE_TRANSLATIONS)
+
+
+def _stage(
+    engine: EngineName, detector: AnyDetector, precision: FloatPrecision, *, native: bool
+) -> nn.Module:
+    if isinstance(detector, EverydayDetector):
+        frame = engine == "frame"
+        return EverydayFrameGraph(detector, precision) if frame else EverydaySequenceGraph(detector)
+    if engine == "sequence":
+        return SequenceGraph(detector, precision)
+    return FrameGraph(detector, precision, roi_products=native or roi_products(detector.config))
 
 
 def roi_products(config: ModelConfig) -> bool:
@@ -72,20 +84,20 @@ def roi_products(config: ModelConfig) -> bool:
 def _write(
     engine: EngineName,
     stage: nn.Module,
-    dims: Dimensions,
+    detector: AnyDetector,
     path: Path,
     translations: dict[Callable[..., Any], Callable[..., Any]],
 ) -> EngineContract:
-    contract = contract_for(engine, dims)
+    contract = contract_for(engine, detector.dimensions)
     with _quiet():
         program = torch.onnx.export(
             stage.eval(),
-            _example(contract, dims),
+            _example(contract, detector.dimensions),
             dynamo=True,
             opset_version=OPSET,
             input_names=[spec.name for spec in contract.inputs],
             output_names=[spec.name for spec in contract.outputs],
-            dynamic_shapes=_dynamic_shapes(contract),
+            dynamic_shapes=_dynamic_shapes(contract, detector.config.preprocess.size_multiple),
             custom_translation_table=translations,
             optimize=True,
             verbose=False,
@@ -98,10 +110,14 @@ def _write(
     return contract
 
 
-def _dynamic_shapes(contract: EngineContract) -> tuple[dict[int, Any], ...]:
-    """Every dimension that the contract names by a letter is dynamic."""
+def _dynamic_shapes(contract: EngineContract, multiple: int) -> tuple[dict[int, Any], ...]:
+    """Every dimension that the contract names by a letter is dynamic; H and W are multiples of a number.
+
+    Without the number, torch cannot tell that a map that is halved and doubled is as large as before.
+    """
+    sizes: dict[str, Any] = {letter: multiple * torch.export.Dim(letter.lower()) for letter in "HW"}
     return tuple(
-        {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str)}
+        {axis: sizes.get(size, size) for axis, size in enumerate(spec.shape) if isinstance(size, str)}
         for spec in contract.inputs
     )
 

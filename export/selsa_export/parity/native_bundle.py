@@ -9,12 +9,11 @@ from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import EngineFile, Variant
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 from selsa_export.errors import ParityError, PrecisionError
-from selsa_export.graphs.stages import FloatPrecision
+from selsa_export.graphs.precision import FloatPrecision
 from selsa_export.graphs.write import write_native_graph
 from selsa_export.parity.parity import ParityReference
 from selsa_export.parity.report import EngineParity, Tolerance
-from selsa_training.model.detector import SelsaDetector
-from selsa_training.model.dimensions import dimensions_of
+from selsa_training.families import AnyDetector
 
 VARIANTS: Final[dict[FloatPrecision, Variant]] = {"fp32": "native", "fp16": "native-fp16"}
 FILES: Final[dict[FloatPrecision, str]] = {"fp32": "native", "fp16": "native.fp16"}
@@ -44,7 +43,7 @@ def native_precisions(text: str) -> tuple[FloatPrecision, ...]:
 
 
 def write_natives(
-    detector: SelsaDetector,
+    detector: AnyDetector,
     folder: Path,
     precisions: Sequence[FloatPrecision],
     reference: ParityReference,
@@ -73,7 +72,7 @@ def write_natives(
         engines = OnnxEngines(
             folder / pair["frame"].file,
             folder / pair["sequence"].file,
-            dimensions_of(detector.config),
+            detector.dimensions,
             RuntimeOptions(precision=precision),
         )
         try:

@@ -16,7 +16,7 @@ from selsa_bundle.engine import DetectionBatch, Engines, FrameBatch, ReferenceBa
 from selsa_bundle.gate.agreement import Agreement, compare_detections, compare_proposals, worst_features
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_export.parity.report import EngineParity, ParityReport, Tolerance
-from selsa_training.model.detector import SelsaDetector
+from selsa_training.model.detector import Detector
 from selsa_training.model.torch_engines import TorchEngines
 
 Float = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ class ParityReference:
     wanted: _Outputs
 
     @classmethod
-    def of(cls, detector: SelsaDetector, frames: Sequence[PreparedFrame]) -> "ParityReference":
+    def of(cls, detector: Detector, frames: Sequence[PreparedFrame]) -> "ParityReference":
         """Run the model, in evaluation mode on the CPU."""
         return cls(frames, _run(TorchEngines(detector), frames))
 
@@ -84,7 +84,7 @@ class ParityReference:
 
 
 def measure_parity(
-    detector: SelsaDetector, engines: Engines, frames: Sequence[PreparedFrame], described: str
+    detector: Detector, engines: Engines, frames: Sequence[PreparedFrame], described: str
 ) -> ParityReport:
     """Run model and engines on a clip and compare everything they say.
 

@@ -105,7 +105,7 @@ def _ways(bundles: list[Path] | None, provider: str, precision: str, threads: st
     from selsa_server.engines.bundle_choice import choose_bundle
 
     return all_ways(
-        bundles or [choose_bundle(None, _say)],
+        [choose_bundle(named, _say) for named in bundles or (None,)],
         providers=words_in(provider) or [provider],
         precisions=words_in(precision) or [precision],
         threads=numbers_in("--threads", threads, least=0, most=1024),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import default_bundle, portable_name
 from selsa_bundle.errors import EngineError
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.cluster.connection import ClusterConnection, ClusterError, answers, connected
@@ -213,10 +213,12 @@ def on_cluster(settings: ClusterSettings, say: Callable[[str], None] = lambda _:
 
 
 def replica_engines(folder: Path | None, digest: str | None, settings: ReplicaSettings) -> ReplicaEngines:
-    """How replicas get the engines of the bundle in a folder; None is the packaged one, wherever it is."""
-    packaged = folder is None or Path(folder) == default_bundle()
+    """How replicas get the engines of the bundle in a folder; None is the packaged default.
+
+    A packaged bundle is found by its name, wherever a node has it.
+    """
     return ReplicaEngines(
-        folder=None if packaged else str(Path(folder or "").resolve()),
+        folder=portable_name(default_bundle() if folder is None else Path(folder)),
         digest=digest,
         provider=settings.provider,
         precision=settings.precision,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selsa_bundle.contract import Dimensions
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import bundle_folder, default_bundle
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import BundleError
 from selsa_bundle.providers import PrecisionName, ProviderName
@@ -84,7 +84,7 @@ class ReplicaEngines:
     """How a replica gets its engines: from a folder that is the same on every node.
 
     Attributes:
-        folder: of the bundle; None: the packaged one, wherever the node has it.
+        folder: of the bundle; or the name of a packaged one; None: the packaged default.
         digest: of the expected bundle; None: the caller checks it.
         provider: what the engines run on.
         precision: what they compute in.
@@ -117,7 +117,7 @@ class ReplicaEngines:
             max_batch=self.max_batch,
             engine_cache=None if self.engine_cache is None else Path(self.engine_cache),
         )
-        folder = default_bundle() if self.folder is None else Path(self.folder)
+        folder = default_bundle() if self.folder is None else bundle_folder(Path(self.folder))
         bundle = load_engines(folder, options)
         if self.digest is not None and bundle.digest != self.digest:
             bundle.engines.close()

@@ -1,6 +1,7 @@
 """The choice of the bundle: named by option or environment, or the packaged default.
 
-`selsa serve`, `selsa detect --local` and `selsa bench` use it.
+`selsa serve`, `selsa detect --local` and `selsa bench` use it. `everyday` and `synthetic` name the packaged
+bundles, unless there is a folder of that name.
 """
 
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import bundle_folder, default_bundle
 from selsa_bundle.errors import BundleError
 from selsa_bundle.manifest import Manifest
 from selsa_server.settings import BundleSettings, BundleSource
@@ -21,7 +22,7 @@ def choose_bundles(sources: tuple[BundleSource, ...], say: Callable[[str], None]
         BundleError: none was named, and this build has no default or a damaged one.
     """
     if sources:
-        return sources
+        return tuple(each.model_copy(update={"path": bundle_folder(each.path)}) for each in sources)
     folder = default_bundle()
     manifest = Manifest.read(folder)
     origin = " ".join(manifest.provenance.origin.split())
@@ -39,7 +40,7 @@ def choose_bundle(named: Path | None, say: Callable[[str], None]) -> Path:
         BundleError: SELSA_BUNDLE is not allowed; or as `choose_bundles`.
     """
     if named is not None:
-        return named
+        return bundle_folder(named)
     try:
         sources = BundleSettings().bundle
     except ValidationError as error:

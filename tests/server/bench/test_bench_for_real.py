@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_server.bench.served import serving
 from selsa_server.bench.ways import BenchError, all_ways
 from selsa_server.cli.bench import bench
@@ -22,7 +22,7 @@ def test_a_real_server_is_measured_with_several_clients(tmp_path: Path) -> None:
     app.command()(bench)
     figures = tmp_path / "bench.json"
     arguments = ["--phases", "server", "--clients", "1,2", "--rounds", "1", "--frames", "2"]
-    done = CliRunner().invoke(app, [*arguments, "--bundle", str(default_bundle()), "--json", str(figures)])
+    done = CliRunner().invoke(app, [*arguments, "--bundle", str(synthetic_bundle()), "--json", str(figures)])
     assert done.exit_code == 0, done.output
     assert "server, 2 clients at the same time" in done.stdout
     (way,) = json.loads(figures.read_text())["ways"]
@@ -37,7 +37,7 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 def test_sigterm_stops_the_servers_of_a_bench(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import typer, selsa_server.cli.bench as c; typer.run(c.bench)"]
-    options = ["--phases", "server", "--rounds", "1000", "--frames", "2", "--bundle", str(default_bundle())]
+    options = ["--phases", "server", "--rounds", "1000", "--frames", "2", "--bundle", str(synthetic_bundle())]
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any("round 1 of" in line for line in process.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from selsa_bundle.default_bundle import default_bundle, sample_video
+from selsa_bundle.default_bundle import default_bundle, sample_video, synthetic_bundle, synthetic_video
 from selsa_bundle.errors import BundleError
 from selsa_bundle.runtimes.load import verify_bundle
 from selsa_server.engines.bundle_choice import choose_bundle, choose_bundles
@@ -21,9 +21,10 @@ SELSA = str(Path(sys.executable).parent / "selsa")
 def test_the_package_has_a_bundle_that_is_whole_and_a_video_of_some_seconds() -> None:
     manifest, _ = verify_bundle(default_bundle())
     assert manifest.name
-    index = index_video(sample_video(), VideoLimits())
-    assert (index.codec, index.damage) == ("h264", None)
-    assert index.duration >= 1
+    for video in (sample_video(), synthetic_video()):
+        index = index_video(video, VideoLimits())
+        assert (index.codec, index.damage) == ("h264", None)
+        assert index.duration >= 1
 
 
 def test_the_packaged_bundle_is_taken_when_none_is_named_and_that_is_said() -> None:
@@ -48,6 +49,16 @@ def test_a_bundle_that_is_named_by_option_or_environment_is_taken_in_silence(
     assert said == []
 
 
+def test_packaged_bundles_are_named_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert choose_bundle(Path("synthetic"), lambda text: None) == synthetic_bundle()
+    assert choose_bundle(Path("everyday"), lambda text: None) == default_bundle()
+    (named,) = choose_bundles((BundleSource(name="a", path=Path("synthetic")),), lambda text: None)
+    assert named == BundleSource(name="a", path=synthetic_bundle())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "synthetic").mkdir()
+    assert choose_bundle(Path("synthetic"), lambda text: None) == Path("synthetic")
+
+
 def test_an_empty_environment_variable_names_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELSA_BUNDLE", "")
     assert choose_bundle(None, lambda text: None) == default_bundle()
@@ -63,9 +74,9 @@ def test_only_the_bundle_of_the_environment_is_looked_at(monkeypatch: pytest.Mon
 
 
 def test_a_build_without_bundle_or_video_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"--bundle FOLDER.*make train-default"):
+    with pytest.raises(BundleError, match=r"--bundle FOLDER.*make train-everyday"):
         default_bundle(tmp_path)
-    with pytest.raises(BundleError, match="make train-default"):
+    with pytest.raises(BundleError, match="make train-everyday"):
         sample_video(tmp_path)
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from selsa_bundle.bank import BankSlots, SequenceBank
 from selsa_bundle.contract import Dimensions, contract_for
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank, bank_feeds, sequence_feeds
 from selsa_bundle.errors import ManifestError
 from selsa_bundle.family import FAMILIES
@@ -146,13 +146,13 @@ def test_dimensions_that_do_not_belong_to_the_family_are_refused(
 
 def test_a_manifest_of_the_published_family_is_written_as_before() -> None:
     """Its bytes are part of the bundle's digest."""
-    raw = (default_bundle() / MANIFEST_NAME).read_bytes()
+    raw = (synthetic_bundle() / MANIFEST_NAME).read_bytes()
     assert json.loads(raw)["dimensions"].keys() == {"proposals", "width", "stages", "detections"}
     assert Manifest.parse(raw, Path(MANIFEST_NAME)).to_json() == raw
 
 
 def test_a_manifest_whose_tensors_belong_to_another_family_is_refused() -> None:
-    content = json.loads((default_bundle() / MANIFEST_NAME).read_bytes())
+    content = json.loads((synthetic_bundle() / MANIFEST_NAME).read_bytes())
     content["dimensions"] = json.loads(ONE_STAGE.model_dump_json(exclude_none=True))
     with pytest.raises(ManifestError, match="not the tensor contract"):
         Manifest.parse(json.dumps(content).encode(), Path(MANIFEST_NAME))

@@ -11,7 +11,7 @@ import typer
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from selsa_bundle.default_bundle import default_bundle, sample_video
+from selsa_bundle.default_bundle import synthetic_bundle, synthetic_video
 from selsa_bundle.runtimes.choice import EngineOptions
 from selsa_bundle.runtimes.load import load_engines
 from selsa_server.api.app import build_app
@@ -46,7 +46,7 @@ def refusal(command, *arguments: str) -> str:
 def test_the_server_does_not_start_with_an_unavailable_provider_or_precision(
     arguments: list[str], said: str
 ) -> None:
-    line = refusal(serve, "--bundle", str(default_bundle()), *arguments)
+    line = refusal(serve, "--bundle", str(synthetic_bundle()), *arguments)
     assert said in line
     assert line.count("\n") == 1
 
@@ -59,11 +59,11 @@ def test_bench_names_the_allowed_values() -> None:
 
 @needs_openvino
 def test_the_model_and_the_video_record_name_the_actual_provider(tmp_path: Path) -> None:
-    bundle = load_engines(default_bundle(), EngineOptions(provider="openvino", precision="fp32"))
+    bundle = load_engines(synthetic_bundle(), EngineOptions(provider="openvino", precision="fp32"))
     settings = ServerSettings(spool_dir=tmp_path, jobs_dir=tmp_path / "jobs")
     with TestClient(build_app(DetectionPipeline(bundle), settings)) as client:
         model = client.get("/model").json()
-        with sample_video().open("rb") as video:
+        with synthetic_video().open("rb") as video:
             answer = client.post("/detect?end=0.05&reference_frames=1", files={"file": video}).json()
         status = client.get("/v1/models/tiny").json()
     assert (model["provider"], model["precision"], model["why"]) == ("OpenVINO", "fp32", "as asked for")
@@ -73,7 +73,7 @@ def test_the_model_and_the_video_record_name_the_actual_provider(tmp_path: Path)
 
 @needs_openvino
 def test_local_detection_runs_on_the_named_provider() -> None:
-    command = [SELSA, "detect", "--local", "--provider", "openvino", "--end", "0.05", str(sample_video())]
+    command = [SELSA, "detect", "--local", "--provider", "openvino", "--end", "0.05", str(synthetic_video())]
     done = subprocess.run([*command, "--reference-frames", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["model"]["provider"] == "OpenVINO"
@@ -81,7 +81,7 @@ def test_local_detection_runs_on_the_named_provider() -> None:
 
 def test_local_detection_in_an_unavailable_precision_is_one_error() -> None:
     done = subprocess.run(
-        [SELSA, "detect", "--local", "--precision", "int8", str(sample_video())],
+        [SELSA, "detect", "--local", "--precision", "int8", str(synthetic_video())],
         capture_output=True,
         text=True,
     )

@@ -17,7 +17,7 @@ import pytest
 from fakes import FORK_SERVER
 from media import damage_packet, write_video
 
-from selsa_bundle.default_bundle import sample_video
+from selsa_bundle.default_bundle import synthetic_video
 from selsa_bundle.preprocess import Preprocess
 from selsa_server.confined.answers import (
     CorruptAnswer,
@@ -173,7 +173,7 @@ def saying(*messages: tuple[bytes, bytes]) -> Callable[[Channel, int], None]:
 
 @pytest.fixture(scope="module")
 def sound() -> tuple[IndexAnswer, bytes]:
-    return IndexAnswer.of(index_video(sample_video(), VideoLimits()))
+    return IndexAnswer.of(index_video(synthetic_video(), VideoLimits()))
 
 
 def index_with(sound: tuple[IndexAnswer, bytes], **changes: Any) -> tuple[bytes, bytes]:
@@ -198,7 +198,7 @@ BAD_FRAMES = (
 def refusal(*messages: tuple[bytes, bytes]) -> tuple[str, str]:
     decoders = ConfinedDecoders(fork_server=Impostor(saying(*messages)), rules=RULES)  # type: ignore[arg-type]
     with pytest.raises(DecoderError) as error:
-        everything(decoders, sample_video(), range, tolerant=True)
+        everything(decoders, synthetic_video(), range, tolerant=True)
     return error.value.code, error.value.detail
 
 
@@ -226,7 +226,7 @@ def test_a_decoder_that_hangs_up_and_goes_on_is_ended() -> None:
     impostor = Impostor(hang_up, until_cut=True)
     decoders = ConfinedDecoders(fork_server=impostor, rules=RULES)  # type: ignore[arg-type]
     with pytest.raises(DecoderError, match="makes no sense"):
-        decoders.open(sample_video(), LIMITS, PREPROCESS, RunContext())
+        decoders.open(synthetic_video(), LIMITS, PREPROCESS, RunContext())
 
 
 def test_an_answer_that_is_too_long_is_not_read() -> None:
@@ -270,7 +270,7 @@ def test_an_index_over_a_limit_is_refused(sound: tuple[IndexAnswer, bytes]) -> N
             rules=RULES,
         )
         with pytest.raises(VideoError) as error:
-            decoders.open(sample_video(), LIMITS, PREPROCESS, RunContext())
+            decoders.open(synthetic_video(), LIMITS, PREPROCESS, RunContext())
         assert error.value.code == code
 
 
@@ -284,7 +284,7 @@ def test_a_stopped_run_does_not_wait_for_a_decoder() -> None:
     begun = time.monotonic()
     with pytest.raises(StoppedError):
         decoders.open(
-            sample_video(), LIMITS, PREPROCESS, RunContext(stopped=lambda: time.monotonic() > begun + 0.2)
+            synthetic_video(), LIMITS, PREPROCESS, RunContext(stopped=lambda: time.monotonic() > begun + 0.2)
         )
     assert time.monotonic() - begun < 2
     assert ended == ["cancelled"]
@@ -301,7 +301,7 @@ def test_memory_that_is_shared_keeps_its_size(sound: tuple[IndexAnswer, bytes]) 
         saying(index_with(sound))(channel, frame)
 
     decoders = ConfinedDecoders(fork_server=Impostor(shrink), rules=RULES)  # type: ignore[arg-type]
-    with decoders.open(sample_video(), LIMITS, PREPROCESS, RunContext()):
+    with decoders.open(synthetic_video(), LIMITS, PREPROCESS, RunContext()):
         assert refused == [True]
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_server.doctor.doctor import findings
 
 SELSA = [sys.executable, "-c", "from selsa_client.cli.main import main; main()"]
 
 
 def test_the_packaged_bundle_runs_on_the_cpu_and_every_fault_has_a_remedy() -> None:
-    found = list(findings(default_bundle()))
+    found = list(findings(synthetic_bundle()))
     by_subject = {each.subject: each for each in found}
     assert "test frames" in by_subject["fp32 on cpu"].text
     assert by_subject["fp32 on cpu"].status == "ok"
@@ -28,7 +28,7 @@ def test_the_packaged_bundle_runs_on_the_cpu_and_every_fault_has_a_remedy() -> N
 def test_a_bundle_that_cannot_be_used_fails_and_the_rest_is_reported(tmp_path: Path, fault: str) -> None:
     folder = tmp_path / "bundle"
     if fault == "damaged":
-        shutil.copytree(default_bundle(), folder)
+        shutil.copytree(synthetic_bundle(), folder)
         with (folder / "frame.onnx").open("r+b") as file:
             file.seek(1000)
             file.write(b"damage")

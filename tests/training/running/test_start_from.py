@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_training.checkpoint.checkpoint import save_checkpoint
 from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS, ModelConfig
@@ -77,7 +77,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_the_weights_of_a_bundle_give_its_model() -> None:
     from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 
-    folder = default_bundle()
+    folder = synthetic_bundle()
     source = read_weights(Path("default"))
     detector = build_detector(of_classes(CONFIGS["tiny"], *source.classes)).eval()
     transfer = start_from(detector, source)

@@ -22,7 +22,9 @@ from selsa_training.checkpoint.errors import (
 )
 from selsa_training.checkpoint.tensor_check import check_finite, check_names_and_shapes
 from selsa_training.config import ModelConfig
-from selsa_training.model.tensor_shapes import expected_shapes, is_counter
+from selsa_training.everyday.config import EverydayConfig
+from selsa_training.families import AnyConfig, shapes_of
+from selsa_training.model.tensor_shapes import is_counter
 
 TENSORS_NAME: Final = "model.safetensors"
 MANIFEST_NAME: Final = "checkpoint.json"
@@ -37,7 +39,7 @@ class CheckpointManifest(BaseModel):
 
     format: Literal["selsa-checkpoint"] = "selsa-checkpoint"
     version: Literal[1] = 1
-    config: ModelConfig
+    config: AnyConfig
     origin: str = Field(max_length=MAX_ORIGIN, description="where the tensors came from, for people")
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     created: str = Field(description="ISO 8601, UTC")
@@ -50,12 +52,12 @@ class Checkpoint:
     Attributes:
         config: the model's configuration.
         tensors: name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), exactly the names and
-            shapes of `expected_shapes(config)`.
+            shapes of `shapes_of(config)`.
         origin: where the tensors came from, for people.
         sha256: hex sha256 of `model.safetensors`.
     """
 
-    config: ModelConfig
+    config: ModelConfig | EverydayConfig
     tensors: dict[str, torch.Tensor]
     origin: str
     sha256: str
@@ -63,7 +65,7 @@ class Checkpoint:
 
 def save_checkpoint(
     folder: Path,
-    config: ModelConfig,
+    config: ModelConfig | EverydayConfig,
     tensors: Mapping[str, torch.Tensor],
     origin: str,
     *,
@@ -74,7 +76,7 @@ def save_checkpoint(
     Args:
         folder: the folder to make.
         config: the model's configuration.
-        tensors: name -> tensor, on any device, as `expected_shapes(config)` calls for.
+        tensors: name -> tensor, on any device, as `shapes_of(config)` calls for.
         origin: where the tensors came from, at most 1000 characters.
         overwrite: replace an older checkpoint at `folder`. Anything but a checkpoint is never replaced.
 
@@ -128,8 +130,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(config=manifest.config, tensors=tensors, origin=manifest.origin, sha256=manifest.sha256)
 
 
-def _check(tensors: Mapping[str, torch.Tensor], config: ModelConfig, what: str) -> None:
-    check_names_and_shapes(tensors, expected_shapes(config), what=what)
+def _check(tensors: Mapping[str, torch.Tensor], config: ModelConfig | EverydayConfig, what: str) -> None:
+    check_names_and_shapes(tensors, shapes_of(config), what=what)
     for name, tensor in tensors.items():
         wanted = torch.int64 if is_counter(name) else torch.float32
         if tensor.dtype != wanted:
@@ -137,7 +139,9 @@ def _check(tensors: Mapping[str, torch.Tensor], config: ModelConfig, what: str) 
     check_finite(tensors, what=what)
 
 
-def _write(part: Path, config: ModelConfig, tensors: Mapping[str, torch.Tensor], origin: str) -> None:
+def _write(
+    part: Path, config: ModelConfig | EverydayConfig, tensors: Mapping[str, torch.Tensor], origin: str
+) -> None:
     path = part / TENSORS_NAME
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     manifest = CheckpointManifest(

@@ -1,11 +1,11 @@
 """From a checkpoint to the model that runs."""
 
 from selsa_training.checkpoint.checkpoint import Checkpoint
-from selsa_training.model.detector import SelsaDetector, build_detector
+from selsa_training.families import AnyDetector, build_any
 
 
-def detector_of(checkpoint: Checkpoint) -> SelsaDetector:
+def detector_of(checkpoint: Checkpoint) -> AnyDetector:
     """The checkpoint's model in evaluation mode, on the CPU, not to be trained."""
-    detector = build_detector(checkpoint.config)
+    detector = build_any(checkpoint.config)
     detector.load_state_dict(checkpoint.tensors, strict=True)
     return detector.eval().requires_grad_(requires_grad=False)

@@ -41,9 +41,13 @@ def expected_errors() -> Iterator[None]:
     from selsa_training.checkpoint.errors import CheckpointError
     from selsa_training.data.errors import DataError
     from selsa_training.evaluation.errors import EvaluationError
+    from selsa_training.everyday_training.errors import SourceError
     from selsa_training.recipe.errors import TrainingError
 
-    expected = (BundleError, CheckpointError, DataError, EvaluationError, TargetTakenError, TrainingError)
+    expected = (
+        *(BundleError, CheckpointError, DataError, EvaluationError),
+        *(SourceError, TargetTakenError, TrainingError),
+    )
     try:
         yield
     except expected as error:

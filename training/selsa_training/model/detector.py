@@ -1,13 +1,16 @@
 """The detector: exactly the two stages that become the two engines. A clip is detected by composing them."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from selsa_bundle.contract import Dimensions
 from selsa_training.config import ModelConfig
 from selsa_training.model.aggregation import AggregationHead
 from selsa_training.model.backbone import STRIDE, Backbone
+from selsa_training.model.dimensions import dimensions_of
 from selsa_training.model.neck import Neck
 from selsa_training.model.predictor import BoxPredictor, DetectionSelection
 from selsa_training.model.roi_features import RoiFeatures
@@ -32,11 +35,48 @@ class Detections(NamedTuple):
     counts: Tensor
 
 
+class Detector(Protocol):
+    """The two stages of a model of any family, as torch modules that become the two engines."""
+
+    @property
+    def frame_outputs(self) -> Callable[..., tuple[Tensor, ...]]:
+        """Makes what `sequence_stage` takes of the frame engine's outputs, in order."""
+        ...
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The fixed dimensions P, C, S and D."""
+        ...
+
+    @property
+    def architecture(self) -> str:
+        """What the model is, in a few words, for a bundle's provenance."""
+        ...
+
+    def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
+        """Normalised images [B, 3, H, W] of uint8 frames [B, H, W, 3] and their sizes, int64 [B, 2]."""
+        ...
+
+    def frame_stage(self, images: Tensor, image_size: Tensor) -> tuple[Tensor, ...]:
+        """Everything of a frame that does not depend on another frame: the frame engine's outputs."""
+        ...
+
+    @property
+    def sequence_stage(self) -> Callable[..., Detections]:
+        """Detections of B key frames that share one bank.
+
+        Called with `frame_outputs` of the key frames, image_size int64 [B, 2], scale_factor float32 [B, 2],
+        and the sequence engine's inputs of the bank, in order.
+        """
+        ...
+
+
 class SelsaDetector(nn.Module):
     """SELSA Faster R-CNN with finished parts passed in; see `build_detector`."""
 
     mean: Tensor
     std: Tensor
+    frame_outputs = FrameFeatures
 
     def __init__(
         self,
@@ -63,6 +103,16 @@ class SelsaDetector(nn.Module):
         self.detections = detections
         self.register_buffer("mean", torch.tensor(config.preprocess.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.preprocess.std)[:, None, None], persistent=False)
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The fixed dimensions P, C, S and D."""
+        return dimensions_of(self.config)
+
+    @property
+    def architecture(self) -> str:
+        """Backbone and stages."""
+        return f"{self.config.backbone} DC5, {self.config.head.stages} aggregation stages"
 
     def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
         """Normalised images with zero padding.

@@ -67,26 +67,37 @@ class DetectionSelection(nn.Module):
         ).reshape(batch, -1, 4)
         # To source pixels before the suppression, as published: its rounding decides ties of overlap.
         in_source = clip_boxes(decoded, image_size) / scale_factor.repeat(1, 2)[:, None, :]
-        keep, kept = self._suppress(in_source, scores.reshape(batch, -1), classes)
-        chosen = torch.gather(in_source, 1, keep[..., None].expand(-1, -1, 4))
-        chosen_scores = torch.gather(scores.reshape(batch, -1), 1, keep)
-        return (
-            chosen * kept[..., None],
-            chosen_scores * kept,
-            torch.where(kept, keep % classes, keep.new_zeros(())),
-            kept.sum(1),
-        )
+        return select_detections(in_source, scores.reshape(batch, -1), classes, self.config)
 
-    def _suppress(self, boxes: Tensor, scores: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        """Suppression per class by one pass over boxes that are moved apart by class.
 
-        Candidates of class c are shifted by c * (largest candidate coordinate + 1) in float32; the rounding
-        of the shifted boxes is part of the published result.
-        """
-        threshold = self.config.score_threshold
-        candidate = scores > threshold
-        reach = torch.where(candidate, boxes.amax(-1), boxes.new_zeros(())).amax(1) + 1
-        label = torch.arange(boxes.shape[1], device=boxes.device) % classes
-        shifted = boxes + (label.to(boxes.dtype)[None] * reach[:, None])[..., None]
-        keep, kept = greedy_nms(shifted, scores, self.config.nms_iou, threshold, self.config.detections)
-        return keep, kept
+def select_detections(
+    boxes: Tensor, scores: Tensor, classes: int, config: DetectionConfig
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """At most D detections of each frame, by descending score, suppressed per class.
+
+    One pass suppresses all classes, over boxes that are moved apart by class: candidates of class c are
+    shifted by c * (largest candidate coordinate + 1) in float32; the rounding of the shifted boxes is part of
+    the published result.
+
+    Args:
+        boxes: float32 [B, P * classes, 4], xyxy; one per proposal and class, the class running fastest.
+        scores: float32 [B, P * classes].
+        classes: how many classes there are.
+        config: threshold, overlap and D.
+
+    Returns:
+        boxes float32 [B, D, 4], scores float32 [B, D], labels int64 [B, D], count int64 [B]; zeros in the
+        rows beyond `count`.
+    """
+    threshold = config.score_threshold
+    candidate = scores > threshold
+    reach = torch.where(candidate, boxes.amax(-1), boxes.new_zeros(())).amax(1) + 1
+    label = torch.arange(boxes.shape[1], device=boxes.device) % classes
+    shifted = boxes + (label.to(boxes.dtype)[None] * reach[:, None])[..., None]
+    keep, kept = greedy_nms(shifted, scores, config.nms_iou, threshold, config.detections)
+    return (
+        torch.gather(boxes, 1, keep[..., None].expand(-1, -1, 4)) * kept[..., None],
+        torch.gather(scores, 1, keep) * kept,
+        torch.where(kept, keep % classes, keep.new_zeros(())),
+        kept.sum(1),
+    )

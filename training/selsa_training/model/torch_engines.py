@@ -7,9 +7,15 @@ import numpy.typing as npt
 import torch
 
 from selsa_bundle.contract import Dimensions
-from selsa_bundle.engine import DetectionBatch, EngineInfo, FrameBatch, ReferenceBank
-from selsa_training.model.detector import FrameFeatures, SelsaDetector
-from selsa_training.model.dimensions import dimensions_of
+from selsa_bundle.engine import (
+    DetectionBatch,
+    EngineInfo,
+    FrameBatch,
+    ReferenceBank,
+    bank_feeds,
+    sequence_feeds,
+)
+from selsa_training.model.detector import Detector
 
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
@@ -24,14 +30,14 @@ class TorchEngines:
         device: where it computes; what goes in and comes out is in the CPU's memory.
     """
 
-    def __init__(self, detector: SelsaDetector, device: torch.device | None = None) -> None:
+    def __init__(self, detector: Detector, device: torch.device | None = None) -> None:
         self._detector = detector
         self._device = device or torch.device("cpu")
 
     @property
     def dimensions(self) -> Dimensions:
         """The fixed dimensions P, C, S and D."""
-        return dimensions_of(self._detector.config)
+        return self._detector.dimensions
 
     @property
     def info(self) -> EngineInfo:
@@ -43,18 +49,20 @@ class TorchEngines:
         """Run the frame stage; see the protocol."""
         size = self._in(image_size)
         images = self._detector.normalise(self._in(frames), size)
-        boxes, valid, queries, memory = (x.cpu().numpy() for x in self._detector.frame_stage(images, size))
-        return FrameBatch(boxes=boxes, valid=valid, queries=queries, memory=memory)
+        found = [x.cpu().numpy() for x in self._detector.frame_stage(images, size)]
+        names = ("boxes", "valid", *(feature.name for feature in self.dimensions.tensors.features))
+        return FrameBatch(**dict(zip(names, found, strict=True)))
 
     @torch.inference_mode()
     def run_sequence(
         self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
     ) -> DetectionBatch:
         """Run the sequence stage; see the protocol."""
-        known: tuple[Array, ...] = (batch.boxes, batch.valid, batch.queries, batch.memory)
-        others: tuple[Array, ...] = (image_size, scale_factor, bank.memory, bank.valid)
-        frame, rest = FrameFeatures(*map(self._in, known)), map(self._in, others)
-        found = self._detector.sequence_stage(frame, *rest)
+        feeds = sequence_feeds(self.dimensions, batch, image_size, scale_factor)
+        inputs = [*feeds.values(), *bank_feeds(self.dimensions, bank).values()]
+        of_frame = 2 + len(self.dimensions.tensors.key_features)
+        frame = self._detector.frame_outputs(*map(self._in, inputs[:of_frame]))
+        found = self._detector.sequence_stage(frame, *map(self._in, inputs[of_frame:]))
         boxes, scores, labels, count = (x.cpu().numpy() for x in found)
         return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.errors import ChecksumError, GateError, ManifestError
 from selsa_bundle.gate.check import check_gate
@@ -54,7 +54,7 @@ class Disturbed:
 
 @pytest.fixture(scope="module")
 def bundle() -> Iterator[LoadedBundle]:
-    loaded = load_engines(default_bundle())
+    loaded = load_engines(synthetic_bundle())
     with closing(loaded.engines):
         yield loaded
 
@@ -73,7 +73,7 @@ def test_the_packaged_bundle_has_a_gate_and_its_engines_pass(bundle: LoadedBundl
 
 @pytest.mark.alone
 def test_the_gate_costs_less_than_a_second_of_the_servers_start() -> None:
-    loaded = load_engines(default_bundle())
+    loaded = load_engines(synthetic_bundle())
     begun = perf_counter()
     prove_engines(loaded)
     assert perf_counter() - begun < 1
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_archive_is_refused(bundle: LoadedBundle, tmp_path: Pa
 
 
 def test_a_changed_gate_is_told_by_its_checksum(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(default_bundle(), tmp_path / "bundle"))
+    folder = Path(shutil.copytree(synthetic_bundle(), tmp_path / "bundle"))
     with zipfile.ZipFile(folder / "gate.npz", "a") as archive:
         archive.writestr("more.npy", b"other")
     with pytest.raises(ChecksumError, match=r"gate\.npz has"):
@@ -181,7 +181,7 @@ def test_a_changed_gate_is_told_by_its_checksum(tmp_path: Path) -> None:
 
 
 def test_a_bundle_from_before_there_were_gates_still_loads(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(default_bundle(), tmp_path / "bundle"))
+    folder = Path(shutil.copytree(synthetic_bundle(), tmp_path / "bundle"))
     content = json.loads((folder / "manifest.json").read_bytes())
     for name in ("gate", "precisions"):
         content.pop(name, None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selsa_bundle.bank import BankSlots
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank
 from selsa_bundle.errors import EngineError
 from selsa_bundle.gate.gate import run_gate
@@ -19,14 +19,14 @@ from selsa_bundle.runtimes.onnx_device import MOST_BANKS, ResidentBanks
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[LoadedBundle]:
-    bundle = load_engines(default_bundle())
+    bundle = load_engines(synthetic_bundle())
     with closing(bundle.engines):
         yield bundle
 
 
 @pytest.fixture(scope="module")
 def bound(plain: LoadedBundle) -> Iterator[OnnxEngines]:
-    folder = default_bundle()
+    folder = synthetic_bundle()
     options = RuntimeOptions(device="cpu")
     engines = OnnxEngines(folder / "frame.onnx", folder / "sequence.onnx", plain.manifest.dimensions, options)
     with closing(engines):
@@ -98,7 +98,7 @@ def test_only_so_many_banks_are_kept(plain: LoadedBundle) -> None:
 
 
 def test_a_device_that_is_not_there_is_one_error(plain: LoadedBundle) -> None:
-    folder = default_bundle()
+    folder = synthetic_bundle()
     options = RuntimeOptions(device="cuda")
     engines = OnnxEngines(folder / "frame.onnx", folder / "sequence.onnx", plain.manifest.dimensions, options)
     batch = features(plain, 0)

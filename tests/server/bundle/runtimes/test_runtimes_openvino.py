@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.engine import ReferenceBank
 from selsa_bundle.errors import ContractError, EngineError
 from selsa_bundle.runtimes.choice import EngineOptions
@@ -31,7 +31,7 @@ NO_BF16 = Host.here().cannot("openvino", "bf16")
 
 
 def opened(precision: str) -> LoadedBundle:
-    return load_engines(default_bundle(), EngineOptions(provider="openvino", precision=precision))
+    return load_engines(synthetic_bundle(), EngineOptions(provider="openvino", precision=precision))
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +123,10 @@ def test_memory_does_not_grow_with_the_number_of_sizes(fp32: LoadedBundle) -> No
 CLOSED_ELSEWHERE = """
 import gc, os, signal, threading
 from selsa_bundle.runtimes.choice import EngineOptions
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.runtimes.load import load_engines
 
-loaded = [load_engines(default_bundle(), EngineOptions(provider="openvino", precision="fp32"))]
+loaded = [load_engines(synthetic_bundle(), EngineOptions(provider="openvino", precision="fp32"))]
 
 def let_go():
     loaded.pop().engines.close()
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_frame_engine_is_refused(
     tmp_path: Path, frame: str | None, error: type[Exception], named: str
 ) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"not a graph")
-    folder = default_bundle()
+    folder = synthetic_bundle()
     path = tmp_path / "broken.onnx" if frame is None else folder / frame
     dims = load_engines(folder).manifest.dimensions
     with pytest.raises(error, match=named):

@@ -8,7 +8,7 @@ import pytest
 from simulated_gpu import SimulatedGpu, SimulatedTensorRt
 
 from selsa_bundle.bank import BankSlots
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank
 from selsa_bundle.errors import DeviceMemoryError, EngineError
 from selsa_bundle.manifest import Manifest
@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 96, 128
 
 @pytest.fixture(scope="module")
 def bundle():
-    loaded = load_engines(default_bundle())
+    loaded = load_engines(synthetic_bundle())
     yield loaded
     loaded.engines.close()
 
@@ -42,7 +42,7 @@ class Machine:
         workers: int = 2,
         library: str = "tensorrt",
     ) -> None:
-        folder = default_bundle()
+        folder = synthetic_bundle()
         dims = manifest.dimensions
         self.gpu = SimulatedGpu(limit)
         self.profiles = {

@@ -1,0 +1,8 @@
+"""The types that graphs are written in."""
+
+from typing import Final, Literal
+
+import torch
+
+FloatPrecision = Literal["fp32", "fp16"]
+TYPES: Final[dict[FloatPrecision, torch.dtype]] = {"fp32": torch.float32, "fp16": torch.float16}

@@ -1,0 +1,1 @@
+"""Training of the everyday model: its sources, its clips, and its SELSA stage over the frozen detector."""
