@@ -11,7 +11,8 @@
 # Seen on a kept connection, per request: proto 0: 40 to 44 ms; proto 6: below 2 ms.
 # A good guess is wrong because the sockets are of the same kind to the kernel, and asyncio is documented to
 # set TCP_NODELAY by default.
-# Product: the listening socket is made from its descriptor (server/selsa_server/api,
+# Product: the listening socket is made again from its descriptor (listen in
+# server/selsa_server/api/serving.py,
 # tests/server/api/test_listening.py::test_answers_do_not_wait_for_acknowledgements).
 set -eu
 folder=$(mktemp -d)

@@ -10,8 +10,7 @@
 # and 11 with one box each.
 # A good guess is wrong because the import succeeds and the boxes that are there are exact, so a converted
 # data set looks right and lacks most of its boxes.
-# Product: datumaro is used to check syntax only; a track is interpolated by the project's own reader, and
-# every frame is written as a key frame (docs/formats.md).
+# Product: docs/formats.md says what datumaro's result is good for: syntax, not the boxes of a track.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

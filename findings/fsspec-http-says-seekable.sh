@@ -8,8 +8,9 @@
 # Seen: seekable() True; seek(0): "Cannot seek streaming HTTP file".
 # A good guess is wrong because libraries that read a video ask seekable() and choose their demuxer's way by
 # the answer.
-# Product: videos from elsewhere are copied to a file first (server/selsa_server/batch/inputs.py,
-# tests/cluster/test_batch_files.py).
+# Product: a video from elsewhere is copied to a file before it is opened
+# (server/selsa_server/batch/worker.py,
+# tests/cluster/test_batch_files.py::test_remote_addresses_are_read_too).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

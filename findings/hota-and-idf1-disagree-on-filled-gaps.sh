@@ -10,8 +10,8 @@
 # 0.707 and 0.5, B 0.6 and 0.75.
 # A good guess is wrong because both measure identity: with the wrong filling IDF1 gains more than with the
 # right detections, since a second id makes half of the boxes wrong twice.
-# Product: `selsa evaluate` reports detection AP and never one tracking number; docs/formats.md names the
-# metric beside each figure. Filled boxes are marked in the output, so that they can be left out.
+# Product: `selsa evaluate` reports average precision of detections and no tracking number; docs/formats.md
+# says to compare with both metrics.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -10,7 +10,7 @@
 # that skips packets without dts starts without its key frame: 20 of 30 frames decode.
 # A good guess is wrong because the end of a stream is a packet without dts too, and skipping those is the
 # usual way to leave that one out.
-# Product: the empty packet is told by its size, everywhere (server/selsa_server/video/index.py, cursor.py;
+# Product: the empty packet at the end is told by its size (server/selsa_server/video/cursor.py,
 # tests/server/video/test_decode.py::test_frames_reached_by_jumping_are_those_of_decoding_in_order).
 set -eu
 folder=$(mktemp -d)

@@ -9,7 +9,7 @@
 # is 1.0.
 # A good guess is wrong because import and installation succeed, and the accumulator, which most examples
 # show, works.
-# Product: tracks are judged with trackeval, in docs/formats.md.
+# Product: docs/formats.md names trackeval for rows of the format `mot`.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -10,8 +10,8 @@
 # Seen, resident memory above the loaded model in MB: arena 150, no arena 240 to 290, arena after shrinkage 30
 # to 50, no arena with the threshold 1.
 # A good guess is wrong because the arena is described as what trades memory for time.
-# Product: the arena stays on, and every 64th call gives it back if sizes changed
-# (server/selsa_bundle/runtimes/onnx.py, tests/server/bundle/runtimes/test_runtimes_onnx.py).
+# Product: the arena stays on and is shrunk from time to time if sizes changed (_ArenaTrim in
+# server/selsa_bundle/runtimes/onnx.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

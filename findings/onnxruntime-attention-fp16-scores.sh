@@ -10,9 +10,9 @@
 # softmax_precision = 1: 0.500.
 # A good guess is wrong because the attribute's purpose is precision, and the CPU kernel computes other
 # float16 operators in float32 between casts.
-# Product: logits leave the product in float32 where the key's scale matters, before the mask is added
-# (export/selsa_export/graphs/attention.py,
-# tests/export/test_graph_parts.py::test_half_precision_sums_up_without_overflow).
+# Product: the native fp16 graphs have the same rounding, since the product of queries and keys gives float16
+# (export/selsa_export/graphs/attention.py). docs/engines.md says so, and the export measures what it costs
+# (parity.json, tests/export/test_native_graphs.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

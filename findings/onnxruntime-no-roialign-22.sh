@@ -9,7 +9,8 @@
 # though this ONNX Runtime runs models up to opset 26.
 # A good guess is wrong because the runtime supports the opset as a whole, and onnx.checker and the converter
 # accept the file.
-# Product: graphs are written in opset 18 (export/selsa_export/graphs/write.py, tests/export/test_export.py).
+# Product: graphs are written in opset 18 (export/selsa_export/graphs/write.py; tests/export/test_export.py
+# loads them in ONNX Runtime).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

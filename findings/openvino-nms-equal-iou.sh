@@ -8,7 +8,7 @@
 # Seen: ONNX Runtime keeps boxes 0 and 1, OpenVINO keeps box 0.
 # A good guess is wrong because both read the same node, and small boxes on a pixel grid have such IoUs often:
 # 1/2, 2/3, 7/10.
-# Product: docs/precision.md states it. bundles are compared with bounds on unmatched boxes, not by equality
+# Product: docs/precision.md states it. Runtimes are compared with bounds on unmatched boxes, not by equality
 # (server/selsa_bundle/gate, tests/server/bundle/test_bundle_agreement.py).
 set -eu
 folder=$(mktemp -d)

@@ -5,9 +5,8 @@
 # Versions: openvino 2026.4.1 on the CPU, onnxruntime 1.32.0, Resize of opset 18.
 # Behaviour: linear and cubic, to a quarter of the size. ONNX Runtime averages over the area that a pixel
 # covers; OpenVINO computes what antialias = 0 computes, without a warning.
-# Seen: stripes of 0 and 1, one pixel each, to a quarter: ONNX Runtime about 0.5 everywhere with antialias;
-# OpenVINO 0.5 with linear by chance, but bit-equal to antialias = 0; on noise the first pixel is 0.511 and
-# 0.648.
+# Seen on noise, linear, the four pixels with antialias = 1: ONNX Runtime 0.54 0.43 0.45 0.57; OpenVINO 0.64
+# 0.77 0.35 0.75, which both give with antialias = 0.
 # A good guess is wrong because an attribute that a converter cannot honour is usually refused.
 # Product: frames are resized outside the graph, by OpenCV (server/selsa_bundle/preprocess.py,
 # tests/server/bundle/test_bundle_preprocess.py); docs/precision.md states it for those who add a Resize.

@@ -8,8 +8,9 @@
 # Seen: ratio 0: ONNX Runtime 0, OpenVINO NaN. Ratio 2: both 27, the value of the map at that point.
 # A good guess is wrong because empty boxes are ordinary: a detector pads its proposals with them. One NaN row
 # then spoils attention over all rows, since a weight of 0 times NaN is NaN.
-# Product: the frame engine has sampling ratio 2, and its padding rows stay finite in OpenVINO
-# (training/selsa_training/model/detector.py, tests/server/bundle/runtimes/test_runtimes_openvino.py).
+# Product: a recipe's sampling ratio is at least 1 (training/selsa_training/config.py), and rows of proposals
+# without area are finite in OpenVINO
+# (tests/server/bundle/runtimes/test_runtimes_openvino.py::test_rows_that_are_no_proposals_are_finite).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

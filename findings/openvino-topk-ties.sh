@@ -9,9 +9,10 @@
 # Seen: six ones and ten zeros, K = 8. ONNX Runtime: 0 3 6 9 12 15 1 2. OpenVINO: the same six ones as 12 3 0
 # 9 6 15, then other zeros.
 # A good guess is wrong because OpenVINO reads the same ONNX file, whose standard fixes the order.
-# Product: docs/engines.md and docs/precision.md say so. OpenVINO is never given the native graphs, whose
-# suppression needs the order (server/selsa_bundle/runtimes/load.py); the gate compares boxes by overlap, not
-# by rank (tests/server/bundle/runtimes/test_runtimes_gate.py, tests/export/test_native_operators.py).
+# Product: docs/engines.md and docs/precision.md say so. OpenVINO never runs the native graphs, whose
+# suppression needs the order (server/selsa_bundle/runtimes/load.py); what it runs is compared by overlap of
+# boxes, not by rank
+# (tests/server/bundle/runtimes/test_runtimes_gate.py::test_the_order_of_proposals_does_not_matter).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

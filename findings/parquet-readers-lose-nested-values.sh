@@ -11,8 +11,9 @@
 # fastparquet b"\x00<".
 # A good guess is wrong because Parquet has one specification, and an unsupported type is expected to be an
 # error.
-# Product: tables have one flat row per detection, plain float64, int64 and string columns
-# (client/selsa_client/formats, tests/client/cli/test_client_formats.py).
+# Product: `selsa batch --format parquet` writes flat columns, a row per detection
+# (server/selsa_server/batch/output.py,
+# tests/cluster/test_batch_files.py::test_parquet_has_a_row_for_each_detection_and_for_each_frame_without_one).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -9,7 +9,7 @@
 # A good guess is wrong because everything else in the file may count from 0, and a loss of one object in
 # thousands is not noticed.
 # Product: ids are written from 1 (training/selsa_training/evaluation/metrics/coco.py,
-# training/selsa_training/data/synthetic/write.py, client/selsa_client/formats).
+# client/selsa_client/formats; tests/training/evaluation/test_evaluation.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -8,8 +8,8 @@
 # evaluated: AP 0.
 # Seen: "list index out of range"; by hand AP50 0.0.
 # A good guess is wrong because a poor model early in training is exactly what is evaluated most.
-# Product: the results are not loaded with loadRes (training/selsa_training/evaluation/metrics/coco.py,
-# tests/training/evaluation).
+# Product: the evaluation makes the COCO object by hand (training/selsa_training/evaluation/metrics/coco.py,
+# tests/training/evaluation/test_evaluation.py); docs/formats.md warns of loadRes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -11,8 +11,8 @@
 # A good guess is wrong because a zero weight is exact in any scale, so its scale seems free; and pruned or
 # never used channels are ordinary in trained weights.
 # Product: its own quantisation gives each channel a scale that can hold the bias
-# (export/selsa_export/int8/graph.py); a channel without weights keeps its bias in
-# tests/export/test_quantize_graph.py.
+# (export/selsa_export/int8/graph.py,
+# tests/export/test_quantize_graph.py::test_a_channel_without_weights_keeps_its_bias).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

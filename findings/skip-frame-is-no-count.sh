@@ -10,7 +10,7 @@
 # A good guess is wrong because the setting belongs to the codec context, not to a decoder, and setting it
 # never fails.
 # Product: it is not used; frames are counted by packets, and by decoding where packets are not frames
-# (server/selsa_server/video/index.py).
+# (server/selsa_server/video/index.py, tests/server/video/test_decode.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -12,8 +12,7 @@
 # Seen: UTC: verified; the same moment at +02:00: no matching signature; 310 s early or late: too old, too
 # new.
 # A good guess is wrong because the argument is an aware datetime, and the moment is the same.
-# Product: webhooks are signed from whole seconds of Unix time, which have no zone (docs/http-api.md; the
-# tests of webhooks).
+# Product: docs/operations.md says so for receivers of signed messages; whoever signs passes UTC.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -9,8 +9,8 @@
 # Seen, status of a request: allowed localhost:8000: 400; localhost: 200; ::1: 400; [::1]: 200.
 # A good guess is wrong because the browser's Host header has the port in it, and nothing refuses the name at
 # start.
-# Product: allowed hosts with a port or without brackets are refused at start by the settings
-# (server/selsa_server/settings, tests/server/api).
+# Product: the server has no list of hosts of its own; docs/operations.md names these forms for those who put
+# the application behind the middleware.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

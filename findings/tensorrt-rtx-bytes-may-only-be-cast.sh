@@ -10,8 +10,8 @@
 # both orders.
 # A good guess is wrong because moving bytes before the cast moves a quarter of the memory, and exporters do
 # that for frames in HWC order.
-# Product: native graphs cast bytes to float first (export/selsa_export/graphs/stages.py, docs/engines.md,
-# tests/export/test_native_graphs.py); int8 for TensorRT has no offsets (export/selsa_export/int8/native.py).
+# Product: native graphs cast bytes to float first (export/selsa_export/graphs/stages.py), int8 for TensorRT
+# has no offsets (export/selsa_export/int8/native.py); tests/export/test_tensorrt_engines.py builds both.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

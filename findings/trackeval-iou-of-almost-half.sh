@@ -8,8 +8,9 @@
 # float64 for about one box in five.
 # Seen: boxes of width 85.53 shifted by 28.51: IoU 0.49999999999999994, MOTA 1.0, IDF1 0.0.
 # A good guess is wrong because the two metrics have the same threshold in the same package.
-# Product: nothing relies on an overlap of exactly one half; evaluation of detections has its own matching
-# (training/selsa_training/evaluation/metrics, tests/training/evaluation).
+# Product: coordinates are written with three decimals and nothing relies on an overlap of one half;
+# docs/formats.md says so. Detections are evaluated by the project's own matching
+# (training/selsa_training/evaluation/metrics/matching.py, tests/training/evaluation/test_evaluation.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

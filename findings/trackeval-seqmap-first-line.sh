@@ -9,8 +9,8 @@
 # Seen: one video tracked perfectly, the other not at all. With heading: MOTA 0.5. Without: 0.0, from one
 # video. With a single video and no heading: "No sequences are selected".
 # A good guess is wrong because the file holds a name a line and nothing else.
-# Product: docs/formats.md describes the folder that trackeval wants; the client writes the tracks, not the
-# list (client/selsa_client/formats).
+# Product: docs/formats.md says how to lay out the folder; the client writes the rows
+# (client/selsa_client/formats, tests/client/cli/test_client_formats.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

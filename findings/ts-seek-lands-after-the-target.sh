@@ -10,8 +10,8 @@
 # nothing comes at all.
 # A good guess is wrong because backward=True is the default and any_frame=False too, and the call is right on
 # every file that has an index.
-# Product: a jump that lands late is noticed and the video is read from the start again
-# (server/selsa_server/video/cursor.py, decode.py;
+# Product: a jump that lands late is noticed, and the video is read from its start
+# (server/selsa_server/video/cursor.py,
 # tests/server/video/test_decode.py::test_frames_reached_by_jumping_are_those_of_decoding_in_order).
 set -eu
 folder=$(mktemp -d)
