@@ -23,7 +23,7 @@ WORK := work
 PORT ?= 8765
 VIDEO ?=
 BUNDLE ?=
-SOURCES := training export server client tests docs docker benchmarks
+SOURCES := training export server client tests docs docker benchmarks findings
 
 .PHONY: demo train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean
 .DELETE_ON_ERROR:

@@ -17,7 +17,7 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 env=${FINDINGS_VENV:-$folder/env}
 [ -x "$env/bin/python" ] || "${PYTHON:-python3}" -m venv "$env"
-"$env/bin/pip" install --quiet --quiet --disable-pip-version-check fsspec==2026.9.0 aiohttp
+"$env/bin/pip" install --quiet --quiet --disable-pip-version-check fsspec==2026.9.0 aiohttp==3.14.5
 "$env/bin/python" - <<'PY'
 import http.server
 import threading
