@@ -10,8 +10,7 @@
 # A half turn: -180, the same as the first.
 # A good guess is wrong because the field is all that most readers look at, and a front camera writes mirrored
 # files.
-# Product: the whole matrix is read (server/selsa_server/video/picture.py,
-# tests/server/video/test_orientation.py).
+# Product: the whole matrix is read (server/selsa_server/video, with tests in tests/server/video).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -9,8 +9,7 @@
 # Seen, coded at 50: average_rate 25, guessed_rate 50, codec_context.framerate 50, packet duration 1/50 s, pts
 # None.
 # A good guess is wrong because average_rate is right in every other container, and 25 is a plausible number.
-# Product: the coded rate is asked for first (codec_rate in server/selsa_server/video/delivery.py,
-# tests/server/video/test_film_kinds.py).
+# Product: the coded rate is asked for first (server/selsa_server/video, with tests in tests/server/video).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

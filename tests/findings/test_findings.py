@@ -1,4 +1,4 @@
-"""The scripts in findings/ are listed, say what they show, and name files that exist. `make findings` runs them."""
+"""The scripts in findings/ are listed, state what they show and name files that exist."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_files_and_tests_that_protect_the_product_exist(script: Path) -> None:
     for place in PLACE.findall(header(script).partition("Product:")[2]):
         path, _, test = place.partition("::")
         assert (ROOT / path).is_file(), place
-        assert f"def {test}" in (ROOT / path).read_text(), place
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), place
 
 
 def test_packages_are_pinned() -> None:
