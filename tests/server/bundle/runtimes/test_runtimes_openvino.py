@@ -47,7 +47,7 @@ def test_fp32_computes_what_the_test_frames_must_give(fp32: LoadedBundle) -> Non
 
 
 def test_rows_that_are_no_proposals_are_finite(fp32: LoadedBundle) -> None:
-    """OpenVINO's RoiAlign gives NaN for a box without area if its sampling ratio is 0; the bundle's is not."""
+    """OpenVINO's RoiAlign gives NaN for a box without area if its sampling ratio is 0."""
     small = np.zeros((1, 16, 16, 3), np.uint8)
     batch = fp32.engines.run_frames(small, np.array([[16, 16]], np.int64))
     sides = batch.boxes[..., 2:] - batch.boxes[..., :2]
