@@ -13,8 +13,9 @@
 # A good guess is wrong because an AVI's frame count is exact in files that a camera writes, so a reader takes
 # fewer packets than that for a file that was cut off; and sorting frames by pts, right in every other
 # container, breaks the order here.
-# Product: AVI frames are taken in the decoder's order and timed by their places (server/selsa_server/video,
-# with tests in tests/server/video).
+# Product: AVI frames are taken in the decoder's order and timed by their places
+# (server/selsa_server/video/delivery.py,
+# tests/server/video/test_film_kinds.py::test_h264_in_avi_is_in_order_also_when_copied_from_mp4).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

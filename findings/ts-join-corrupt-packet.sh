@@ -9,7 +9,8 @@
 # is_corrupt; pts go from 87000 to 0.
 # A good guess is wrong because is_corrupt is the demuxer's word for damage, and joining TS with cat is the
 # documented way to join it.
-# Product: the flag alone is no damage (server/selsa_server/video, with tests in tests/server/video).
+# Product: the flag alone is no damage (server/selsa_server/video/delivery.py,
+# tests/server/video/test_film_kinds.py::test_joined_transport_streams_keep_every_frame_in_order).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
