@@ -10,6 +10,7 @@
 #   make page    builds the page that the server has at / (needs Node 20.19 or newer)
 #   make lock    locks what the images are made of, with hashes; MAKE_LOCK=--upgrade takes newer versions
 #   make compose-test    the CPU image and compose profile for real, in a Docker engine; not part of `make test`
+#   make findings runs the scripts that show what other libraries do; needs a network, not part of `make test`
 #   make figures measures everything in benchmarks/README.md on this machine; not part of `make test`
 #   make release wheel and sdist in dist/, checked in empty environments, with SBOM and licences
 #
@@ -23,7 +24,7 @@ WORK := work
 PORT ?= 8765
 VIDEO ?=
 BUNDLE ?=
-SOURCES := training export server client tests docs docker benchmarks
+SOURCES := training export server client tests docs docker benchmarks findings
 
 .PHONY: demo train-everyday train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean
 .DELETE_ON_ERROR:
@@ -130,6 +131,16 @@ compose-test: $(VENV)/.installed
 release: $(RELEASE_VENV)/.installed $(VENV)/.installed
 	$(RELEASE_BIN)/python -u tests/release/release.py \
 		--reuse training=$(abspath $(BIN)/python) --reuse export=$(abspath $(BIN)/python) $(RELEASE)
+
+# Findings: what the libraries of this field do, without this project ----------------------------------------
+#
+# FINDING=name for one of them. FINDINGS_VENV=folder keeps one environment for all, instead of one for each.
+
+FINDING ?=
+
+.PHONY: findings
+findings:
+	@$(PYTHON) findings/run.py $(FINDING)
 
 # Figures: benchmarks/README.md and its pictures, measured on this machine -----------------------------------
 #

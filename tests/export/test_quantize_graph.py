@@ -122,6 +122,25 @@ def test_scales_are_one_a_channel_and_hold_the_largest_weight(
     assert np.abs(restored - original[name]).max() <= scale.max() / 2 * 1.001
 
 
+def test_a_channel_without_weights_keeps_its_bias(
+    model: onnx.ModelProto, layers: list[Layer], calibration: Calibration
+) -> None:
+    """ONNX Runtime's `quantize_static` gives it the scale 1.0, and its bias is rounded away."""
+    layer = next(layer for layer in layers if layer.group == "neck")
+    changed = onnx.ModelProto.FromString(model.SerializeToString())
+    stored = {each.name: each for each in changed.graph.initializer}
+    node = next(node for node in changed.graph.node if node.name == layer.node)
+    weight, bias = (numpy_helper.to_array(stored[name]).copy() for name in node.input[1:])
+    weight[3], bias[3] = 0, 0.4
+    for name, array in zip(node.input[1:], (weight, bias), strict=True):
+        stored[name].CopyFrom(numpy_helper.from_array(array, name))
+    quantized = quantize_graph(changed, {layer.node}, calibration.ranges)
+    constants = {each.name: numpy_helper.to_array(each) for each in quantized.graph.initializer}
+    whole, scale = (constants[f"{node.input[2]}_{part}"] for part in ("quantized", "scale"))
+    assert whole[3] * scale[3] == pytest.approx(0.4, rel=1e-6)
+    assert not constants[f"{node.input[1]}_quantized"][3].any()
+
+
 def test_ranges_lie_around_what_the_frames_showed(layers: list[Layer], calibration: Calibration) -> None:
     for low, high in calibration.ranges.values():
         assert low < high

@@ -22,8 +22,8 @@ assert _nms.greedy_nms is not None
 def _top(scores: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Sequence[Any]:  # noqa: A002, FBT001, FBT002  the names are torch's
     """`torch.topk` in passes: each takes what TensorRT can, and is masked out of the next.
 
-    The passes together are in the order of one: of equal scores the first comes first, as the ONNX standard
-    says of each pass.
+    The passes together are in the order of one, also for equal scores, if the runtime's `TopK` takes the
+    lower index first, as the ONNX standard asks. OpenVINO's does not.
     """
     assert largest
     assert sorted

@@ -1,8 +1,9 @@
 """Exact greedy suppression out of operators that every runtime has: an ONNX loop over windows of candidates.
 
 TensorRT's own suppression looks at 5,000 boxes at most and gives a shape that depends on the data;
-TensorRT-RTX has none. This one gives what `selsa_training.model.nms.greedy_nms` gives, ties included where
-`TopK` takes the first of equals, as the ONNX standard says.
+TensorRT-RTX has none. This one gives what `selsa_training.model.nms.greedy_nms` gives. Equal scores come in
+the same order only where `TopK` takes the lower index first. The ONNX standard asks for that and ONNX Runtime
+does it; OpenVINO 2026.4 does not, and is never given these graphs.
 
 Each turn of the loop takes the `WINDOW` best undecided boxes. Inside that window `ROUNDS` times: keep what no
 higher undecided box overlaps, drop what a kept one overlaps. Then everything that a kept box overlaps is

@@ -46,6 +46,17 @@ def test_fp32_computes_what_the_test_frames_must_give(fp32: LoadedBundle) -> Non
     assert prove_engines(fp32) is not None
 
 
+def test_rows_that_are_no_proposals_are_finite(fp32: LoadedBundle) -> None:
+    """OpenVINO's RoiAlign gives NaN for a box without area if its sampling ratio is 0."""
+    small = np.zeros((1, 16, 16, 3), np.uint8)
+    batch = fp32.engines.run_frames(small, np.array([[16, 16]], np.int64))
+    sides = batch.boxes[..., 2:] - batch.boxes[..., :2]
+    assert (sides.prod(-1) == 0).sum() > 10
+    assert not batch.valid.all()
+    assert np.isfinite(batch.memory).all()
+    assert np.isfinite(batch.queries).all()
+
+
 @pytest.mark.skipif(NO_BF16 is not None, reason=f"no bfloat16: {NO_BF16}")
 def test_bf16_is_really_bf16_and_boxes_stay_exact_to_a_pixel() -> None:
     """A corner in bfloat16 would be a multiple of two pixels from 256 on."""
