@@ -1,16 +1,15 @@
-"""CVAT, Label Studio and Parquet files hold the detections: read back by this project and by the tools' own code.
+"""CVAT, Label Studio and Parquet files hold the detections: this project and the tools' own code read them.
 
-The tools' packages need an older OpenCV than this project's tests, so they run in an environment of their own:
-SELSA_LABEL_TOOLS is its Python, with datumaro and label-studio-sdk installed.
+The tools' packages need an older OpenCV than this project's tests, so they run in an environment of their
+own: SELSA_LABEL_TOOLS is its Python, with datumaro and label-studio-sdk installed.
 """
 
-import importlib.util
 import io
 import json
 import os
 import random
 import subprocess
-from pathlib import Path
+import sys
 
 import numpy as np
 import pyarrow.parquet
@@ -85,9 +84,12 @@ def rows_of(data):
 
 
 def expected_rows(found):
-    return sorted(
-        (frame, each.class_name, *each.box.model_dump().values()) for frame in found for each in found[frame]
-    )
+    pairs = ((frame, each) for frame in found for each in found[frame])
+    return sorted((frame, each.class_name, *each.box.model_dump().values()) for frame, each in pairs)
+
+
+def largest_difference(rows, others):
+    return np.abs(np.array([row[2:] for row in rows]) - np.array([row[2:] for row in others])).max()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_what_is_written_reads_back_as_the_detections(samples, tmp_path, name, e
     data = read_back(path)
     rows, expected = rows_of(data), expected_rows(found)
     assert [row[:2] for row in rows] == [row[:2] for row in expected]
-    error = np.abs(np.array([r[2:] for r in rows]) - np.array([r[2:] for r in expected])).max()
+    error = largest_difference(rows, expected)
     # Without tracks every box is a key frame of its own.
     assert error <= precision + (MAX_ERROR if tracks else 0) + 1e-4
     if tracks:
@@ -115,10 +117,7 @@ def test_mot_reads_back_as_the_detections_of_one_class(samples, tmp_path):
     write_video(tmp_path / "clip.mp4", FRAMES, size=SIZE)
     found = {frame: objects[:1] for frame, objects in detections(tracks=False).items()}
     data = read_back(write(tmp_path / "clip.txt", found, samples, "mot"), classes=("dog",))
-    error = np.abs(
-        np.array([r[2:] for r in rows_of(data)]) - np.array([r[2:] for r in expected_rows(found)])
-    ).max()
-    assert error <= 0.0015
+    assert largest_difference(rows_of(data), expected_rows(found)) <= 0.0015
 
 
 def test_every_nth_frame_stays_every_nth_frame_in_cvat(samples, tmp_path):
@@ -210,7 +209,7 @@ def test_datumaro_reads_the_cvat_file(samples, tmp_path, label_tools):
     rows = run(label_tools, DATUMARO, path)
     expected = expected_rows(found)
     assert [tuple(row[:2]) for row in rows] == [row[:2] for row in expected]
-    assert np.abs(np.array([r[2:] for r in rows]) - np.array([r[2:] for r in expected])).max() <= 0.0051
+    assert largest_difference(rows, expected) <= 0.0051
 
 
 STUDIO = """
@@ -231,7 +230,8 @@ results = task["predictions"][0]["result"]
 rows = []
 for result in extract_key_frames(results):
     value = result["value"]
-    rows += [[e["frame"], value["labels"][0], e["x"], e["y"], e["width"], e["height"]] for e in value["sequence"]]
+    for each in value["sequence"]:
+        rows.append([each["frame"], value["labels"][0], *(each[k] for k in ("x", "y", "width", "height"))])
 print(json.dumps(sorted(rows)))
 """
 
@@ -249,9 +249,8 @@ def test_label_studio_interpolates_the_file_to_the_detections(samples, tmp_path,
 
 
 def test_parquet_needs_nothing_before_it_is_asked_for():
-    assert importlib.util.find_spec("pyarrow") is not None
     code = "import sys, selsa_client.formats; print('pyarrow' in sys.modules)"
-    done = subprocess.run([os.sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
@@ -260,4 +259,3 @@ def test_written_files_are_the_same_every_time(samples, tmp_path):
     for name in ("cvat", "label-studio", "parquet"):
         first, second = (write(tmp_path / each, found, samples, name).read_bytes() for each in ("a", "b"))
         assert first == second
-    assert isinstance(tmp_path, Path)
