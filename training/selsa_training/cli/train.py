@@ -124,7 +124,13 @@ def train(
 
 
 def _started(recipe: "Recipe", weights: "StartingWeights", processes: "Processes") -> "Recipe":
-    """The recipe for a training from these weights."""
+    """The recipe for a training from these weights: with augmentation, unless the recipe sets its own."""
+    from selsa_training.recipe.recipe import FINE_TUNING
+
+    if "augmentation" not in recipe.model_fields_set:
+        recipe = recipe.model_copy(update={"augmentation": FINE_TUNING})
+        if processes.first:
+            say(f"augmentation: scale {FINE_TUNING.scale:g}, colour {FINE_TUNING.colour:g}")
     if not weights.folded or recipe.backbone.frozen_norm:
         return recipe
     if processes.first:
