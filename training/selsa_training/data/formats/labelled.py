@@ -27,6 +27,7 @@ Box = tuple[float, float, float, float]
 MAX_BOXES: Final = 10_000_000
 MAX_PIXELS: Final = 1 << 24
 MAX_FRAME: Final = 1 << 30
+MAX_NAME: Final = 240
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEO_SUFFIXES: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 
@@ -128,7 +129,7 @@ def open_media(path: Path, log: IssueLog, source: Path, line: int | None = None)
     except FileNotFoundError:
         log.add("missing_video", source, line, f"{path} is not there")
         return None
-    except (ImageError, OSError) as error:
+    except (ImageError, OSError, ValueError) as error:
         log.add("missing_video", source, line, str(error))
         return None
     log.add("missing_video", source, line, f"{path} holds no image")
@@ -141,7 +142,9 @@ def find_video(name: str, folders: Sequence[Path]) -> Path:
     Only the last part of the name counts, so that a label file cannot lead out of its folder. Without a
     suffix, any video of that stem will do.
     """
-    plain = Path(name.replace("\\", "/")).name
+    plain = Path(name.replace("\\", "/").replace("\0", "")).name
+    # Longer names cannot be looked for.
+    plain = plain if len(plain.encode(errors="replace")) <= MAX_NAME else ""
     for folder in folders:
         if plain and (folder / plain).is_file():
             return folder / plain
