@@ -69,10 +69,10 @@ def changed(
     # cv2 takes whole numbers for the centres of pixels; boxes count from their edges.
     centre = (change.zoom - 1) / 2
     matrix = np.array([[change.zoom, 0, x + centre], [0, change.zoom, y + centre]])
-    pixels = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    moved = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
     levels = np.arange(256)[:, None] * np.array(change.gain) + change.lift
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None]
-    pixels = np.asarray(cv2.LUT(np.ascontiguousarray(pixels), table), np.uint8)
+    pixels: npt.NDArray[np.uint8] = cv2.LUT(moved, table).astype(np.uint8, copy=False)
     whole = objects.boxes * np.float32(change.zoom) + np.array([x, y, x, y], np.float32)
     boxes = np.clip(whole, 0, np.array([width, height, width, height], np.float32))
     kept = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1)
