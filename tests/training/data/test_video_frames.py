@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from media import audio_only, write_video
 
-from selsa_server.video.picture import Picture
+from selsa_bundle.picture import Picture
 from selsa_training.data.errors import ImageError
 from selsa_training.data.images import image_size, read_image, verify_image
 from selsa_training.data.video_frames import frames_in_order, index_video

@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from selsa_bundle.picture import Orientation, Picture
 from selsa_training.data.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -93,10 +92,10 @@ def frames_in_order(path: Path) -> Iterator[Pixels]:
     Raises:
         ImageError: it is no video, or a frame of it does not decode.
     """
-    reformatter = VideoReformatter()
+    picture = Picture(MAX_PIXELS)
     with _opened(path, threads=0) as container:
-        for frame in _decoded(container, path):
-            yield _pixels(frame, reformatter)
+        for number, frame in enumerate(_decoded(container, path)):
+            yield _pixels(picture, frame, path, number)
 
 
 def _identity(path: Path) -> tuple[Path, int, int]:
@@ -114,10 +113,8 @@ def _index(path: Path, _changed: int, _bytes: int) -> VideoIndex:
     with _opened(path, threads=0) as container:
         for frame in _decoded(container, path):
             if not count:
-                matrix = _display_matrix(frame)
-                size = (
-                    (frame.height, frame.width) if matrix[0] or not matrix[1] else (frame.width, frame.height)
-                )
+                width, height = Orientation.of(frame).size(frame.width, frame.height)
+                size = height, width
             if frame.key_frame:
                 keys.append(count)
             usable = usable and frame.pts is not None and (not pts or frame.pts > pts[-1])
@@ -144,7 +141,7 @@ class _Reader:
         self.lock = Lock()
         self._path = path
         self._index = index
-        self._reformatter = VideoReformatter()
+        self._picture = Picture(MAX_PIXELS)
         self._kept: OrderedDict[int, Pixels] = OrderedDict()
         self._room = max(2, KEPT_BYTES // max(1, 3 * index.size[0] * index.size[1]))
         self._container = _opened(path)
@@ -195,7 +192,7 @@ class _Reader:
         self._next = 0
 
     def _keep(self, number: int, frame: VideoFrame) -> None:
-        self._kept[number] = _pixels(frame, self._reformatter)
+        self._kept[number] = _pixels(self._picture, frame, self._path, number)
         self._kept.move_to_end(number)
         while len(self._kept) > self._room:
             self._kept.popitem(last=False)
@@ -224,35 +221,27 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _decoded(container: InputContainer, path: Path) -> Iterator[VideoFrame]:
+    """The frames that the decoder delivers; what cannot be decoded before the first one is no damage."""
+    stream, begun = _stream(container, path), False
     try:
-        for number, frame in enumerate(container.decode(_stream(container, path))):
-            if frame.is_corrupt or frame.width * frame.height > MAX_PIXELS:
-                raise ImageError(f"{path}: frame {number} is damaged or too large")
-            yield frame
+        for packet in container.demux(stream):
+            try:
+                frames = stream.decode(packet if packet.size else None)
+            except (av.FFmpegError, ValueError):
+                if begun:
+                    raise
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise ImageError(f"{path}: a frame is damaged; repair the video or convert it")
+                begun = True
+                yield frame
     except (av.FFmpegError, ValueError) as error:
-        raise ImageError(f"{path}: does not decode to its end; repair it or convert it") from error
+        raise ImageError(f"{path}: does not decode to its end; repair the video or convert it") from error
 
 
-def _pixels(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
-    """As the server converts: bicubic, to BGR, then to RGB; then as displayed."""
-    picture = reformatter.reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1)
-    pixels = picture.to_ndarray()[..., ::-1]
-    a, b, c, d = _display_matrix(frame)
-    if b or c:
-        pixels = pixels.transpose(1, 0, 2)
-        a, d = c, b
-    pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return np.ascontiguousarray(pixels, np.uint8)
-
-
-def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """Signs of x' = a x + c y, y' = b x + d y: how a stored picture is displayed, in right angles."""
-    # PyAV's stubs take the container for a mapping of texts; it is one of `SideData` by type.
-    found: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    raw = np.frombuffer(b"" if found is None else bytes(found), np.int32)
-    if len(raw) < 5:
-        return 1, 0, 0, 1
-    a, b, _, c, d = (int(value) for value in raw[:5])
-    turned = abs(b) > abs(a)
-    signs = np.sign([0, b, c, 0] if turned else [a, 0, 0, d])
-    return tuple(int(sign) for sign in signs)  # type: ignore[return-value]
+def _pixels(picture: Picture, frame: VideoFrame, path: Path, number: int) -> Pixels:
+    pixels = picture.pixels(frame)
+    if pixels is None:
+        raise ImageError(f"{path}: frame {number} is larger than {MAX_PIXELS} pixels or cannot be converted")
+    return pixels
