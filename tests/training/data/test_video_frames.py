@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from media import audio_only, write_video
 
-from selsa_bundle.picture import Picture
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.decode import decode_frames
+from selsa_server.video.index import index_video as index_for_server
 from selsa_training.data.errors import ImageError
 from selsa_training.data.images import image_size, read_image, verify_image
 from selsa_training.data.video_frames import frames_in_order, index_video
@@ -16,9 +17,8 @@ B_FRAMES = {"bf": "2", "g": "10", "crf": "12"}
 
 
 def as_the_server_decodes(path: Path) -> list[np.ndarray]:
-    picture = Picture(1 << 20)
-    with av.open(str(path)) as container:
-        return [picture.pixels(frame) for frame in container.decode(video=0)]
+    index = index_for_server(path, VideoLimits())
+    return [frame.pixels for frame in decode_frames(path, index, range(len(index)), tolerant=False)]
 
 
 @pytest.mark.parametrize(
