@@ -120,6 +120,8 @@ def train(
             )
             if processes.first:
                 say(f"{steps} steps; the checkpoint is {folder.checkpoint}")
+                say(f"next: selsa evaluate {output} --data {data}")
+                say(f"      selsa export {folder.checkpoint} -o {output.name}.bundle")
                 typer.echo(folder.checkpoint)
 
 
