@@ -136,6 +136,14 @@ def open_media(path: Path, log: IssueLog, source: Path, line: int | None = None)
     return None
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name that is too long for the file system is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def find_video(name: str, folders: Sequence[Path]) -> Path:
     """The file in one of the folders that a label file calls `name`, whether it is there or not.
 

@@ -24,6 +24,7 @@ from selsa_training.data.formats.labelled import (
     LabelledTrack,
     LabelledVideo,
     Labels,
+    is_folder,
     open_media,
 )
 from selsa_training.data.issues import IssueLog
@@ -148,7 +149,7 @@ def _row(values: list[float], names: Sequence[str], only_class: str, line: int) 
 def _media_path(sequence: Path, path: Path, folders: Sequence[Path], log: IssueLog) -> Path | None:
     """The folder of frames, or the video file."""
     images = sequence / (_image_folder(sequence / "seqinfo.ini", log) or "img1")
-    if images.is_dir():
+    if is_folder(images):
         return images
     for folder in (sequence, sequence.parent, *folders):
         for suffix in VIDEO_SUFFIXES:

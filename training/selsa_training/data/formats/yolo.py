@@ -27,6 +27,7 @@ from selsa_training.data.formats.labelled import (
     LabelledVideo,
     Labels,
     Media,
+    is_folder,
 )
 from selsa_training.data.images import image_size
 from selsa_training.data.issues import IssueLog
@@ -95,9 +96,9 @@ def _folders(path: Path, content: dict[str, Any], split: str, log: IssueLog) -> 
         plain = Path(*(part for part in Path(text).parts if part not in ("..", ".", "/")))
         bases = [root / inner] if isinstance(inner, str) and ".." not in Path(inner).parts else []
         places = [base / plain for base in (*bases, root)]
-        found = next((place for place in places if place.is_dir()), None)
+        found = next((place for place in places if is_folder(place)), None)
         if found is None:
-            log.add("missing_file", path, None, f"{split}: there is no folder {places[-1]}")
+            log.add("missing_file", path, None, f"{split}: there is no folder {places[-1]}"[:300])
         else:
             yield found
 
