@@ -68,7 +68,8 @@ OutputOption = Annotated[
         "-o",
         metavar="FILE",
         help="Write a file instead of stdout. Its extension selects the format: .json, .ndjson, .csv, "
-        ".txt (MOT), .coco.json or .ytvis.json. For several videos, a folder.",
+        ".parquet, .txt (MOT), .coco.json, .ytvis.json, .xml (CVAT) or .labelstudio.json. For several "
+        "videos, a folder.",
     ),
 ]
 FormatOption = Annotated[

@@ -15,17 +15,19 @@ Write = Callable[[StreamRecord], None]
 
 
 @contextmanager
-def open_output(path: Path | None, name: FormatName) -> Iterator[Write]:
+def open_output(path: Path | None, name: FormatName, source: str = "video") -> Iterator[Write]:
     """A function that writes records, given in order, in a format; path None is stdout.
+
+    `source` is the file name of the video.
 
     Raises:
         OutputError: the file cannot be written.
     """
     if path is None:
-        with _stdout(name) as write:
+        with _stdout(name, source) as write:
             yield write
         return
-    encode = encoder(name)
+    encode = encoder(name, source)
     with appearing_path(path) as partial, _opened(partial, path) as file:
 
         def write_part(record: StreamRecord) -> None:
@@ -80,9 +82,9 @@ def _opened(partial: Path, path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _stdout(name: FormatName) -> Iterator[Write]:
+def _stdout(name: FormatName, source: str) -> Iterator[Write]:
     file = sys.stdout.buffer
-    encode = encoder(name)
+    encode = encoder(name, source)
 
     def write(record: StreamRecord) -> None:
         try:

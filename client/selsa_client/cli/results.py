@@ -3,12 +3,14 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from importlib import import_module
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from selsa_client.cli.detect_plan import as_file
+from selsa_client.cli.exit_codes import needs_extra
 from selsa_client.cli.inputs import VideoInput
 from selsa_client.cli.output import Write, check_place, open_output
 from selsa_client.cli.render import Drawn, check_drawn, open_drawn
@@ -62,7 +64,7 @@ class Results:
             OutputError: a file cannot be written.
         """
         with ExitStack() as stack:
-            writes = [stack.enter_context(open_output(self.path, self.name))]
+            writes = [stack.enter_context(open_output(self.path, self.name, _file_name(video)))]
             if self.drawn and video.problem is None:
                 source = stack.enter_context(as_file(video))
                 video = replace(video, kind="file", address=str(source))
@@ -76,12 +78,17 @@ class Results:
             yield video, write
 
 
+def _file_name(video: VideoInput) -> str:
+    """The last part of a video's path or address."""
+    return PurePosixPath(video.name.partition("?")[0].replace("\\", "/")).name or video.stem
+
+
 def plan_results(options: ResultOptions, videos: Sequence[VideoInput]) -> list[Results]:
     """The results of each video.
 
     Raises:
         ValueError: a name or a combination is invalid, or a file would overwrite a video.
-        MissingExtraError: drawing needs the server extra.
+        MissingExtraError: drawing needs the server extra, and Parquet the parquet extra.
     """
     _check(options, videos)
     several = len(videos) > 1
@@ -92,6 +99,9 @@ def plan_results(options: ResultOptions, videos: Sequence[VideoInput]) -> list[R
             _check_is_no_input(path, videos)
         for kind, path in each.drawn.items():
             check_drawn(kind, path)
+    if any(each.name == "parquet" for each in planned):
+        with needs_extra("detect --format parquet", "selsa_parquet"):
+            import_module("pyarrow.parquet")
     return planned
 
 

@@ -6,34 +6,50 @@ from typing import Final, Literal
 
 from selsa_client.formats.by_record import as_coco, as_document, as_lines, as_mot, as_table
 from selsa_client.formats.encoder import Encode
+from selsa_client.formats.labelling import as_cvat, as_label_studio
+from selsa_client.formats.parquet import as_parquet
 from selsa_client.formats.youtube_vis import as_youtube_vis
 
 __all__ = ["FORMATS", "Encode", "FormatName", "default_suffix", "encoder", "format_of"]
 
-FormatName = Literal["json", "ndjson", "csv", "coco", "mot", "youtube-vis"]
+FormatName = Literal["json", "ndjson", "csv", "parquet", "coco", "mot", "youtube-vis", "cvat", "label-studio"]
 
 # Ends of file names by format; the first is the default.
 FORMATS: Final[Mapping[FormatName, tuple[str, ...]]] = {
     "json": (".json",),
     "ndjson": (".ndjson", ".jsonl"),
     "csv": (".csv",),
+    "parquet": (".parquet",),
     "coco": (".coco.json",),
     "mot": (".txt",),
     "youtube-vis": (".ytvis.json",),
+    "cvat": (".xml",),
+    "label-studio": (".labelstudio.json",),
 }
 _ENCODERS: Final[Mapping[FormatName, Callable[[], Encode]]] = {
     "json": as_document,
     "ndjson": as_lines,
     "csv": as_table,
+    "parquet": as_parquet,
     "coco": as_coco,
     "mot": as_mot,
     "youtube-vis": as_youtube_vis,
 }
 
 
-def encoder(name: FormatName) -> Encode:
-    """A new encoder for the records of one video."""
-    return _ENCODERS[name]()
+def encoder(name: FormatName, source: str = "video") -> Encode:
+    """A new encoder for the records of one video; `source` is its file name, which labelling tools need.
+
+    Raises:
+        ModuleNotFoundError: `parquet` needs pyarrow, from the parquet extra.
+    """
+    match name:
+        case "cvat":
+            return as_cvat(source)
+        case "label-studio":
+            return as_label_studio(source)
+        case _:
+            return _ENCODERS[name]()
 
 
 def default_suffix(name: FormatName) -> str:

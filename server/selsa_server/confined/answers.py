@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from selsa_bundle.picture import Orientation
 from selsa_server.errors import DetectError, ParameterError, RequestError, VideoError
 from selsa_server.run_context import Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import VideoIndex
 from selsa_server.video.live.container import LiveCounts, LiveHead
-from selsa_server.video.picture import Orientation
 
 MAX_HEAD: Final = 64 << 10
 

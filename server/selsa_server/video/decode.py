@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from selsa_bundle.picture import Picture
 from selsa_server.errors import VideoError
 from selsa_server.video.container import open_video, video_stream
 from selsa_server.video.cursor import Cursor, SeekFailedError, undecodable
 from selsa_server.video.index import VideoIndex
-from selsa_server.video.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)

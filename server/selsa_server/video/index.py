@@ -19,6 +19,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from selsa_bundle.picture import UPRIGHT, Orientation
 from selsa_server.errors import VideoError
 from selsa_server.video.container import (
     CUT_IN_HEAD,
@@ -32,7 +33,6 @@ from selsa_server.video.delivery import NO_TIMESTAMPS, Timeline, Undecodable, co
 from selsa_server.video.extent import claims_more, matroska_extent
 from selsa_server.video.mp4 import Mp4Claims
 from selsa_server.video.packets import Packets, Tally, VideoPacket, read_packets
-from selsa_server.video.picture import UPRIGHT, Orientation
 from selsa_server.video.transport import STRIDES, transport_fault
 
 SQUARE: Final = Fraction(1)

@@ -63,7 +63,7 @@ def test_the_longest_matching_end_of_a_name_selects_the_format(tmp_path):
             assert format_of(tmp_path / f"a.b{end.upper()}") == name
         assert default_suffix(name) in ends
     with pytest.raises(ValueError, match=r"\.coco\.json.*--format"):
-        format_of(tmp_path / "a.xml")
+        format_of(tmp_path / "a.yaml")
 
 
 @pytest.mark.parametrize("frames", [FRAMES, {0: []}], ids=["some", "none"])
@@ -212,7 +212,7 @@ def test_a_file_of_any_format_appears_only_when_it_is_complete(samples, tmp_path
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["coco", "youtube-vis"])
+@pytest.mark.parametrize("name", ["coco", "youtube-vis", "cvat", "label-studio"])
 def test_a_number_that_json_cannot_represent_is_an_error(samples, tmp_path, name):
     bad = {0: [detection(float("nan"), 0, 1, 1)]}
     with pytest.raises(OutputError, match="Cannot write"), open_output(tmp_path / "o", name) as write:

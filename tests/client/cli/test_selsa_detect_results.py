@@ -109,7 +109,7 @@ def test_no_video_is_overwritten_and_wrong_names_exit_2(stub, clip, tmp_path):
         ["--render", tmp_path / "a.avi"],
         ["--show-sheet", tmp_path / "a.jpg"],
         ["--render", tmp_path / "no" / "a.mp4"],
-        ["-o", tmp_path / "a.xml"],
+        ["-o", tmp_path / "a.yaml"],
         ["--format", "xml"],
     ):
         assert selsa("detect", clip, "--server", stub.address, *wrong).exit_code == 2, wrong

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from film_kinds import X264, encode, ffmpeg, pixels_by_ffmpeg, read, sent
 
+from selsa_bundle.picture import Orientation
 from selsa_server.render.contact_sheet import ContactSheet, open_contact_sheet
 from selsa_server.render.video import open_drawn_video
 from selsa_server.schema.detect import Box, Detection, DetectParams, FrameRecord
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import index_video
-from selsa_server.video.picture import Orientation
 
 # a, b, c, d of the matrix: x' = a x + c y, y' = b x + d y
 MATRICES = {

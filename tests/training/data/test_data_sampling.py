@@ -20,7 +20,13 @@ from selsa_training.data.issues import IssueLog
 from selsa_training.data.records import DataSet, FrameObjects
 from selsa_training.data.samples import SampleBatch, TrainingSamples, collate
 from selsa_training.data.sampling import ReferenceSampling, plan_sample, sample_random, whole_video_references
-from selsa_training.data.transforms import prepare_frame
+from selsa_training.data.transforms import (
+    Augmentation,
+    FrameChange,
+    changed,
+    draw_change,
+    prepare_frame,
+)
 
 PUBLISHED = ReferenceSampling()
 WHOLE_CLIP = ReferenceSampling(method="whole_clip", count=4)
@@ -207,3 +213,56 @@ def test_a_missing_image_is_named_when_it_is_read(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(ImageError, match=r"v7/1\.jpg: No such file"):
         TrainingSamples(data, preprocess=SMALL, sampling=PUBLISHED, seed=0)[0, 0]
+
+
+def test_augmentation_moves_boxes_with_their_pixels() -> None:
+    frame = np.zeros((60, 80, 3), np.uint8)
+    frame[20:40, 30:60] = 200
+    objects = FrameObjects(
+        np.arange(1),
+        np.array([[30, 20, 60, 40]], np.float32),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(1, bool),
+    )
+    for seed in range(20):
+        change = draw_change(Augmentation(scale=0.5), np.random.default_rng(seed))
+        pixels, found = changed(frame, objects, change)
+        bright = np.argwhere(pixels[..., 0] > 100)
+        seen = [bright[:, 1].min(), bright[:, 0].min(), bright[:, 1].max() + 1, bright[:, 0].max() + 1]
+        assert np.abs(found.boxes[0] - seen).max() <= 1
+        assert 1 / 1.5 - 1e-9 <= change.zoom <= 1.5 + 1e-9
+
+
+def test_an_object_that_augmentation_moves_out_of_view_is_left_out_or_ignored() -> None:
+    boxes = np.array([[0, 0, 10, 10], [16, 0, 26, 10], [40, 0, 60, 10]], np.float32)
+    numbers = np.arange(3)
+    objects = FrameObjects(numbers, boxes, numbers, numbers, np.zeros(3, bool))
+    # Twice as large, with what was 24 pixels from the left at the left edge.
+    change = FrameChange(2.0, (-0.6, 0.0), (1.0, 1.0, 1.0), 0.0)
+    _, found = changed(np.zeros((60, 80, 3), np.uint8), objects, change)
+    assert found.labels.tolist() == [1, 2]
+    assert found.boxes.tolist() == [[0, 0, 4, 20], [32, 0, 72, 20]]
+    assert found.ignored.tolist() == [True, False]
+
+
+def test_augmentation_is_a_function_of_seed_and_index_and_leaves_the_choice_of_frames_alone(
+    tmp_path: Path,
+) -> None:
+    data = read_imagenet(write_imagenet(tmp_path), "train", IssueLog())
+    plain = TrainingSamples(data, preprocess=SMALL, sampling=PUBLISHED, seed=3)
+    strong = Augmentation(scale=0.5, colour=0.5)
+    made = [
+        TrainingSamples(data, preprocess=SMALL, sampling=PUBLISHED, seed=3, augmentation=strong)
+        for _ in range(2)
+    ]
+    for index in ((0, 0), (1, 2)):
+        first, again = (samples[index] for samples in made)
+        assert first.name == again.name == plain[index].name
+        for a, b in zip(first.frames, again.frames, strict=True):
+            assert np.array_equal(a.pixels, b.pixels)
+            assert np.array_equal(a.boxes, b.boxes)
+    assert any(
+        not np.array_equal(a.pixels, b.pixels)
+        for a, b in zip(made[0][0, 0].frames, plain[0, 0].frames, strict=True)
+    )

@@ -24,6 +24,7 @@ from selsa_training.data.synthetic.settings import SyntheticSettings
 from selsa_training.data.synthetic.write import write_synthetic
 from selsa_training.model.detector import build_detector
 from selsa_training.recipe.file import load_recipe
+from selsa_training.running.run_log import _Lines
 from selsa_training.running.starting_weights import initialise
 
 SETTINGS = SyntheticSettings(train_clips=6, val_clips=2, length=8, height=64, width=96)
@@ -297,3 +298,19 @@ def test_what_is_not_allowed_is_named_before_training_begins(
     result = CliRunner().invoke(app, arguments(recipe, data, tmp_path / "run", *more))
     assert (result.exit_code, named in result.output) == (3, True), result.output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_without_a_terminal_prints_a_line_every_six_minutes_and_says_what_comes_next(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = _Lines("training", 100, 20)
+    lines.report(30, "loss 1.0")
+    assert capsys.readouterr().err == ""
+    # As if it had begun seven minutes ago.
+    lines._begun = lines._last = time.monotonic() - 420
+    lines.report(30, "loss 1.0")
+    lines.report(31, "loss 1.0")
+    assert capsys.readouterr().err == "training: step 30 of 100, loss 1.0, about 49 minutes left\n"
+    result = CliRunner().invoke(app, arguments(recipe, data, tmp_path / "run", "--set", "schedule.steps=1"))
+    assert result.exit_code == 0, result.output
+    assert f"next: selsa evaluate {tmp_path / 'run'} --data {data}" in result.output

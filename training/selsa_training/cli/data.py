@@ -1,4 +1,4 @@
-"""`selsa synthesize` and `selsa check-data`: make a data set, and check one before training on it.
+"""`selsa synthesize`, `import-data` and `check-data`: make a data set, and check one before training.
 
 Results go to stdout, messages to stderr. NumPy, OpenCV and the readers are imported inside the commands to
 keep `selsa --help` fast.
@@ -78,12 +78,90 @@ def synthesize(
         typer.echo(output)
 
 
+def import_data(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            help="CVAT's .xml for videos, Label Studio's .json, a MOT or YOLO folder, COCO's .json or "
+            "folder; or a folder of several .xml or .json.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="Folder of the new data set.", show_default=False)],
+    *,
+    videos: Annotated[
+        Path | None, typer.Option(help="Where the videos or images are, if not beside the labels.")
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class of the data set; repeatable; all if not given."),
+    ] = None,
+    val: Annotated[
+        list[str] | None, typer.Option(help="A video to hold out, by name; repeatable.", show_default=False)
+    ] = None,
+    val_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the videos to hold out, where nothing names them.")
+    ] = 0.2,
+    png: Annotated[bool, typer.Option("--png", help="Lossless frames instead of JPEG.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older import.")] = False,
+) -> None:
+    """Make a data set to train on from what a labelling tool wrote and the videos themselves.
+
+    Writes CocoVID JSON and an image per frame. Whole videos are held out; which ones follows from their names
+    alone and is printed. Ends with status 3 if a label file is broken, naming its line.
+    """
+    from importlib.metadata import version
+
+    from selsa_training.data.formats.coco_write import write_coco_vid
+    from selsa_training.data.formats.open_data import DataSource, open_data
+    from selsa_training.data.issues import IssueLog
+
+    source = DataSource(
+        path=labels,
+        images=videos,
+        classes=tuple(classes) if classes else None,
+        held_out=val_share,
+        val=tuple(val or ()),
+        split_file=True,
+    )
+    with expected_errors():
+        splits = {}
+        for split in ("train", "val"):
+            log = IssueLog()
+            with progress_bars(f"{split}: labels") as (reading,):
+                splits[split] = open_data(source, split, log, progress=reading)
+            log.raise_if_fatal()
+            for issue in log:
+                say(str(issue))
+        about = {
+            "made_by": f"selsa import-data {version('selsa')}",
+            "labels": str(labels),
+            "videos": {split: list(data.video_names) for split, data in splits.items()},
+        }
+        with progress_bars("frames") as (writing,):
+            write_coco_vid(
+                output,
+                splits,
+                about,
+                image_format="png" if png else "jpg",
+                overwrite=overwrite,
+                progress=writing,
+            )
+        for split, data in splits.items():
+            say(
+                f"{split}: {data.video_count} videos, {data.frame_count} frames, {data.object_count} objects "
+                f"of {len(data.classes)} classes"
+            )
+        say(f"held out: {', '.join(splits['val'].video_names[:20])}")
+        typer.echo(output)
+
+
 def check_data(
     path: Annotated[
         Path,
         typer.Argument(
-            help="ImageNet VID's folder, a CocoVID .json or a folder with train.json and val.json, or "
-            "EPIC-KITCHENS-55's folder.",
+            help="Labels of CVAT, Label Studio, MOT, YOLO or COCO; ImageNet VID's or EPIC-KITCHENS-55's "
+            "folder; a CocoVID .json or a folder with train.json and val.json.",
             show_default=False,
         ),
     ],
@@ -92,7 +170,8 @@ def check_data(
         list[str] | None, typer.Option(help="train or val; repeatable; both if not given.")
     ] = None,
     images_folder: Annotated[
-        Path | None, typer.Option(help="Where a CocoVID file's images are, if not beside it.")
+        Path | None,
+        typer.Option(help="Where the images or videos are, if not beside the labels."),
     ] = None,
     det: Annotated[bool, typer.Option(help="ImageNet: DET images too.")] = True,
     images: Annotated[

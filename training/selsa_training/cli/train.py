@@ -120,11 +120,19 @@ def train(
             )
             if processes.first:
                 say(f"{steps} steps; the checkpoint is {folder.checkpoint}")
+                say(f"next: selsa evaluate {output} --data {data}")
+                say(f"      selsa export {folder.checkpoint} -o {output.name}.bundle")
                 typer.echo(folder.checkpoint)
 
 
 def _started(recipe: "Recipe", weights: "StartingWeights", processes: "Processes") -> "Recipe":
-    """The recipe for a training from these weights."""
+    """The recipe for a training from these weights: with augmentation, unless the recipe sets its own."""
+    from selsa_training.recipe.recipe import FINE_TUNING
+
+    if "augmentation" not in recipe.model_fields_set:
+        recipe = recipe.model_copy(update={"augmentation": FINE_TUNING})
+        if processes.first:
+            say(f"augmentation: scale {FINE_TUNING.scale:g}, colour {FINE_TUNING.colour:g}")
     if not weights.folded or recipe.backbone.frozen_norm:
         return recipe
     if processes.first:

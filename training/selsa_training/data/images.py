@@ -1,4 +1,7 @@
-"""Read images from disk."""
+"""Read images from disk, and frames of video files by the same calls.
+
+`clip.mp4/000012` is frame 12 of `clip.mp4`.
+"""
 
 from pathlib import Path
 
@@ -8,13 +11,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from selsa_training.data.errors import ImageError
+from selsa_training.data.video_frames import frame_number, index_video, read_video_frame
 
 _QUARTER_TURNS = {5, 6, 7, 8}
 _ORIENTATION = 0x0112
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Decode an image: uint8 [h, w, 3], RGB, turned as its EXIF orientation says.
+    """Decode an image or a frame: uint8 [h, w, 3], RGB, turned as its EXIF orientation says.
 
     OpenCV's decoder, as in the published pipeline; other JPEG decoders differ by a grey level or so.
 
@@ -23,6 +27,8 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """
     try:
         data = np.fromfile(path, np.uint8)
+    except NotADirectoryError:
+        return read_video_frame(path)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from error
     # Empty input is an assertion failure in OpenCV instead of an empty result.
@@ -42,6 +48,8 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+    except NotADirectoryError:
+        return _video_size(path)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: {_reason(error)}") from error
     return (width, height) if turned else (height, width)
@@ -59,11 +67,21 @@ def verify_image(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             image.load()
+    except NotADirectoryError:
+        # Its index was made by decoding the video to its end.
+        return size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: {_reason(error)}") from error
     if (found := read_image(path).shape[:2]) != size:
         raise ImageError(f"{path}: decodes to {found[1]}x{found[0]}, its header says {size[1]}x{size[0]}")
     return size
+
+
+def _video_size(path: Path) -> tuple[int, int]:
+    index = index_video(path.parent)
+    if frame_number(path) >= index.count:
+        raise ImageError(f"{path}: {path.parent.name} has {index.count} frames, from 0")
+    return index.size
 
 
 def _reason(error: Exception) -> str:

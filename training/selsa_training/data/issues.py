@@ -26,6 +26,8 @@ IssueKind = Literal[
     "empty_split",
     "repeated_entry",
     "unknown_class",
+    "other_shape",
+    "other_frame_rate",
     "box_without_area",
     "box_outside_image",
     "box_clipped",
@@ -45,6 +47,8 @@ FATAL: Final[dict[IssueKind, str]] = {
 SKIPPED: Final[dict[IssueKind, str]] = {
     "repeated_entry": "a list names a video twice; the second time is left out",
     "unknown_class": "an object's class is not in the class list; the object is left out",
+    "other_shape": "a label that is no box, such as a polygon; it is left out",
+    "other_frame_rate": "labels count frames at another rate than the video; frames are scaled",
     "box_without_area": "a box is less than a pixel wide or high; the object is left out",
     "box_outside_image": "less than a pixel of a box is inside its image; the object is left out",
     "box_clipped": "a box reaches over the edge of its image by more than a pixel; it is clipped",

@@ -10,6 +10,7 @@ import numpy as np
 
 from selsa_training.data.check import check_images
 from selsa_training.data.errors import DataError
+from selsa_training.data.formats.label_studio import is_label_studio
 from selsa_training.data.formats.open_data import DataSource, open_data
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.records import DataSet
@@ -47,7 +48,7 @@ class DataReport:
 
 
 def splits_of(path: Path, asked: Sequence[str] | None) -> tuple[Split, ...]:
-    """The splits to check: those asked for, by default both; a single file is one split.
+    """The splits to check: those asked for, by default both; a single CocoVID file is one split.
 
     Raises:
         DataError: a split is neither train nor val.
@@ -55,7 +56,7 @@ def splits_of(path: Path, asked: Sequence[str] | None) -> tuple[Split, ...]:
     known: tuple[Split, ...] = get_args(Split)
     if unknown := [name for name in asked or () if name not in known]:
         raise DataError(f"--split {unknown[0]!r} is neither train nor val")
-    if path.suffix == ".json":
+    if path.suffix == ".json" and not is_label_studio(path):
         return ("train",)
     return tuple(name for name in known if not asked or name in asked)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,7 +14,15 @@ from selsa_training.data.batches import SampleIndex
 from selsa_training.data.images import read_image
 from selsa_training.data.records import DataSet
 from selsa_training.data.sampling import ReferenceSampling, plan_sample, sample_random
-from selsa_training.data.transforms import TrainingFrame, prepare_frame
+from selsa_training.data.transforms import (
+    Augmentation,
+    TrainingFrame,
+    changed,
+    draw_change,
+    prepare_frame,
+)
+
+NO_AUGMENTATION: Final = Augmentation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class TrainingSamples(Dataset[Sample]):
         sampling: ReferenceSampling,
         seed: int,
         flip: float = 0.5,
+        augmentation: Augmentation = NO_AUGMENTATION,
     ) -> None:
         self.data = data
         self.keys = data.training_keys()
@@ -80,6 +90,7 @@ class TrainingSamples(Dataset[Sample]):
         self.sampling = sampling
         self.seed = seed
         self.flip = flip
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         """Samples of an epoch."""
@@ -95,10 +106,14 @@ class TrainingSamples(Dataset[Sample]):
         key = int(self.keys[place])
         random = sample_random(self.seed, epoch, place)
         plan = plan_sample(self.data, key, self.sampling, random, flip=self.flip)
+        # Drawn last, so that samples without augmentation do not depend on it.
+        change = draw_change(self.augmentation, random) if self.augmentation else None
         read: dict[int, TrainingFrame] = {}
         for frame in plan.frames:
             if frame not in read:
                 image, objects = read_image(self.data.path(frame)), self.data.objects(frame)
+                if change is not None:
+                    image, objects = changed(image, objects, change)
                 read[frame] = prepare_frame(image, objects, self.preprocess, flip=plan.flip)
         video = self.data.video_names[self.data.video_of(key)]
         numbers = ", ".join(self.data.frame_names[frame] for frame in plan.frames)

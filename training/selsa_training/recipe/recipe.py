@@ -1,6 +1,6 @@
 """The settings of a training. The defaults are the published recipe."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,6 +34,17 @@ class SamplingRecipe(_Part):
         if self.references == "bilateral_uniform" and self.count % 2:
             raise ValueError(f"bilateral_uniform takes an even number of reference frames, not {self.count}")
         return self
+
+
+class AugmentationRecipe(_Part):
+    """Random changes of whole samples; see `selsa_training.data.transforms.Augmentation`. Published: none."""
+
+    scale: Annotated[float, Field(ge=0, le=2)] = 0.0
+    colour: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+
+
+# What `selsa train --from` takes if the recipe does not say.
+FINE_TUNING: Final = AugmentationRecipe(scale=0.3, colour=0.2)
 
 
 class MatchingRecipe(_Part):
@@ -146,6 +157,7 @@ class Recipe(_Part):
     batch: Positive = 1
     accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
     sampling: SamplingRecipe = SamplingRecipe()
+    augmentation: AugmentationRecipe = AugmentationRecipe()
     backbone: BackboneRecipe = BackboneRecipe()
     rpn: RpnRecipe = RpnRecipe()
     head: HeadRecipe = HeadRecipe()

@@ -11,6 +11,7 @@ from selsa_training.data.crops import CropBatch, ObjectCrops
 from selsa_training.data.records import DataSet
 from selsa_training.data.samples import SampleBatch, TrainingSamples, collate
 from selsa_training.data.sampling import ReferenceSampling
+from selsa_training.data.transforms import Augmentation
 from selsa_training.recipe.recipe import Recipe
 from selsa_training.running.processes import Processes
 
@@ -28,6 +29,7 @@ class SampleSource:
             sampling=sampling,
             seed=recipe.seed,
             flip=recipe.sampling.flip,
+            augmentation=Augmentation(scale=recipe.augmentation.scale, colour=recipe.augmentation.colour),
         )
         self.order = BatchOrder(
             count=len(samples),

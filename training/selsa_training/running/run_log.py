@@ -2,16 +2,21 @@
 
 import json
 import math
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
+
+# Ten lines an hour.
+SECONDS_PER_LINE: Final = 360.0
 
 
 class RunLog:
@@ -80,8 +85,11 @@ def _cut(path: Path, step: int) -> None:
 def training_bar(
     title: str, total: int, *, done: int = 0, quiet: bool = False
 ) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar on stderr with a text beside it; nothing where stderr is no terminal."""
+    """A progress bar on stderr with a text beside it, or ten lines an hour if stderr is no terminal."""
     console = Console(stderr=True)
+    if not quiet and not console.is_terminal:
+        yield _Lines(title, total, done).report
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -92,3 +100,21 @@ def training_bar(
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task(title, total=total, completed=done, state="")
         yield lambda step, state: progress.update(task, completed=step, state=state)
+
+
+class _Lines:
+    """Progress as lines, at most one in `SECONDS_PER_LINE`."""
+
+    def __init__(self, title: str, total: int, done: int) -> None:
+        self._title, self._total, self._first = title, total, done
+        self._begun = self._last = time.monotonic()
+
+    def report(self, step: int, state: str) -> None:
+        now = time.monotonic()
+        if now - self._last < SECONDS_PER_LINE or step <= self._first:
+            return
+        self._last = now
+        left = (now - self._begun) / (step - self._first) * (self._total - step)
+        text = f"{self._title}: step {step} of {self._total}, {state}, about {left / 60:.0f} minutes left"
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

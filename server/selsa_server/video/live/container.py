@@ -12,12 +12,12 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from selsa_bundle.picture import Orientation, Picture
 from selsa_server.errors import DetectError, VideoError
 from selsa_server.video.container import FORMATS, NOT_A_VIDEO, VideoLimits, video_stream
 from selsa_server.video.decode import CorruptFrame, DecodedFrame
 from selsa_server.video.delivery import Timeline, Undecodable, deliver
 from selsa_server.video.index import SQUARE, displayed_aspect
-from selsa_server.video.picture import Orientation, Picture
 
 # Enough to find the streams, with little delay at a live source.
 PROBE_BYTES: Final = 1 << 20

@@ -73,10 +73,10 @@ def load_emoji(font: Path) -> SpriteSet:
     """
     try:
         face = ImageFont.truetype(font, BITMAP_SIZE)
-        images = {name: _draw(face, character) for name, character in EMOJI.items()}
+        images = {name: draw_emoji(face, character) for name, character in EMOJI.items()}
     except OSError as error:
         raise SpriteError(f"{font} cannot be used as a colour-emoji font: {error}") from error
-    blank = _draw(face, "\ue000")
+    blank = draw_emoji(face, "\ue000")
     for name, image in images.items():
         if not image[..., 3].any() or np.array_equal(image, blank):
             raise SpriteError(f"{font} has no emoji U+{ord(EMOJI[name]):04X} for {name}")
@@ -86,7 +86,8 @@ def load_emoji(font: Path) -> SpriteSet:
     return SpriteSet.of(f"font {font.name}", {name: [image] for name, image in images.items()})
 
 
-def _draw(face: ImageFont.FreeTypeFont, character: str) -> npt.NDArray[np.uint8]:
+def draw_emoji(face: ImageFont.FreeTypeFont, character: str) -> npt.NDArray[np.uint8]:
+    """uint8 [CANVAS, CANVAS, 4], RGBA: a character of a colour-emoji font of `BITMAP_SIZE`."""
     canvas = Image.new("RGBA", (CANVAS, CANVAS), (0, 0, 0, 0))
     ImageDraw.Draw(canvas).text((4, 4), character, font=face, embedded_color=True)
     return np.asarray(canvas)

@@ -20,6 +20,7 @@ import numpy as np
 
 from selsa_bundle.files.new_folder import new_folder
 from selsa_training.data.errors import DataError
+from selsa_training.data.formats.json_lines import table_lines
 from selsa_training.data.motion import self_iou
 from selsa_training.data.records import DEGRADED, IGNORED, OCCLUDED
 from selsa_training.data.synthetic.clip import ClipObject, render_clip
@@ -158,7 +159,7 @@ def _write_annotations(
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(sprites.by_class)]
     tables = {"categories": categories, "videos": videos, "images": images, "annotations": annotations}
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(_lines(tables))
+        file.writelines(table_lines(tables))
 
 
 def _annotation(number: int, image: dict[str, Any], item: ClipObject, speed: float) -> dict[str, Any]:
@@ -179,15 +180,6 @@ def _annotation(number: int, image: dict[str, Any], item: ClipObject, speed: flo
         # A clip of one frame has no motion.
         "motion_iou": None if np.isnan(speed) else round(speed, 4),
     }
-
-
-def _lines(tables: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """A record per line, so that a line number means something."""
-    for place, (name, rows) in enumerate(tables.items()):
-        yield ("{" if not place else ",") + f'"{name}": [\n'
-        yield ",\n".join(json.dumps(row) for row in rows)
-        yield "\n]"
-    yield "}\n"
 
 
 def _write_marker(path: Path, settings: SyntheticSettings, sprites: SpriteSet) -> None:
