@@ -10,13 +10,14 @@ from starlette.responses import StreamingResponse
 from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
 from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
+from selsa_server.api.responses import ChunksResponse
 from selsa_server.api.spool import check_body, spool_body
 from selsa_server.jobs.files import ID_PATTERN, JobError
 from selsa_server.jobs.service import JobsService
 from selsa_server.schema.detect import NDJSON, DetectParams
 from selsa_server.schema.jobs import Job
 from selsa_server.service.models import Models
-from selsa_server.settings import UploadSettings
+from selsa_server.settings import RequestSettings, UploadSettings
 
 EVENT_STREAM: Final = "text/event-stream"
 # Of each event: so OpenAPI 3.1 is read for a stream of them.
@@ -39,6 +40,7 @@ UPLOAD_CODES: Final = (
     "idempotency_key_reused",
     "server_busy",
     "jobs_full",
+    "storage_full",
     "jobs_unavailable",
     "internal_error",
 )
@@ -57,12 +59,12 @@ IdempotencyKey = Annotated[
 ]
 
 
-def jobs_router(models: Models, service: JobsService, limits: UploadSettings) -> APIRouter:
+def jobs_router(models: Models, service: JobsService, limits: RequestSettings) -> APIRouter:
     """The routes of jobs."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     _add_submit(router, models, service, limits)
     _add_state(router, service)
-    _add_streams(router, service)
+    _add_streams(router, service, limits)
     return router
 
 
@@ -92,12 +94,12 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         with models.using(params.model) as model:
             model.service.pipeline.check(params)
             declared = request.headers.get("content-length", "")
-            size = int(declared) if declared.isdecimal() else limits.max_upload_bytes
-            with jobs.intake.room(size, await jobs.intake.used()):
-                async with spool_body(request, jobs.files.uploads, limits) as upload:
+            size = int(declared) if declared.isdecimal() else 0
+            with jobs.intake.room(size, await jobs.intake.used()) as arrived:
+                async with spool_body(request, jobs.files.uploads, limits, arrived) as upload:
                     row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
         response.status_code = 202 if new else 200
-        response.headers["Location"] = f"/v1/jobs/{row.id}"
+        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{row.id}"
         return job_view(row, jobs.settings.jobs_ttl, time.time())
 
 
@@ -119,7 +121,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
         await service.jobs.delete(job_id)
 
 
-def _add_streams(router: APIRouter, service: JobsService) -> None:
+def _add_streams(router: APIRouter, service: JobsService, limits: RequestSettings) -> None:
     complete: dict[str, Any] = {
         COMPLETE: {
             "description": "true when the job has ended, so that the last record is a summary or an error.",
@@ -155,7 +157,7 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
             await jobs.get(job_id)  # deleted between the two lines above, it is not found
         body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
         headers = {COMPLETE: "true" if row.has_ended else "false"}
-        return StreamingResponse(body, media_type=NDJSON, headers=headers)
+        return ChunksResponse(body, NDJSON, headers, send_timeout=limits.send_timeout)
 
     @router.get(
         "/{job_id}/events",
@@ -183,4 +185,4 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
             return Response(status_code=204)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         body = state_events(jobs, job_id, last_event_id)
-        return StreamingResponse(body, media_type=EVENT_STREAM, headers=headers)
+        return ChunksResponse(body, EVENT_STREAM, headers, send_timeout=limits.send_timeout)
