@@ -12,15 +12,16 @@ from typing import Final
 import anyio
 import anyio.to_thread
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from selsa_bundle.errors import EngineError, GateError
 from selsa_server.api.api_keys import ApiKeys, read_api_keys
 from selsa_server.api.guard import Guard, HeadAsGet
-from selsa_server.api.problems import add_problem_handlers
+from selsa_server.api.problems import add_problem_handlers, once_each
 from selsa_server.api.request_context import Prefixed, RequestContext
 from selsa_server.api.routes.detect import detect_router
+from selsa_server.api.routes.docs import docs_router
 from selsa_server.api.routes.draw import draw_router
 from selsa_server.api.routes.health import health_router
 from selsa_server.api.routes.jobs import jobs_router
@@ -108,6 +109,11 @@ def build_app(
         title="selsa",
         version=version("selsa"),
         summary="SELSA video object detection: a video goes in, per-frame detections come out.",
+        # Swagger UI comes with the package, and generated clients have the routes' own names.
+        dependencies=[Depends(once_each)],
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=_lifespan(parts, settings, readiness, lifecycle, own_fork_server),
     )
     add_problem_handlers(app)
@@ -118,6 +124,7 @@ def build_app(
     app.include_router(stream_router(parts.streams))
     app.include_router(models_router(parts.loading, settings.upload_timeout))
     app.include_router(health_router(parts.models, readiness, lifecycle.drain, metrics))
+    app.include_router(docs_router())
     app.include_router(page_router(page))
     return app
 

@@ -65,7 +65,8 @@ class HttpConnection(H11Protocol):
             return
         if over > 0:
             self.app = cast("Any", _only_health(self.app, self._limits))
-        _bound_unread(raw, self._limits.send_timeout)
+        # The application has its own timeout, which is the shorter one and is logged.
+        _bound_unread(raw, 2 * self._limits.send_timeout)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,12 +1,13 @@
 """Errors as `application/problem+json` (RFC 9457), those of the framework too."""
 
+from collections import Counter
 from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from selsa_server.errors import DetectError, OverloadError, ParameterError, RequestError, shortage
@@ -79,6 +80,20 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(OSError, _on_os_error)
+
+
+async def once_each(connection: HTTPConnection) -> None:
+    """Dependency of all routes: a query gives each parameter once, but for `classes`.
+
+    Raises:
+        ParameterError: it gives one more often; the framework would take the last value silently.
+    """
+    if connection.scope["type"] != "http":
+        return
+    for name, times in Counter(name for name, _ in connection.query_params.multi_items()).items():
+        if times > 1 and name != "classes":
+            shown = name[:MAX_SHOWN]
+            raise ParameterError(shown, f"The query gives {shown!r} more than once.", "one value")
 
 
 def _request_id(request: Request) -> str | None:

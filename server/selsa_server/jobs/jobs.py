@@ -7,7 +7,7 @@ the jobs: a job belongs to one server as long as that server renews its lease.
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +97,10 @@ class Jobs:
         if row is None:
             raise JobError("job_not_found", "There is no such job; it may have expired or been deleted.")
         return row
+
+    async def newest(self, limit: int, before: int | None) -> Sequence[JobRow]:
+        """The newest jobs, `limit` at most, with a number below `before`."""
+        return await _in_thread(self._store.newest, limit, before)
 
     async def delete(self, job_id: str) -> None:
         """Cancel a job that has not ended, or forget an ended one; deletes its files either way.
