@@ -9,6 +9,7 @@ import http
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, Literal, cast
 
 import h11
@@ -21,7 +22,7 @@ from selsa_server.schema.problems import problem_of
 
 # Seconds in which the rest of a request is read and dropped, so that the client can read its answer.
 LINGER_SECONDS: Final = 10.0
-# Connections beyond the limit that still get a 503; further ones are cut.
+# Connections beyond the limit that still get a 503 while all others are busy; further ones are cut.
 SPARE: Final = 64
 
 
@@ -60,13 +61,13 @@ class HttpConnection(H11Protocol):
         self._raw = raw = cast("asyncio.Transport", transport)
         super().connection_made(cast("asyncio.Transport", _Transport(raw, self._linger)))
         over = len(self.connections) - self._limits.max_connections
-        if over > SPARE:
-            raw.abort()
-            return
-        if over > 0:
+        if over > 0 and not self._cut_silent():
+            if over > SPARE:
+                raw.abort()
+                return
             self.app = cast("Any", _only_health(self.app, self._limits))
-        # The application has its own timeout, which is the shorter one and is logged.
-        _bound_unread(raw, 2 * self._limits.send_timeout)
+        # The application's own timeout is the shorter one and is logged.
+        _bound_unread(raw, self._limits.send_timeout + LINGER_SECONDS)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -97,6 +98,18 @@ class HttpConnection(H11Protocol):
         del msg
         self._refuse(RequestError("malformed_request", "The request is not valid HTTP/1.1."))
 
+    def _cut_silent(self) -> bool:
+        """Cut the connection that has waited longest for the head of a request; False if none waits."""
+        silent = [
+            (since, each)
+            for each in self.connections
+            if isinstance(each, HttpConnection) and (since := each.silent_since) is not None
+        ]
+        if not silent:
+            return False
+        min(silent, key=itemgetter(0))[1].cut()
+        return True
+
     def _watch(self) -> None:
         """Start or stop the timer by what the connection waits for."""
         if self.transport.is_closing():
@@ -117,7 +130,7 @@ class HttpConnection(H11Protocol):
         if what == "head":
             self._timer = self.loop.call_later(self._limits.header_timeout, self._head_is_late)
         elif what == "rest":
-            self._timer = self.loop.call_later(LINGER_SECONDS, self._abort)
+            self._timer = self.loop.call_later(LINGER_SECONDS, self.cut)
 
     def _head_is_late(self) -> None:
         self._awaited = self._timer = None
@@ -162,10 +175,19 @@ class HttpConnection(H11Protocol):
         self._lingering = True
         raw.write_eof()
         raw.resume_reading()
-        self._timer = self.loop.call_later(LINGER_SECONDS, self._abort)
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.cut)
         return True
 
-    def _abort(self) -> None:
+    @property
+    def silent_since(self) -> float | None:
+        """Since when it waits for the head of a request, on the loop's clock; None if it does not."""
+        if self._awaited != "head" or self._timer is None:
+            return None
+        return self._timer.when() - self._limits.header_timeout
+
+    def cut(self) -> None:
+        """Close at once, without what is still to be sent."""
+        self._await(None)
         if self._raw is not None:
             self._raw.abort()
 

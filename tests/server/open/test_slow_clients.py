@@ -168,7 +168,6 @@ def test_after_connection_close_a_refusal_arrives_whole(settings: ServerSettings
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body_too_large"
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux' TCP_USER_TIMEOUT")
 def test_results_of_a_job_are_ended_for_a_client_that_reads_nothing(
     settings: ServerSettings, tmp_path: Path
 ) -> None:
