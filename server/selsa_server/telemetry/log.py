@@ -3,7 +3,8 @@
 import logging
 import sys
 import time
-from typing import Final
+from contextlib import suppress
+from typing import Final, TextIO, cast
 
 import structlog
 
@@ -48,6 +49,18 @@ class LibraryLog(logging.Handler):
         log.log(record.levelno, text, **({"exc_info": exc_info} if exc_info else {}))
 
 
+class _Stderr:
+    """stderr for lines that may be lost: a log on a full disk must not fail a request."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
 def configure_log(level: str) -> None:
     """Set up structlog, and the log of libraries on the same stream."""
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -60,6 +73,6 @@ def configure_log(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
     )
     logging.basicConfig(handlers=[LibraryLog()], level=max(number, logging.WARNING))

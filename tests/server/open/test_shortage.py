@@ -53,11 +53,6 @@ def server(spool: Path, log: Path, *limits: tuple[int, int]) -> Iterator[tuple[s
         process.wait(30)
 
 
-def room(pid: int, size: int) -> None:
-    hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
@@ -110,19 +105,22 @@ def test_a_drawn_video_that_does_not_fit_is_507(small_disk: Path, tmp_path: Path
     assert answer.json()["code"] == "storage_full"
 
 
-def test_a_job_waits_for_room_and_its_follower_gets_the_end(tmp_path: Path) -> None:
+def test_a_job_waits_for_room_and_its_follower_gets_the_end(small_disk: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 200, codec="mpeg4", size=(32, 32)).read_bytes()
     log = tmp_path / "log"
     with (
-        server(tmp_path / "spool", log) as (address, pid),
+        server(small_disk, log) as (address, _),
         httpx.Client(base_url=f"http://{address}") as client,
     ):
         job = client.post("/v1/jobs", content=video).json()["id"]
-        room(pid, 4096)
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
         wait_until(lambda: "the disk is full" in log.read_text())
         assert client.get(f"/v1/jobs/{job}").json()["state"] == "running"
         assert client.get("/healthz").status_code == 200
-        room(pid, 1 << 30)
+        filler.unlink()
         with client.stream("GET", f"/v1/jobs/{job}/results?follow=true", timeout=60) as answer:
             records = [json.loads(line) for line in answer.iter_lines()]
         assert [record["type"] for record in records] == ["video", *["frame"] * 200, "summary"]

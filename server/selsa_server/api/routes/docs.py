@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 
 from selsa_server.errors import RequestError
 
-FOLDER: Final = Path(__file__).resolve().parents[2] / "api_docs"
+FOLDER: Final = Path(__file__).resolve().parents[1] / "swagger_ui"
 _TYPES: Final = MappingProxyType({".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"})
 _HEADERS: Final = MappingProxyType(
     {
