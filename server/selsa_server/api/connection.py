@@ -22,6 +22,8 @@ from selsa_server.schema.problems import problem_of
 
 # Seconds in which the rest of a request is read and dropped, so that the client can read its answer.
 LINGER_SECONDS: Final = 10.0
+# Bytes of the rest of a request that are dropped: a client that sends more without reading gets a reset.
+LINGER_BYTES: Final = 8 << 20
 # Connections beyond the limit that still get a 503 while all others are busy; further ones are cut.
 SPARE: Final = 64
 
@@ -54,6 +56,7 @@ class HttpConnection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._awaited: Literal["head", "rest"] | None = None
         self._lingering = False
+        self._dropped = 0
         self._raw: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,6 +80,11 @@ class HttpConnection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
+        if self._lingering or self._awaited == "rest":
+            self._dropped += len(data)
+            if self._dropped > LINGER_BYTES:
+                self.cut()
+                return
         if self._lingering:
             return
         super().data_received(data)
@@ -126,7 +134,7 @@ class HttpConnection(H11Protocol):
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._awaited, self._timer = what, None
+        self._awaited, self._timer, self._dropped = what, None, 0
         if what == "head":
             self._timer = self.loop.call_later(self._limits.header_timeout, self._head_is_late)
         elif what == "rest":

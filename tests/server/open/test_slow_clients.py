@@ -1,5 +1,6 @@
 """Clients that send little, late or nothing, and clients that read nothing."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -15,6 +16,7 @@ from media import write_video
 from raw import connected, read_all, seconds_until_closed
 
 from selsa_bundle.runtimes.fake import FakeEngines
+from selsa_client import AsyncClient, Client, RejectedError
 from selsa_server.settings import ServerSettings
 
 GIB = 1 << 30
@@ -156,6 +158,19 @@ def test_a_refusal_can_be_read_while_the_upload_goes_on(settings: ServerSettings
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_client_that_reads_no_refusal_cannot_send_for_ever(settings: ServerSettings) -> None:
+    head = post("/detect", 10 * GIB)
+    with (
+        live_server(FakeEngines(), with_changes(settings)) as address,
+        connected(address, head) as connection,
+    ):
+        sent = 0
+        with pytest.raises(OSError):
+            while sent < GIB:
+                sent += connection.send(bytes(100_000))
+        assert sent < 64 << 20
+
+
 def test_after_connection_close_a_refusal_arrives_whole(settings: ServerSettings) -> None:
     head = post("/detect", 10 * GIB).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     with (
@@ -185,3 +200,23 @@ def test_results_of_a_job_are_ended_for_a_client_that_reads_nothing(
         metrics = f"http://{address}/metrics"
         wait_until(lambda: 'code="client_too_slow"' in httpx.get(metrics).text, 30)
         connection.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_clients_report_the_refusal_of_an_upload(
+    settings: ServerSettings, tmp_path: Path, *, asynchronous: bool
+) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(3 << 20))
+
+    async def send(address: str) -> None:
+        async with AsyncClient(f"http://{address}") as client:
+            await client.detect(large).collect()
+
+    with live_server(FakeEngines(), settings) as address, pytest.raises(RejectedError) as refused:
+        if asynchronous:
+            asyncio.run(send(address))
+        else:
+            with Client(f"http://{address}") as client:
+                client.detect(large).collect()
+    assert refused.value.code == "body_too_large"
