@@ -26,7 +26,7 @@ VIDEO ?=
 BUNDLE ?=
 SOURCES := training export server client tests docs docker benchmarks findings
 
-.PHONY: demo train-everyday train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean
+.PHONY: demo train-everyday train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean api-docs
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -96,6 +96,17 @@ train-seeds: $(SYNTHETIC)/synthesis.json
 		cp $$run/log.jsonl $$record.log.jsonl; \
 	done
 	$(BIN)/python docs/seeds_page.py
+
+# Swagger UI at /docs of the server: the files of the pinned npm package, checked against SHA256SUMS ----------
+API_DOCS := server/selsa_server/api/swagger_ui
+SWAGGER_UI := 5.35.0
+
+api-docs:
+	mkdir -p $(WORK)/swagger-ui
+	cd $(WORK)/swagger-ui && npm pack --silent swagger-ui-dist@$(SWAGGER_UI) && tar xzf swagger-ui-dist-$(SWAGGER_UI).tgz
+	cd $(WORK)/swagger-ui/package && cp swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE \
+		$(abspath $(API_DOCS))
+	cd $(API_DOCS) && sha256sum --check SHA256SUMS
 
 # The page at / of the server ------------------------------------------------------------------------------
 

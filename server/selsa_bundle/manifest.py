@@ -5,7 +5,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
 from selsa_bundle.errors import ManifestError
@@ -57,6 +65,14 @@ class Manifest(BaseModel):
 
     format: Literal["selsa-bundle"] = "selsa-bundle"
     format_version: Literal[1] = 1
+
+    @field_validator("format_version", mode="before")
+    @classmethod
+    def _is_known(cls, value: object) -> object:
+        if isinstance(value, int) and value > 1:
+            raise ValueError(f"the bundle has format version {value}, newer than this selsa; upgrade selsa")
+        return value
+
     name: Name
     classes: tuple[ClassName, ...] = Field(min_length=1, max_length=10000)
     preprocess: Preprocess

@@ -6,6 +6,7 @@
     ├── VideoError          no video, not decodable, or over a limit
     ├── DecoderError        the decoder crashed, hung or used too much on the video
     ├── OverloadError       no room at the moment; has `retry_after`
+    ├── StorageError        a disk of the server is full
     └── EngineFailureError  an engine failed on valid input
 
 Jobs, models and API keys have errors of their own: `jobs.files.JobError`, `service.models.ModelError`,
@@ -14,7 +15,8 @@ Jobs, models and API keys have errors of their own: `jobs.files.JobError`, `serv
 The message is for the person who sent the video: it names the value, what is allowed and what to do.
 """
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 
 class DetectError(Exception):
@@ -47,6 +49,8 @@ class RequestError(DetectError):
             "request_timeout",
             "body_too_large",
             "unsupported_media_type",
+            "host_not_allowed",
+            "origin_not_allowed",
         }
     )
 
@@ -84,6 +88,12 @@ class DecoderError(DetectError):
     codes = frozenset({"decoder_failed", "decoder_timeout"})
 
 
+class DecoderLostError(DecoderError):
+    """The decoder was ended from outside; the same video may succeed at the next try."""
+
+    codes = DecoderError.codes | {"internal_error"}
+
+
 class OverloadError(DetectError):
     """No room at the moment, or the server is ending."""
 
@@ -101,3 +111,30 @@ class EngineFailureError(DetectError):
 
     def __init__(self, detail: str, *, code: str = "engine_failed") -> None:
         super().__init__(code, detail)
+
+
+class StorageError(DetectError):
+    """A disk of the server is full, or a file would be larger than the system allows."""
+
+    codes = frozenset({"storage_full"})
+
+    def __init__(self, detail: str = "The server's disk is full; send the video again later.") -> None:
+        super().__init__("storage_full", detail)
+
+
+# Seconds a client is asked to wait when the system has no more open files.
+FILES_RETRY_AFTER: Final = 5
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_TOO_MANY_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def shortage(error: BaseException) -> DetectError | None:
+    """The error to report if the system is short of disk space or of open files; None for other causes."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _FULL:
+        return StorageError()
+    if error.errno in _TOO_MANY_FILES:
+        wait = FILES_RETRY_AFTER
+        return OverloadError(f"The server has too many files open; try again in {wait} s.", wait)
+    return None

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,6 +18,10 @@ from selsa_bundle.providers import PrecisionName, ProviderName
 LogLevel = Literal["debug", "info", "warning", "error"]
 SequencePlace = Literal["ingress", "replica"]
 ConfinementMode = Literal["required", "best-effort", "off"]
+HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])$")]
+Origin = Annotated[str, Field(pattern=r"^https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$")]
+# A path without a slash at its end; "" for none.
+PREFIX_PATTERN: Final = r"^(/[A-Za-z0-9._~-]+)*$"
 
 
 class BundleSource(BaseModel):
@@ -32,7 +36,9 @@ class BundleSource(BaseModel):
 class BundleSettings(BaseSettings):
     """The bundles to serve."""
 
-    model_config = SettingsConfigDict(env_prefix="SELSA_", env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="SELSA_", env_ignore_empty=True, frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
     bundle: Annotated[tuple[BundleSource, ...], NoDecode] = Field(
         default=(),
@@ -57,7 +63,7 @@ class BundleSettings(BaseSettings):
         return bundles
 
 
-class _Group(BaseModel, frozen=True, extra="forbid"):
+class _Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     pass
 
 
@@ -75,6 +81,11 @@ class UploadSettings(SpoolSettings):
 
     max_upload_bytes: int = Field(default=2 << 30, gt=0, description="largest upload in bytes")
     upload_timeout: float = Field(default=30, gt=0, description="seconds an upload may pause")
+    min_upload_rate: int = Field(
+        default=1000,
+        ge=0,
+        description="bytes a second that an upload must have on average over upload_timeout",
+    )
 
 
 class VideoSettings(_Group):
@@ -284,7 +295,45 @@ class StreamSettings(_Group):
     )
 
 
-class ProcessSettings(_Group):
+class ConnectionSettings(_Group):
+    """Connections, and who may use them."""
+
+    header_timeout: float = Field(
+        default=10, gt=0, description="seconds in which the head of a request must arrive"
+    )
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        description="connections at once; fewer if the system's limit on open files is lower",
+    )
+    allowed_hosts: Annotated[tuple[HostName, ...], NoDecode] = Field(
+        default=(),
+        description="more host names that requests may address, *.NAME for all below NAME, * for any; "
+        "localhost names and the address of host are always allowed",
+    )
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
+        default=(),
+        description="origins (https://HOST[:PORT]) whose pages may use this server; default: its own page",
+    )
+    root_path: str = Field(
+        default="",
+        pattern=PREFIX_PATTERN,
+        description="path below which a proxy serves this server, such as /selsa; the proxy removes it",
+    )
+    forwarded_prefix: bool = Field(
+        default=False,
+        description="take that path from X-Forwarded-Prefix; only behind a proxy that sets or removes it",
+    )
+
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Several values with commas between, as one text or as a list of them."""
+        texts = [value] if isinstance(value, str) else list(value)
+        return [part.strip().lower() for text in texts for part in str(text).split(",") if part.strip()]
+
+
+class ProcessSettings(ConnectionSettings):
     """The server process."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")

@@ -49,7 +49,7 @@ def packaged_server(folder: Path) -> Iterator[str]:
     )
     ready = threading.Event()
     app = build_app(pipeline, settings, Lifecycle(drain=Drain(5), on_ready=ready.set))
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(server_config(app, settings))
     listener = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -1,5 +1,6 @@
 """The application on engines without a network."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from fastapi.testclient import TestClient
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.settings import ServerSettings
+
+# The host names of the test client and of requests that tests write by hand.
+os.environ["SELSA_ALLOWED_HOSTS"] = "testserver,x"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,7 @@ from selsa_server.telemetry.log import configure_log
 
 
 def main(spool: Path) -> None:
-    configure_log("error")
+    configure_log("warning")
     listener = listen("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     pipeline = fake_pipeline(FakeEngines(seconds_per_frame=0.01), batch=3)

@@ -25,7 +25,7 @@ def live_server(
     listener = listen("127.0.0.1", 0)
     lifecycle = Lifecycle(drain=drain or Drain(5))
     app = build_app(fake_pipeline(engines, batch=batch), settings, lifecycle, fork_server=FORK_SERVER)
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(server_config(app, settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -10,10 +10,9 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from selsa_server.api.problems import UnauthorizedError, problem_response
+from selsa_server.api.problems import UnauthorizedError, refuse
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
-POLICY_VIOLATION: Final = 1008
 # A browser cannot give a WebSocket other headers than its subprotocols, so a key may come as one of them.
 KEY_PROTOCOL: Final = "selsa-key."
 
@@ -46,13 +45,8 @@ class ApiKeys:
         """Handle one request or WebSocket."""
         if scope["type"] == "lifespan" or scope["path"] in self._open or self._knows(_given(scope)):
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "unauthorized"})
         else:
-            error = UnauthorizedError()
-            state = scope.setdefault("state", {})
-            state["code"] = error.code
-            await problem_response(error, state.get("request_id"))(scope, receive, send)
+            await refuse(UnauthorizedError(), scope, receive, send)
 
     def _knows(self, given: bytes) -> bool:
         # Every key is compared, each in constant time: the time tells neither which nor how much of one fits.

@@ -7,23 +7,28 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
+from typing import Final
 
 import anyio
 import anyio.to_thread
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from selsa_bundle.errors import EngineError, GateError
 from selsa_server.api.api_keys import ApiKeys, read_api_keys
-from selsa_server.api.problems import add_problem_handlers
-from selsa_server.api.request_context import RequestContext
+from selsa_server.api.guard import Guard, HeadAsGet
+from selsa_server.api.problems import add_problem_handlers, once_each
+from selsa_server.api.request_context import Prefixed, RequestContext
 from selsa_server.api.routes.detect import detect_router
+from selsa_server.api.routes.docs import docs_router
 from selsa_server.api.routes.draw import draw_router
 from selsa_server.api.routes.health import health_router
 from selsa_server.api.routes.jobs import jobs_router
 from selsa_server.api.routes.models import models_router
-from selsa_server.api.routes.page import page_router, read_page
+from selsa_server.api.routes.page import Page, page_router, read_page
 from selsa_server.api.routes.stream import Streams, stream_router
+from selsa_server.api.spool import sweep
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.engines.readiness import Readiness, run_one_frame
@@ -36,9 +41,20 @@ from selsa_server.service.decoder_choice import build_decoders
 from selsa_server.service.draining import Drain
 from selsa_server.service.model_loading import ModelLoading
 from selsa_server.service.models import Models
-from selsa_server.settings import AdmissionSettings, ServerSettings
+from selsa_server.settings import AdmissionSettings, ServerSettings, SpoolSettings
 from selsa_server.telemetry.metrics import Metrics
 from selsa_server.telemetry.tracing import Tracing, build_tracing
+
+# Headers that pages of other origins may send and read; the rest is for programs.
+ASKED_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-API-Key",
+    "X-Request-ID",
+)
+ANSWERED_HEADERS: Final = ("Location", "Retry-After", "Selsa-Complete", "Server-Timing", "X-Request-ID")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,23 +109,48 @@ def build_app(
         title="selsa",
         version=version("selsa"),
         summary="SELSA video object detection: a video goes in, per-frame detections come out.",
-        lifespan=_lifespan(parts, readiness, lifecycle, own_fork_server),
+        # Swagger UI comes with the package, and generated clients have the routes' own names.
+        dependencies=[Depends(once_each)],
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=_lifespan(parts, settings, readiness, lifecycle, own_fork_server),
     )
     add_problem_handlers(app)
-    if settings.api_keys_file is not None:
-        keys = read_api_keys(settings.api_keys_file)
-        app.add_middleware(ApiKeys, keys=keys, open_paths=page.addresses)
-    app.add_middleware(RequestContext, metrics=metrics)
-    if settings.otlp_endpoint is not None:
-        app.add_middleware(Tracing, provider=build_tracing(settings.otlp_endpoint))
+    _add_middleware(app, settings, page, metrics)
     app.include_router(detect_router(parts.models, lifecycle.drain, settings))
     app.include_router(draw_router(parts.models, lifecycle.drain, settings))
     app.include_router(jobs_router(parts.models, parts.jobs, settings))
     app.include_router(stream_router(parts.streams))
     app.include_router(models_router(parts.loading, settings.upload_timeout))
     app.include_router(health_router(parts.models, readiness, lifecycle.drain, metrics))
+    app.include_router(docs_router())
     app.include_router(page_router(page))
     return app
+
+
+def _add_middleware(app: FastAPI, settings: ServerSettings, page: Page, metrics: Metrics) -> None:
+    """The innermost first."""
+    app.add_middleware(Prefixed, prefix=settings.root_path, forwarded=settings.forwarded_prefix)
+    app.add_middleware(HeadAsGet)
+    if settings.api_keys_file is not None:
+        keys = read_api_keys(settings.api_keys_file)
+        app.add_middleware(ApiKeys, keys=keys, open_paths=page.addresses)
+    if settings.cors_origins:
+        # Outside the keys: a preflight request has none.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+            allow_headers=ASKED_HEADERS,
+            expose_headers=ANSWERED_HEADERS,
+        )
+    app.add_middleware(
+        Guard, bound=settings.host, hosts=settings.allowed_hosts, origins=settings.cors_origins
+    )
+    app.add_middleware(RequestContext, metrics=metrics)
+    if settings.otlp_endpoint is not None:
+        app.add_middleware(Tracing, provider=build_tracing(settings.otlp_endpoint))
 
 
 def _admission(settings: AdmissionSettings, drain: Drain, metrics: Metrics) -> Admission:
@@ -155,7 +196,11 @@ def _parts(
 
 
 def _lifespan(
-    parts: _Parts, readiness: Readiness, lifecycle: Lifecycle, fork_server: ForkServer
+    parts: _Parts,
+    settings: SpoolSettings,
+    readiness: Readiness,
+    lifecycle: Lifecycle,
+    fork_server: ForkServer,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     def begun() -> None:
         parts.jobs.stop()
@@ -171,6 +216,8 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         try:
+            if swept := await anyio.to_thread.run_sync(sweep, settings.spool_dir):
+                structlog.get_logger().info("files of a killed server deleted", files=swept)
             async with parts.jobs.running(), parts.loading.running(), anyio.create_task_group() as group:
                 group.start_soon(_warm_up, parts.models, readiness, lifecycle.on_ready)
                 group.start_soon(drain)

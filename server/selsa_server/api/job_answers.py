@@ -1,7 +1,7 @@
 """Jobs as clients see them: their state, their results as they grow, and events."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -55,7 +55,7 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-async def written_results(reader: ResultsSource) -> AsyncIterator[bytes]:
+async def written_results(reader: ResultsSource) -> AsyncGenerator[bytes, None]:
     """The records that are final now, as NDJSON; closes the reader."""
     try:
         while block := await anyio.to_thread.run_sync(reader.block):
@@ -64,7 +64,7 @@ async def written_results(reader: ResultsSource) -> AsyncIterator[bytes]:
         reader.close()
 
 
-async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> AsyncIterator[bytes]:
+async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> AsyncGenerator[bytes, None]:
     """The records as NDJSON until the job has ended; a cancelled job's last one is an error.
 
     If the server ends first, the last record is an error too; the job continues, earlier records are valid.
@@ -91,7 +91,7 @@ async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> Asyn
         reader.close()
 
 
-async def state_events(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def state_events(jobs: Jobs, job_id: str, after: int) -> AsyncGenerator[bytes, None]:
     """Server-sent events: `progress` with every change, `end` with the last one; the data is the job.
 
     Every event has the whole state, so a client that reconnects needs none of the missed events.

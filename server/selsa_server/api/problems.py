@@ -1,19 +1,23 @@
 """Errors as `application/problem+json` (RFC 9457), those of the framework too."""
 
+from collections import Counter
 from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.types import Receive, Scope, Send
 
-from selsa_server.errors import DetectError, OverloadError, ParameterError, RequestError
+from selsa_server.errors import DetectError, OverloadError, ParameterError, RequestError, shortage
 from selsa_server.schema.detect import PROBLEM_JSON, DetectParams, Problem
 from selsa_server.schema.problems import TITLES, problem_of
 
 CLIENT_CLOSED_REQUEST: Final = 499
 MAX_SHOWN: Final = 100
+MAX_DETAIL_INPUT: Final = 200
+POLICY_VIOLATION: Final = 1008
 
 
 class UnauthorizedError(DetectError):
@@ -44,6 +48,16 @@ def problem_response(error: DetectError, request_id: str | None = None) -> Respo
     )
 
 
+async def refuse(error: DetectError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a request or a WebSocket in a middleware, where no exception handler sees the error."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.code})
+        return
+    state = scope.setdefault("state", {})
+    state["code"] = error.code
+    await problem_response(error, state.get("request_id"))(scope, receive, send)
+
+
 def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The part of an OpenAPI operation that describes errors with these codes."""
     by_status: dict[int, list[str]] = {}
@@ -65,6 +79,21 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(OSError, _on_os_error)
+
+
+async def once_each(connection: HTTPConnection) -> None:
+    """Dependency of all routes: a query gives each parameter once, but for `classes`.
+
+    Raises:
+        ParameterError: it gives one more often; the framework would take the last value silently.
+    """
+    if connection.scope["type"] != "http":
+        return
+    for name, times in Counter(name for name, _ in connection.query_params.multi_items()).items():
+        if times > 1 and name != "classes":
+            shown = name[:MAX_SHOWN]
+            raise ParameterError(shown, f"The query gives {shown!r} more than once.", "one value")
 
 
 def _request_id(request: Request) -> str | None:
@@ -101,6 +130,14 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return response
 
 
+async def _on_os_error(request: Request, error: Exception) -> Response:
+    """A full disk or too many open files; everything else is raised again."""
+    found = shortage(error)
+    if found is None:
+        raise error
+    return await _on_detect_error(request, found)
+
+
 async def _on_disconnect(request: Request, error: Exception) -> Response:
     """The client is gone; the status is for the log."""
     del request, error
@@ -114,7 +151,7 @@ def _parameter_error(error: dict[str, Any]) -> ParameterError:
     if error["type"] == "extra_forbidden":
         names = ", ".join(DetectParams.model_fields)
         return ParameterError(name, f"There is no parameter {name[:MAX_SHOWN]!r}; there are {names}.", names)
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ")[:MAX_DETAIL_INPUT]
     if not where:
         return ParameterError(name, f"{message}.", "start < end")
     value = repr(error.get("input"))[:MAX_SHOWN]

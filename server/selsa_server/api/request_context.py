@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selsa_server.api.problems import problem_response
 from selsa_server.errors import DetectError
+from selsa_server.settings import PREFIX_PATTERN
 from selsa_server.telemetry.metrics import Metrics
 
 HEADER: Final = "X-Request-ID"
@@ -30,9 +31,12 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
+        asked = Headers(scope=scope)
+        given = asked.get(HEADER, "")
+        # A proxy in front may have counted the body by the other one (RFC 9112 section 6.1).
+        ambiguous = "content-length" in asked and "transfer-encoding" in asked
         request_id = given if HARMLESS.match(given) else uuid.uuid4().hex
-        state = scope.setdefault("state", {})
+        state, path = scope.setdefault("state", {}), scope["path"]
         state["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -43,7 +47,11 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = request_id
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                if ambiguous:
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
@@ -57,9 +65,9 @@ class RequestContext:
                 )
                 await problem_response(error, request_id)(scope, receive, send_with_id)
         finally:
-            self._note(scope, status, time.perf_counter() - begun)
+            self._note(scope, path, status, time.perf_counter() - begun)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, path: str, status: int, seconds: float) -> None:
         """One line in the log and one count per request."""
         state = scope["state"]
         code = state.get("code", "")
@@ -70,9 +78,35 @@ class RequestContext:
         structlog.get_logger().info(
             "request",
             method=method,
-            path=scope["path"],
+            path=path,
             status=status,
             code=code,
             seconds=round(seconds, 3),
             **frames,
         )
+
+
+class Prefixed:
+    """ASGI middleware: the path below which a proxy serves the server, for redirects and addresses.
+
+    The proxy removes the prefix from the path. This belongs directly around the routes.
+
+    Args:
+        app: the routes.
+        prefix: the fixed one.
+        forwarded: whether `X-Forwarded-Prefix` overrides it.
+    """
+
+    def __init__(self, app: ASGIApp, *, prefix: str, forwarded: bool) -> None:
+        self._app = app
+        self._prefix = prefix
+        self._forwarded = forwarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or WebSocket."""
+        if scope["type"] != "lifespan":
+            given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
+            usable = self._forwarded and given and re.fullmatch(PREFIX_PATTERN, given)
+            if prefix := given if usable else self._prefix:
+                scope["root_path"], scope["path"] = prefix, prefix + scope["path"]
+        await self._app(scope, receive, send)

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from selsa_server.api.disconnect import unless_disconnected
 from selsa_server.api.spool import temporary_file
 from selsa_server.decoders.protocol import Decoders, Drawing
-from selsa_server.errors import DetectError, RequestError
+from selsa_server.errors import DetectError, RequestError, shortage
 from selsa_server.schema.detect import (
     NDJSON,
     DetectParams,
@@ -62,6 +62,8 @@ class OwningResponse(Response):
             self.state["code"] = error.code
             structlog.get_logger().info("failed", code=error.code, detail=error.detail)
             return error_record(error, emitted)
+        if (short := shortage(error)) is not None:
+            return self.last_record(short, emitted)
         self.state["code"] = "internal_error"
         structlog.get_logger().error("failed", exc_info=error)
         hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
@@ -130,6 +132,26 @@ class RecordsResponse(OwningResponse):
 
 def _line(record: Result | ErrorRecord) -> bytes:
     return record.model_dump_json().encode() + b"\n"
+
+
+class ChunksResponse(OwningResponse):
+    """A body of pieces that is ended with the response."""
+
+    def __init__(
+        self,
+        body: AsyncGenerator[bytes, None],
+        media_type: str,
+        headers: Mapping[str, str],
+        *,
+        send_timeout: float,
+    ) -> None:
+        super().__init__(AsyncExitStack(), media_type, send_timeout)
+        self._body = body
+        self.headers.update(headers)
+
+    def body_chunks(self) -> AsyncGenerator[bytes, None]:
+        """The pieces."""
+        return self._body
 
 
 class FileResponse(OwningResponse):

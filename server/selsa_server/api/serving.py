@@ -1,14 +1,19 @@
 """The process around the application: uvicorn, and signals that drain instead of stopping at once."""
 
+import asyncio
 import socket
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from types import FrameType, MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from selsa_server.api.app import Lifecycle, build_app
+from selsa_server.api.connection import ConnectionLimits, HttpConnection
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.service.build import LoadBundle
@@ -18,6 +23,11 @@ from selsa_server.settings import ServerSettings
 # Grace for connections that the drain does not count, such as downloads of a job's results. The drain has
 # waited `drain_timeout` for all others, so this needs no setting of its own.
 GRACE_SECONDS: Final = 5
+# Of the open files: more is of no use and would slow down the start of other programs.
+MOST_FILES: Final = 65536
+# For engines, jobs, decoders and the log.
+FILES_FOR_THE_REST: Final = 128
+FILES_PER_CONNECTION: Final = 3
 
 
 class DrainingServer(uvicorn.Server):
@@ -56,8 +66,39 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.socket(fileno=socket.create_server((host, port), family=family).detach())
 
 
-def server_config(app: ASGIApp) -> uvicorn.Config:
+def connection_limits(settings: ServerSettings) -> ConnectionLimits:
+    """Bounds of connections; raises the process's soft limit on open files as far as allowed."""
+    return ConnectionLimits(
+        header_timeout=settings.header_timeout,
+        # A live stream has its own timeout, which ends with a record and may be the longer one.
+        send_timeout=max(settings.send_timeout, settings.stream_timeout),
+        max_connections=min(settings.max_connections, connections_allowed(raise_file_limit())),
+    )
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit on open files of this process; returns it."""
+    if sys.platform == "win32":
+        return MOST_FILES
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return most
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def connections_allowed(files: int) -> int:
+    """Connections for which `files` open files are enough: each has a socket and up to two spool files."""
+    return max(1, (files - FILES_FOR_THE_REST) // FILES_PER_CONNECTION)
+
+
+def server_config(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
     """How uvicorn serves the application."""
+    connection = partial(HttpConnection, limits=connection_limits(settings))
     return uvicorn.Config(
         app,
         log_config=None,
@@ -66,7 +107,7 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE_SECONDS,
         # Fixed, because uvicorn would prefer others that Ray's extra installs.
         loop="asyncio",
-        http="h11",
+        http=cast("type[asyncio.Protocol]", connection),
         # A compressed message would be unpacked before its size is checked, and video does not compress.
         ws_per_message_deflate=False,
         # While a client has to wait, its pongs are not read either; streams have their own timeouts.
@@ -93,5 +134,5 @@ def serve_until_drained(
     drain = Drain(settings.drain_timeout)
     lifecycle = Lifecycle(drain=drain, on_ready=on_ready, on_drained=lambda: server.end())
     app = build_app(pipeline, settings, lifecycle, others=others, load=load, fork_server=fork_server)
-    server = DrainingServer(server_config(app), drain)
+    server = DrainingServer(server_config(app, settings), drain)
     server.run(sockets=[listener])

@@ -1,8 +1,10 @@
 """Writes the request body to temporary files, in bounded memory; they are deleted with the request."""
 
 import os
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -16,6 +18,7 @@ from selsa_server.errors import RequestError
 from selsa_server.settings import UploadSettings
 
 WRITE_BYTES: Final = 1 << 20
+SUFFIX: Final = ".upload"
 VIDEO: Final = "file"
 RECORDS: Final = "records"
 FORM: Final = "multipart/form-data"
@@ -64,19 +67,47 @@ def check_body(request: Request, limits: UploadSettings) -> None:
 @asynccontextmanager
 async def temporary_file(folder: Path) -> AsyncIterator[tuple[Path, BinaryIO]]:
     """A new file with a random name that only this process may read; deleted on leaving."""
-    handle, name = await anyio.to_thread.run_sync(lambda: tempfile.mkstemp(".upload", "selsa-", folder))
-    file = os.fdopen(handle, "wb", buffering=0)
+    path, file = await anyio.to_thread.run_sync(_locked_file, folder)
     try:
-        yield Path(name), file
+        yield path, file
     finally:
         file.close()
         with suppress(FileNotFoundError):
-            Path(name).unlink()
+            path.unlink()
+
+
+def _locked_file(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file that is locked as long as it is open, which tells `sweep` that it is in use."""
+    handle, name = tempfile.mkstemp(".new", "selsa-", folder)
+    file = os.fdopen(handle, "wb", buffering=0)
+    _try_lock(file)
+    # `sweep` deletes no file under its first name, so it cannot come between creation and lock.
+    return Path(name).rename(Path(name).with_suffix(SUFFIX)), file
+
+
+def sweep(folder: Path) -> int:
+    """Delete the files of killed servers; returns how many. Files of other running servers are locked."""
+    deleted = 0
+    for path in folder.glob(f"selsa-*{SUFFIX}"):
+        # Another user's file, or deleted meanwhile.
+        with suppress(OSError), path.open("rb") as file:
+            if _try_lock(file):
+                path.unlink()
+                deleted += 1
+    return deleted
 
 
 @asynccontextmanager
-async def spool_body(request: Request, folder: Path, limits: UploadSettings) -> AsyncIterator[Path]:
+async def spool_body(
+    request: Request, folder: Path, limits: UploadSettings, arrived: Callable[[int], None] = lambda _: None
+) -> AsyncIterator[Path]:
     """The video of a request as a file, inside the context.
+
+    Args:
+        request: its body is read.
+        folder: where the file is made.
+        limits: of size and of time.
+        arrived: called with the number of bytes before they are written; may raise.
 
     Raises:
         RequestError: empty, malformed, too large or too slow.
@@ -84,7 +115,7 @@ async def spool_body(request: Request, folder: Path, limits: UploadSettings) -> 
     """
     unwrap = _unwrapper(request)
     async with temporary_file(folder) as (path, file):
-        await _write(request, {VIDEO: file}, unwrap, limits)
+        await _write(request, {VIDEO: file}, unwrap, limits, arrived)
         yield path
 
 
@@ -115,23 +146,47 @@ async def spool_records_and_video(
         yield records, video
 
 
-async def _write(
-    request: Request, files: Mapping[str, BinaryIO], unwrap: _Unwrap, limits: UploadSettings
-) -> None:
-    pending = {name: bytearray() for name in files}
-    total = 0
+async def _chunks(request: Request, limits: UploadSettings) -> AsyncIterator[bytes]:
+    """The body, at the least rate or faster.
+
+    Raises:
+        RequestError: no byte arrived for `upload_timeout`, or too few in such a window of time.
+    """
+    window, enough = limits.upload_timeout, limits.min_upload_rate * limits.upload_timeout
+    begun, arrived = time.monotonic(), 0
     stream = aiter(request.stream())
     while True:
+        elapsed = time.monotonic() - begun
+        if arrived >= enough and elapsed >= window:
+            begun, arrived, elapsed = time.monotonic(), 0, 0.0
+        # Of bytes that have arrived already, the last are read even if the time is over.
+        patience = window if arrived >= enough else max(0.001, window - elapsed)
         try:
-            with anyio.fail_after(limits.upload_timeout):
+            with anyio.fail_after(patience):
                 chunk = await anext(stream, None)
         except TimeoutError as error:
             raise RequestError(
                 "request_timeout",
-                f"No byte of the upload arrived for {limits.upload_timeout:g} s; send it again.",
+                f"{arrived} bytes of the upload arrived in {window:g} s; allowed are {enough:g} or more and "
+                f"no pause of that length. Send it again.",
             ) from error
         if chunk is None:
-            break
+            return
+        arrived += len(chunk)
+        yield chunk
+
+
+async def _write(
+    request: Request,
+    files: Mapping[str, BinaryIO],
+    unwrap: _Unwrap,
+    limits: UploadSettings,
+    arrived: Callable[[int], None] = lambda _: None,
+) -> None:
+    pending = {name: bytearray() for name in files}
+    total = 0
+    async for chunk in _chunks(request, limits):
+        arrived(len(chunk))
         for name, data in unwrap.feed(chunk):
             total += len(data)
             if total > limits.max_upload_bytes:
@@ -177,3 +232,22 @@ def _too_large(limits: UploadSettings) -> RequestError:
 
 def _empty() -> RequestError:
     return RequestError("empty_body", "The request has no video in its body; send the file's bytes.")
+
+
+if sys.platform == "win32":
+
+    def _try_lock(file: BinaryIO) -> bool:
+        """Windows refuses to delete a file that is open, so no lock is needed."""
+        del file
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(file: BinaryIO) -> bool:
+        """Lock an open file; False if another process has locked it."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

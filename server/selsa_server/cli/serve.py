@@ -1,5 +1,8 @@
 """`selsa serve`. Importing this module is light: what is heavy is imported when it is used."""
 
+import difflib
+import os
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -189,6 +192,8 @@ def _run(
     # Settings hold no secret: of API keys, only the file's name.
     log = structlog.get_logger()
     log.info("settings", **settings.model_dump(mode="json"))
+    for variable, meant in mistyped_variables(os.environ):
+        log.warning("unknown environment variable", variable=variable, meant=meant)
     for name, bundle in loaded.items():
         info = bundle.engines.info
         log.info("engines", model=name, provider=info.provider, precision=info.precision, why=bundle.why)
@@ -209,6 +214,17 @@ def _run(
         load=load,
         fork_server=fork_server,
     )
+
+
+def mistyped_variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables that nearly name a setting, with that setting's variable. Others belong to the client."""
+    known = {f"SELSA_{name.upper()}" for name in ServerSettings.model_fields}
+    found = []
+    for variable in sorted(environment):
+        if variable.upper().startswith("SELSA") and variable.upper() not in known:
+            nearest = difflib.get_close_matches(variable.upper(), known, 1, cutoff=0.85)
+            found += [(variable[:100], name) for name in nearest]
+    return found
 
 
 def _listen(settings: ServerSettings) -> "socket.socket":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from selsa_bundle.picture import Orientation
-from selsa_server.errors import DetectError, ParameterError, RequestError, VideoError
+from selsa_server.errors import DetectError, ParameterError, RequestError, StorageError, VideoError
 from selsa_server.run_context import Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import VideoIndex
@@ -265,6 +265,8 @@ class RefusedAnswer(AnswerBase):
             return ParameterError(self.parameter or "", self.detail, self.allowed or "")
         if self.code in VideoError.codes:
             return VideoError(self.code, self.detail)
+        if self.code in StorageError.codes:
+            return StorageError(self.detail)
         return RequestError(self.code, self.detail)
 
 

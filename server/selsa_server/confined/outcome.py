@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from selsa_server.confined.rules import DecoderRules
-from selsa_server.errors import DecoderError, DetectError, OverloadError
+from selsa_server.errors import DecoderError, DecoderLostError, DetectError, OverloadError
 
 DecoderOutcome = Literal["ok", "cancelled", "timeout", "memory", "crashed", "killed", "failed"]
 DECODER_OUTCOMES: Final[tuple[DecoderOutcome, ...]] = (
@@ -46,7 +46,8 @@ def end_of(status: int | None, rules: DecoderRules) -> DecoderEnd:
         rules: its limits.
     """
     if status is None:
-        return DecoderEnd("failed", RuntimeError("the fork server ended, and its decoders with it"))
+        detail = "The process that starts decoders ended, and this video's decoder with it; send it again."
+        return DecoderEnd("failed", DecoderLostError("internal_error", detail))
     if os.WIFSIGNALED(status):
         return _signalled(os.WTERMSIG(status), rules)
     code = os.WEXITSTATUS(status)
@@ -86,7 +87,7 @@ def _signalled(number: int, rules: DecoderRules) -> DecoderEnd:
             "The decoder was killed while it worked on this video, perhaps because the machine ran out "
             "of memory; send the video again, or scale it down."
         )
-        return DecoderEnd("killed", DecoderError("decoder_failed", detail))
+        return DecoderEnd("killed", DecoderLostError("decoder_failed", detail))
     try:
         name = signal.Signals(number).name
     except ValueError:

@@ -45,7 +45,7 @@ from selsa_server.confined.orders import (
 )
 from selsa_server.confined.outcome import OUT_OF_MEMORY, UNCONFINED
 from selsa_server.confined.shared_frame import SharedFrame
-from selsa_server.errors import DetectError
+from selsa_server.errors import DetectError, shortage
 from selsa_server.render.video import DrawnVideo
 from selsa_server.run_context import Stopwatch
 from selsa_server.sandbox.confine import confine
@@ -125,6 +125,9 @@ class _Worker:
                     self._check_memory()
                 self._answer(RefusedAnswer.of(error))
             except Exception as error:
+                if (short := shortage(error)) is not None:
+                    self._answer(RefusedAnswer.of(short))
+                    continue
                 if isinstance(error, cv2.error) and "Insufficient memory" in str(error):
                     raise MemoryError from error
                 self._answer(FailedAnswer(trace=traceback.format_exc()[-MAX_TRACE:]))

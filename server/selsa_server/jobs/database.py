@@ -1,5 +1,6 @@
 """Opening the database of jobs: one file of SQLite, or PostgreSQL when several servers share it."""
 
+import errno
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,8 @@ MIGRATIONS: Final = {
 # Advisory lock: servers that start together create the tables one after the other.
 LOCK_NUMBER: Final = 7355608
 CONNECT_SECONDS: Final = 10
+# SQLite says the second one where a limit on the size of files stops it.
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE})
 
 
 class JobsDatabaseError(Exception):
@@ -45,6 +48,7 @@ def open_sqlite(path: Path) -> sa.Engine:
         connect_args={"timeout": 1.0, "check_same_thread": False},
     )
     sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "handle_error", _name_full_disk)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
@@ -94,6 +98,14 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _name_full_disk(context: sa.ExceptionContext) -> None:
+    """A full disk is an OSError, as it is for files."""
+    error = context.original_exception
+    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in _FULL:
+        # SQLAlchemy raises this instead of its own error.
+        context.chained_exception = OSError(errno.ENOSPC, f"the database of jobs: {error}")
 
 
 def _make_sqlite_tables(connection: sa.Connection, found: int) -> None:

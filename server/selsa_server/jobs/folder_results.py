@@ -54,8 +54,16 @@ class ResultsFile:
 
     def append(self, records: Sequence[JobRecord]) -> None:
         """Add records; they are on disk when this returns."""
-        self._file.write(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
-        self._sync()
+        data = memoryview(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
+        handle, whole = self._file.fileno(), self.bytes
+        try:
+            # Not through the buffer, which would keep what a full disk does not take.
+            while data:
+                data = data[os.write(handle, data) :]
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, whole)
+            raise
         for record in records:
             self._note(record)
             self.added += isinstance(record, FrameRecord)

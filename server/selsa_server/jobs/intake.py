@@ -41,32 +41,43 @@ class JobIntake:
         self._store = store
         self._settings = settings
         self._added = added
-        self._uploads = 0
-        self._reserved = 0
+        self._arrived = 0
 
     @contextmanager
-    def room(self, size: int, used: int) -> Iterator[None]:
-        """Reserve `size` bytes beside the `used` ones, and a place in the queue.
+    def room(self, size: int, used: int) -> Iterator[Callable[[int], None]]:
+        """An upload, which counts with the bytes that have arrived and not with those it announces.
+
+        Args:
+            size: bytes that it announces; 0 if it announces none.
+            used: bytes of all jobs' files.
+
+        Yields:
+            To be called with the number of bytes whenever some arrive; raises JobError without room.
 
         Raises:
             JobError: there is not enough room.
-            OverloadError: too many jobs wait.
         """
-        if self._uploads >= self._settings.jobs_max_queued:
-            raise self._queue_full()
-        if used + self._reserved + size > self._settings.jobs_max_bytes:
+        held = 0
+
+        def arrived(count: int) -> None:
+            nonlocal held
+            self._check_room(used, count)
+            held += count
+            self._arrived += count
+
+        self._check_room(used, size)
+        try:
+            yield arrived
+        finally:
+            self._arrived -= held
+
+    def _check_room(self, used: int, more: int) -> None:
+        if used + self._arrived + more > self._settings.jobs_max_bytes:
             raise JobError(
                 "jobs_full",
                 f"The files of all jobs may have {self._settings.jobs_max_bytes} bytes; delete "
                 "jobs whose results you have read, or send a smaller video.",
             )
-        self._uploads += 1
-        self._reserved += size
-        try:
-            yield
-        finally:
-            self._uploads -= 1
-            self._reserved -= size
 
     async def used(self) -> int:
         """Bytes of all jobs' files.
@@ -74,11 +85,7 @@ class JobIntake:
         Raises:
             OverloadError: too many jobs wait.
         """
-        if (
-            await anyio.to_thread.run_sync(self._store.queued) + self._uploads
-            >= self._settings.jobs_max_queued
-        ):
-            raise self._queue_full()
+        await anyio.to_thread.run_sync(self._check_queue)
         return await anyio.to_thread.run_sync(self._store.size)
 
     async def submit(
@@ -94,6 +101,7 @@ class JobIntake:
 
         Raises:
             JobError: the key belongs to another request.
+            OverloadError: too many jobs wait by now.
         """
         job = await anyio.to_thread.run_sync(self._submit, upload, params, model, key)
         self._added()
@@ -110,6 +118,7 @@ class JobIntake:
         reuse_key = f"content:{fingerprint}" if key is None else f"key:{_sha256(key)}"
         found = self._store.find(reuse_key)
         if found is None:
+            self._check_queue()
             job_id = new_job_id()
             size = self._files.adopt(upload, job_id)
             found = self._store.add(
@@ -133,11 +142,10 @@ class JobIntake:
             )
         return found, False
 
-    def _queue_full(self) -> OverloadError:
-        wait = RETRY_AFTER
-        return OverloadError(
-            f"{self._settings.jobs_max_queued} jobs are waiting; send the video again in {wait} s.", wait
-        )
+    def _check_queue(self) -> None:
+        most, wait = self._settings.jobs_max_queued, RETRY_AFTER
+        if self._store.queued() >= most:
+            raise OverloadError(f"{most} jobs are waiting; send the video again in {wait} s.", wait)
 
 
 def _sha256(*parts: str) -> str:

@@ -7,7 +7,7 @@ the jobs: a job belongs to one server as long as that server renews its lease.
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from selsa_server.errors import DetectError
+from selsa_server.errors import DetectError, shortage
 from selsa_server.jobs.files import JobError, JobFiles
 from selsa_server.jobs.intake import JobIntake
 from selsa_server.jobs.runner import JobRunner
@@ -32,6 +32,8 @@ from selsa_server.settings import JobSettings
 from selsa_server.telemetry.metrics import Metrics
 
 RETRY_SECONDS: Final = 1.0
+# Seconds between two tries while the disk is full.
+FULL_RETRY_SECONDS: Final = 5.0
 # Seconds between two looks at changes by other servers.
 LOOK_SECONDS: Final = 1.0
 
@@ -96,6 +98,10 @@ class Jobs:
             raise JobError("job_not_found", "There is no such job; it may have expired or been deleted.")
         return row
 
+    async def newest(self, limit: int, before: int | None) -> Sequence[JobRow]:
+        """The newest jobs, `limit` at most, with a number below `before`."""
+        return await _in_thread(self._store.newest, limit, before)
+
     async def delete(self, job_id: str) -> None:
         """Cancel a job that has not ended, or forget an ended one; deletes its files either way.
 
@@ -154,21 +160,43 @@ class Jobs:
             ):  # cancelled between the claim and the line above
                 running.cancelled.set()
             with self._model(row) as model:
-                await anyio.to_thread.run_sync(
-                    self._runner.run,
-                    row,
-                    None if model is None else model.service,
-                    RunContext(stopped=lambda: self.stopping or running.cancelled.is_set()),
-                    limiter=self._threads,
+                await self._with_room(
+                    partial(
+                        self._runner.run,
+                        row,
+                        None if model is None else model.service,
+                        RunContext(stopped=lambda: self.stopping or running.cancelled.is_set()),
+                    ),
+                    running,
                 )
         except Exception as error:  # noqa: BLE001 - the next job must run
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             failure = DetectError("internal_error", "The server failed on this job; its log says why.")
             text = problem_of(failure).model_dump_json()
-            await _in_thread(partial(self._store.end, row.id, "failed", size=0, run=row.run, problem=text))
+            end = partial(self._store.end, row.id, "failed", size=0, run=row.run, problem=text)
+            await self._with_room(end, running)
         finally:
             del self._running[row.id]
             self._notify()
+
+    async def _with_room(self, work: Callable[[], object], running: _Running) -> None:
+        """Do `work`, again and again as long as the disk is full; until then the job stays as it is."""
+        warned = False
+        while True:
+            change = self._change
+            try:
+                await anyio.to_thread.run_sync(work, limiter=self._threads)
+            except OSError as error:
+                if shortage(error) is None:
+                    raise
+                if self.stopping or running.cancelled.is_set():
+                    return
+                if not warned:
+                    structlog.get_logger().warning("jobs wait, the disk is full", error=str(error))
+                warned = True
+            else:
+                return
+            await self._changed(change, FULL_RETRY_SECONDS)
 
     async def _changed(self, change: anyio.Event, patience: float) -> bool:
         """Wait for a change here, or until the next look at changes by other servers; True for a change."""

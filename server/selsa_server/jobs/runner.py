@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from selsa_server.errors import DetectError, EngineFailureError
+from selsa_server.errors import DecoderLostError, DetectError, EngineFailureError, shortage
 from selsa_server.jobs.files import JobError, JobFiles, JobRecord, Results, RunLostError
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
@@ -101,7 +101,7 @@ class JobRunner:
         try:
             # A stop after the last record and before the change of state leaves a finished job as running.
             if not isinstance(results.last, SummaryRecord | ErrorRecord):
-                self._detect(run)
+                self._detect_or_retry(run)
         except RunLostError:
             raise
         except DetectError as error:
@@ -109,10 +109,22 @@ class JobRunner:
             if isinstance(error, EngineFailureError) and run.context.stopped():
                 return
             results.append([error_record(error, results.frames)])
-        except Exception as error:  # noqa: BLE001 - a job always ends with a record; the log has the details
+        except Exception as error:
+            if shortage(error) is not None:  # there is no room for a record either; the job waits
+                raise
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             hidden = DetectError("internal_error", "The server failed on this video; its log says why.")
             results.append([error_record(hidden, results.frames)])
+
+    def _detect_or_retry(self, run: "_Run") -> None:
+        """A second try if the decoder was killed from outside, as by a system without memory."""
+        try:
+            self._detect(run)
+        except DecoderLostError as lost:
+            structlog.get_logger().warning(
+                "decoder lost, job tried again", job=run.row.id, detail=lost.detail
+            )
+            self._detect(run)
 
     def _detect(self, run: "_Run") -> None:
         row, results = run.row, run.results

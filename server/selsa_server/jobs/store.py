@@ -84,6 +84,14 @@ class JobStore:
         """The job of that id."""
         return self._one(sa.select(JOB).where(JOB.c.id == job_id))
 
+    def newest(self, limit: int, before: int | None = None) -> list[JobRow]:
+        """The newest jobs, `limit` at most, with a number below `before`."""
+        query = sa.select(JOB).order_by(JOB.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(JOB.c.number < before)
+        with self._engine.begin() as connection:
+            return [JobRow(**row) for row in connection.execute(query).mappings()]
+
     def find(self, reuse_key: str) -> JobRow | None:
         """The job with this reuse key."""
         return self._one(sa.select(JOB).where(JOB.c.reuse_key == reuse_key))

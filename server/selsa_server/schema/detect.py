@@ -6,10 +6,18 @@ A response is a sequence of records: one `video`, one `frame` per frame, then ex
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 NDJSON: Final = "application/x-ndjson"
 PROBLEM_JSON: Final = "application/problem+json"
+
+
+def plain_number(value: Any) -> Any:
+    """The value; ValueError for Python's own spellings of numbers, such as 1_000."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError("a number has no underscores")
+    return value
+
 
 ClassName = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -21,7 +29,7 @@ class _Wire(BaseModel):
 class DetectParams(BaseModel):
     """The query parameters of `POST /detect` and the options of `selsa detect`, by the same names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="which of the models served; default: the server's default"
@@ -64,6 +72,13 @@ class DetectParams(BaseModel):
         description="strict: a damaged video is an error; "
         "tolerant: detect on the frames that decode, count the rest",
     )
+
+    @field_validator(
+        "score_threshold", "max_detections", "reference_frames", "start", "end", "stride", mode="before"
+    )
+    @classmethod
+    def _numbers_are_plain(cls, value: Any) -> Any:
+        return plain_number(value)
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:

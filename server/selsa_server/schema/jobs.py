@@ -37,3 +37,12 @@ class Job(BaseModel):
     estimated_end: datetime | None = Field(description="while running: at the speed so far")
     expires: datetime | None = Field(description="when an ended job is deleted")
     error: Problem | None = Field(description="why it failed")
+
+
+class JobList(BaseModel):
+    """One page of the jobs, the newest first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    jobs: tuple[Job, ...]
+    next: int | None = Field(description="the value of `before` for the next page; null on the last page")

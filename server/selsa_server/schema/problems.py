@@ -12,6 +12,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "malformed_request": (400, "The request is malformed"),
     "empty_body": (400, "The request has no body"),
     "unauthorized": (401, "The request has no valid API key"),
+    "origin_not_allowed": (403, "Pages of this origin may not use the server"),
     "models_fixed": (403, "The models of this server cannot be changed"),
     "not_found": (404, "There is nothing at this address"),
     "job_not_found": (404, "There is no such job"),
@@ -31,6 +32,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "not_a_video": (415, "The file is not a video"),
     "no_video_stream": (415, "The file has no video stream"),
     "not_streamable": (415, "The file cannot be sent as a live stream"),
+    "host_not_allowed": (421, "This server does not serve this host name"),
     "invalid_parameter": (422, "A parameter has a value that is not allowed"),
     "idempotency_key_reused": (422, "The idempotency key belongs to another request"),
     "invalid_bundle": (422, "The bundle cannot be used"),
@@ -48,6 +50,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "decoder_timeout": (504, "The decoder made no progress"),
     "jobs_full": (507, "There is no room for the job"),
     "models_full": (507, "There is no room for the model"),
+    "storage_full": (507, "The server's disk is full"),
     "engine_memory": (507, "The device has no memory for the frames"),
 }
 

@@ -79,6 +79,7 @@ class Admission:
         self._limits = limits
         self._drain = drain
         self._places: set[Place] = set()
+        self._uploads = 0
         self._running = 0
         self._turns = anyio.Semaphore(limits.max_concurrent)
         self._throughput = Throughput()
@@ -88,8 +89,8 @@ class Admission:
 
     @property
     def inside(self) -> int:
-        """Requests that hold a place."""
-        return len(self._places)
+        """Requests that upload or hold a place."""
+        return self._uploads + len(self._places)
 
     @property
     def running(self) -> int:
@@ -107,26 +108,43 @@ class Admission:
         return sum(place.left for place in self._places)
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """A place for one request, from before its upload until its response is sent.
+    def upload(self) -> Iterator[None]:
+        """An upload. It takes no place, so that slow clients leave the places to others.
 
         Raises:
             OverloadError: all places are taken, or the server is ending.
         """
         self._drain.check()
-        most = self._limits.max_concurrent + self._limits.max_queued
-        if self.inside >= most:
-            # A place becomes free when the first request inside is done.
-            wait = self._wait(self.queued_seconds / most)
-            raise OverloadError(
-                f"The server is busy with {most} other requests; send the video again in {wait} s.", wait
-            )
+        self._check_places()
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """A place for a request whose upload is complete, until its response is sent.
+
+        Raises:
+            OverloadError: all places are taken.
+        """
+        self._check_places()
         place = Place()
         self._places.add(place)
         try:
             yield place
         finally:
             self._places.discard(place)
+
+    def _check_places(self) -> None:
+        most = self._limits.max_concurrent + self._limits.max_queued
+        if len(self._places) >= most:
+            # A place becomes free when the first request inside is done.
+            wait = self._wait(self.queued_seconds / most)
+            raise OverloadError(
+                f"The server is busy with {most} other requests; send the video again in {wait} s.", wait
+            )
 
     def accept(self, place: Place, work: float) -> None:
         """Queue `work` video-seconds for a place.

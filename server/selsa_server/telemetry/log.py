@@ -2,12 +2,67 @@
 
 import logging
 import sys
+import time
+from contextlib import suppress
+from typing import Final, TextIO, cast
 
 import structlog
 
+# Seconds in which one message of a library is logged once.
+INTERVAL: Final = 10.0
+# Messages that are remembered; more would be a way to fill the memory.
+MOST_MESSAGES: Final = 100
+
+
+class LibraryLog(logging.Handler):
+    """Messages of libraries (uvicorn, asyncio) as lines of the log, each at most once per interval.
+
+    asyncio logs a message for each connection that it cannot accept, uvicorn for each that sends no HTTP.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Message -> (when it was logged, how often it came since).
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one message."""
+        try:
+            self._log(record)
+        except Exception:  # noqa: BLE001 - as all handlers of the library do
+            self.handleError(record)
+
+    def _log(self, record: logging.LogRecord) -> None:
+        text, now = record.getMessage(), time.monotonic()
+        # Of a message of several lines, such as asyncio's, the rest differs by connection.
+        key = f"{record.name}: {text.partition(chr(10))[0]}"
+        since, more = self._seen.get(key, (-INTERVAL, 0))
+        if now - since < INTERVAL:
+            self._seen[key] = (since, more + 1)
+            return
+        if len(self._seen) >= MOST_MESSAGES:
+            self._seen.clear()
+        self._seen[key] = (now, 0)
+        fields = {"logger": record.name, **({"repeated": more} if more else {})}
+        log = structlog.get_logger().bind(**fields)
+        exc_info = record.exc_info if record.exc_info and record.exc_info[0] is not None else None
+        log.log(record.levelno, text, **({"exc_info": exc_info} if exc_info else {}))
+
+
+class _Stderr:
+    """stderr for lines that may be lost: a log on a full disk must not fail a request."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
 
 def configure_log(level: str) -> None:
-    """Set up structlog, and uvicorn's log on the same stream."""
+    """Set up structlog, and the log of libraries on the same stream."""
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
@@ -18,6 +73,6 @@ def configure_log(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
     )
-    logging.basicConfig(stream=sys.stderr, level=max(number, logging.WARNING), format="%(message)s")
+    logging.basicConfig(handlers=[LibraryLog()], level=max(number, logging.WARNING))

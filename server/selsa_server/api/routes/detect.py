@@ -60,9 +60,10 @@ def detect_router(models: Models, drain: Drain, limits: RequestSettings) -> APIR
         async with AsyncExitStack() as stack:
             service = stack.enter_context(models.using(params.model)).service
             service.pipeline.check(params)
-            place = stack.enter_context(service.admission.place())
-            spooling = spool_body(request, limits.spool_dir, limits)
-            path = await deadline.within(lambda: stack.enter_async_context(spooling))
+            with service.admission.upload():
+                spooling = spool_body(request, limits.spool_dir, limits)
+                path = await deadline.within(lambda: stack.enter_async_context(spooling))
+                place = stack.enter_context(service.admission.place())
             answer = _Answer(stack, service, deadline, limits)
 
             async def begin() -> Response:

@@ -59,6 +59,7 @@ CODES: Final = (
     "draining",
     "deadline_exceeded",
     "decoder_timeout",
+    "storage_full",
     "internal_error",
 )
 REQUEST_BODY: Final[dict[str, Any]] = {
@@ -100,9 +101,10 @@ def draw_router(models: Models, drain: Drain, limits: RequestSettings) -> APIRou
         deadline = Deadline(limits.request_deadline, drain)
         async with AsyncExitStack() as stack:
             service = stack.enter_context(models.using(None)).service
-            place = stack.enter_context(service.admission.place())
-            spooling = spool_records_and_video(request, limits.spool_dir, limits)
-            lines, video = await deadline.within(lambda: stack.enter_async_context(spooling))
+            with service.admission.upload():
+                spooling = spool_records_and_video(request, limits.spool_dir, limits)
+                lines, video = await deadline.within(lambda: stack.enter_async_context(spooling))
+                place = stack.enter_context(service.admission.place())
 
             async def begin() -> Response:
                 drawing = service.detecting(video, DetectParams(), place, partial(given_records, lines))

@@ -39,13 +39,13 @@ def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: M
     router = APIRouter(tags=["server"])
 
     @router.get("/healthz", summary="Whether the server is alive")
-    async def healthz() -> Alive:
+    async def get_liveness() -> Alive:
         return Alive()
 
     @router.get(
         "/readyz", summary="Whether the engines run", responses=problem_responses("not_ready", "draining")
     )
-    async def readyz() -> Alive:
+    async def get_readiness() -> Alive:
         drain.check()
         if not readiness.ready:
             raise DetectError("not_ready", readiness.reason)
@@ -57,15 +57,15 @@ def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: M
         response_class=Response,
         responses={200: {"description": "Prometheus' text format", "content": {PROMETHEUS: {}}}},
     )
-    async def show_metrics() -> Response:
+    async def get_metrics() -> Response:
         return Response(metrics.text(), headers={"Content-Type": PROMETHEUS})
 
-    @router.get("/model", summary="The default model")
-    async def model() -> ServedModel:
+    @router.get("/model", summary="The default model in detail; /v1/models lists all models")
+    async def get_default_model() -> ServedModel:
         return _served(models.default)
 
-    @router.get("/models", summary="All models; the first is the default")
-    async def all_models() -> list[ServedModel]:
+    @router.get("/models", summary="The ready models in detail, the default first")
+    async def list_ready_models() -> list[ServedModel]:
         return [_served(model) for model in models.ready.values()]
 
     return router

@@ -5,18 +5,21 @@ from typing import Annotated, Any, Final
 
 import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
 from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
+from selsa_server.api.responses import ChunksResponse, choose_media_type
 from selsa_server.api.spool import check_body, spool_body
+from selsa_server.errors import RequestError
 from selsa_server.jobs.files import ID_PATTERN, JobError
 from selsa_server.jobs.service import JobsService
-from selsa_server.schema.detect import NDJSON, DetectParams
-from selsa_server.schema.jobs import Job
+from selsa_server.schema.detect import NDJSON, DetectParams, plain_number
+from selsa_server.schema.jobs import Job, JobList
 from selsa_server.service.models import Models
-from selsa_server.settings import UploadSettings
+from selsa_server.settings import RequestSettings, UploadSettings
 
 EVENT_STREAM: Final = "text/event-stream"
 # Of each event: so OpenAPI 3.1 is read for a stream of them.
@@ -39,11 +42,14 @@ UPLOAD_CODES: Final = (
     "idempotency_key_reused",
     "server_busy",
     "jobs_full",
+    "storage_full",
     "jobs_unavailable",
     "internal_error",
 )
+LIST_CODES: Final = ("invalid_parameter", "jobs_unavailable", "internal_error")
 READ_CODES: Final = ("job_not_found", "invalid_parameter", "jobs_unavailable", "internal_error")
 
+Plain: Final = BeforeValidator(plain_number)
 JobId = Annotated[str, Path(pattern=ID_PATTERN, description="the job's id")]
 IdempotencyKey = Annotated[
     str | None,
@@ -57,12 +63,12 @@ IdempotencyKey = Annotated[
 ]
 
 
-def jobs_router(models: Models, service: JobsService, limits: UploadSettings) -> APIRouter:
+def jobs_router(models: Models, service: JobsService, limits: RequestSettings) -> APIRouter:
     """The routes of jobs."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     _add_submit(router, models, service, limits)
     _add_state(router, service)
-    _add_streams(router, service)
+    _add_streams(router, service, limits)
     return router
 
 
@@ -78,7 +84,7 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
             **problem_responses(*UPLOAD_CODES),
         },
     )
-    async def submit(
+    async def create_job(
         request: Request,
         response: Response,
         params: Annotated[DetectParams, Query()],
@@ -92,18 +98,36 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         with models.using(params.model) as model:
             model.service.pipeline.check(params)
             declared = request.headers.get("content-length", "")
-            size = int(declared) if declared.isdecimal() else limits.max_upload_bytes
-            with jobs.intake.room(size, await jobs.intake.used()):
-                async with spool_body(request, jobs.files.uploads, limits) as upload:
+            size = int(declared) if declared.isdecimal() else 0
+            with jobs.intake.room(size, await jobs.intake.used()) as arrived:
+                async with spool_body(request, jobs.files.uploads, limits, arrived) as upload:
                     row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
         response.status_code = 202 if new else 200
-        response.headers["Location"] = f"/v1/jobs/{row.id}"
+        response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{row.id}"
         return job_view(row, jobs.settings.jobs_ttl, time.time())
 
 
 def _add_state(router: APIRouter, service: JobsService) -> None:
+    @router.get("", summary="The jobs, the newest first", responses=problem_responses(*LIST_CODES))
+    async def list_jobs(
+        limit: Annotated[int, Plain, Query(ge=1, le=1000, description="jobs at most")] = 100,
+        before: Annotated[
+            int | None,
+            Plain,
+            Query(ge=1, lt=1 << 62, description="`next` of the page before; default: the newest"),
+        ] = None,
+    ) -> JobList:
+        """All jobs of this server, page by page; `next` is null on the last page."""
+        jobs = service.jobs
+        rows = await jobs.newest(limit + 1, before)
+        now = time.time()
+        return JobList(
+            jobs=tuple(job_view(row, jobs.settings.jobs_ttl, now) for row in rows[:limit]),
+            next=rows[limit - 1].number if len(rows) > limit else None,
+        )
+
     @router.get("/{job_id}", summary="The state of a job", responses=problem_responses(*READ_CODES))
-    async def state(job_id: JobId) -> Job:
+    async def get_job(job_id: JobId) -> Job:
         """State, progress in frames, and estimated end."""
         jobs = service.jobs
         return job_view(await jobs.get(job_id), jobs.settings.jobs_ttl, time.time())
@@ -114,12 +138,12 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
         summary="Cancel or delete a job",
         responses=problem_responses(*READ_CODES),
     )
-    async def delete(job_id: JobId) -> None:
+    async def delete_job(job_id: JobId) -> None:
         """Cancels a job that has not ended, within one batch; deletes an ended job."""
         await service.jobs.delete(job_id)
 
 
-def _add_streams(router: APIRouter, service: JobsService) -> None:
+def _add_streams(router: APIRouter, service: JobsService, limits: RequestSettings) -> None:
     complete: dict[str, Any] = {
         COMPLETE: {
             "description": "true when the job has ended, so that the last record is a summary or an error.",
@@ -137,15 +161,27 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
                 "content": {NDJSON: {"schema": NDJSON_SCHEMA}},
                 "headers": complete,
             },
-            **problem_responses(*READ_CODES, "job_cancelled"),
+            **problem_responses(*READ_CODES, "job_cancelled", "not_acceptable"),
         },
     )
-    async def results(
+    async def get_job_results(
+        request: Request,
         job_id: JobId,
-        after: Annotated[int, Query(ge=0, description="records that you have already")] = 0,
+        after: Annotated[int, Plain, Query(ge=0, description="records that you have already")] = 0,
         follow: Annotated[bool, Query(description="stay until the job has ended")] = False,  # noqa: FBT002
+        format_: Annotated[
+            str, Query(alias="format", max_length=100, description="ndjson, the only one")
+        ] = "ndjson",
     ) -> Response:
         """The records as `/detect` sends them; ask again with `after` = the number of records you have."""
+        choose_media_type(request.headers.get("accept"), (NDJSON,))
+        if format_ != "ndjson":
+            raise RequestError(
+                "not_acceptable",
+                f"format is {format_!r}; results are given as ndjson, which selsa_client.formats converts.",
+                parameter="format",
+                allowed="ndjson",
+            )
         jobs = service.jobs
         row = await jobs.get(job_id)
         if row.state == "cancelled":
@@ -155,7 +191,7 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
             await jobs.get(job_id)  # deleted between the two lines above, it is not found
         body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
         headers = {COMPLETE: "true" if row.has_ended else "false"}
-        return StreamingResponse(body, media_type=NDJSON, headers=headers)
+        return ChunksResponse(body, NDJSON, headers, send_timeout=limits.send_timeout)
 
     @router.get(
         "/{job_id}/events",
@@ -170,7 +206,7 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
             **problem_responses(*READ_CODES),
         },
     )
-    async def events(
+    async def get_job_events(
         job_id: JobId,
         last_event_id: Annotated[
             int, Header(alias="Last-Event-ID", ge=0, description="of the last event you have seen")
@@ -183,4 +219,4 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
             return Response(status_code=204)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         body = state_events(jobs, job_id, last_event_id)
-        return StreamingResponse(body, media_type=EVENT_STREAM, headers=headers)
+        return ChunksResponse(body, EVENT_STREAM, headers, send_timeout=limits.send_timeout)

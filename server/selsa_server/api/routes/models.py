@@ -59,7 +59,7 @@ def models_router(loading: ModelLoading, timeout: float) -> APIRouter:
 
 def _add_views(router: APIRouter, loading: ModelLoading) -> None:
     @router.get("", summary="All models and their states; the first is the default")
-    async def every() -> list[ModelStatus]:
+    async def list_models() -> list[ModelStatus]:
         return loading.all()
 
     @router.get(
@@ -67,7 +67,7 @@ def _add_views(router: APIRouter, loading: ModelLoading) -> None:
         summary="The state of a model",
         responses=problem_responses("model_not_found", "invalid_parameter", "internal_error"),
     )
-    async def one(name: ModelName) -> ModelStatus:
+    async def get_model(name: ModelName) -> ModelStatus:
         return loading.status(name)
 
 
@@ -82,7 +82,7 @@ def _add_load(router: APIRouter, loading: ModelLoading, timeout: float) -> None:
             **problem_responses(*LOAD_CODES),
         },
     )
-    async def load(request: Request, name: ModelName) -> ModelStatus:
+    async def load_model(request: Request, name: ModelName) -> ModelStatus:
         """The bundle must lie below the server's `bundle_dir`. It is verified at once and loaded after the
         response: the state goes from `loading` to `ready` or `failed`. A model of that name serves until the
         new one has run a frame. Then new requests get the new model, running requests finish on the old one,
@@ -99,7 +99,7 @@ def _add_changes(router: APIRouter, loading: ModelLoading) -> None:
         summary="Make a model the default",
         responses=problem_responses(*CHANGE_CODES),
     )
-    async def make_default(name: ModelName) -> ModelStatus:
+    async def set_default_model(name: ModelName) -> ModelStatus:
         """Requests, jobs and streams that name no model get this one."""
         loading.make_default(name)
         return loading.status(name)
@@ -111,7 +111,7 @@ def _add_changes(router: APIRouter, loading: ModelLoading) -> None:
         summary="Unload a model",
         responses=problem_responses(*CHANGE_CODES, "model_is_default", "model_loading"),
     )
-    async def unload(name: ModelName) -> None:
+    async def unload_model(name: ModelName) -> None:
         """The model gets no new work. Requests, running jobs and streams finish; until then it is listed as
         `unloading`. Jobs that wait for it fail with `model_gone`. The default cannot be unloaded.
         """
