@@ -61,7 +61,7 @@ class OpenVinoEngines(RuntimeEngines):
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads),
-            # A pinned thread waits for whatever else runs on its core.
+            # A pinned thread has to wait if another program uses its core.
             "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
         }

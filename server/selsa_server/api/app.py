@@ -139,8 +139,8 @@ def _parts(
     metrics = services.metrics
     models = Models(
         {name: services.around(each) for name, each in pipelines.items()},
-        came=lambda model: metrics.describe(model.name, model.bundle, served=True),
-        gone=lambda model: metrics.describe(model.name, model.bundle, served=False),
+        on_available=lambda model: metrics.describe(model.name, model.bundle, served=True),
+        on_retired=lambda model: metrics.describe(model.name, model.bundle, served=False),
     )
     folder = None if settings.bundle_dir is None else BundleFolder(settings.bundle_dir)
     loading = ModelLoading(models, folder, services.load, drain, settings.max_models)

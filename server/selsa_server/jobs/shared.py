@@ -89,7 +89,7 @@ class SharedFiles:
                     self.drop(job_id)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to do: no resources are held."""
 
     def probe(self) -> None:
         """Write, read and delete a small file, as jobs do."""

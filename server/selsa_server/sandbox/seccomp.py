@@ -34,7 +34,7 @@ MACHINE: Final = 4
 ARGUMENTS: Final = 16
 
 CLONE_THREAD: Final = 0x10000
-# Above this are the calls of x32, which has numbers of its own for the same things.
+# Numbers above this are calls of the x32 ABI, which would bypass a filter by number.
 X32: Final = 0x40000000
 
 

@@ -188,7 +188,7 @@ class ContinuedFile:
                 file.seek(start)
                 patches += [(start + at, new) for at, new in clock.patches(file.read(end - start))]
             elif kind in LOOKUP_TABLES:
-                patches.append((start + 4, b"free"))  # its times are not those of the fragments any more
+                patches.append((start + 4, b"free"))  # its times no longer match the fragments
         self._patches = sorted(patches)
         self._places = [place for place, _ in self._patches]
         file.seek(0)

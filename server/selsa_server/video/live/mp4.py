@@ -36,7 +36,7 @@ class Mp4Stream:
         self._source = source
         self._max_frames = max_frames
         self._ready = memoryview(b"")
-        self._passing = 0.0  # bytes of the box in hand that are passed on unseen
+        self._passing = 0.0  # bytes of the current box that are passed on unchecked
         self._begun = False
         self._indexed = False
         self._samples = 0
