@@ -71,7 +71,7 @@ class OpenVinoEngines(RuntimeEngines):
     def call(
         self, engine: EngineName, feeds: Mapping[str, Array], bank: ReferenceBank | None
     ) -> dict[str, Array]:
-        """One call with a request of its own."""
+        """Run one call on its own infer request."""
         requests = self._requests.get(engine)
         if requests is None:
             raise EngineError(CLOSED)

@@ -70,7 +70,7 @@ def build_app(
     Args:
         pipeline: all requests, jobs and streams share its engines; the application closes them.
         settings: bounds of uploads and of concurrency, and the spool folder.
-        lifecycle: how it tells its process that it is ready, and is told to end.
+        lifecycle: how it reports readiness to its process, and how the process ends it.
         others: more models, by name.
         load: loads a bundle while the server runs; None: by the settings, into this process.
         fork_server: starts decoder processes; None: one that ends with the application.

@@ -106,7 +106,7 @@ class DecoderProcess:
         """The next answer and its body.
 
         Args:
-            stopped: asked while it is waited for; once it is true, the decoder is killed.
+            stopped: polled while waiting; once it is true, the decoder is killed.
             body: bytes that the body may have.
             patience: seconds without progress that are allowed in addition.
 

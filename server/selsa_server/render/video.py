@@ -75,7 +75,7 @@ class DrawnVideo:
         source: the video that the records are of.
         out: a new path, or one that may be overwritten.
         index: result of pass 1.
-        params: what was asked of the detector.
+        params: the parameters of the detection.
         max_bytes: how large the file may become; None: no bound.
         beat: called with every packet that is read, as a sign of progress.
     """

@@ -76,6 +76,6 @@ ATTEMPTS: Final[tuple[tuple[str, str, Callable[[], object]], ...]] = (
     ("files", "another file could be opened", _open_another_file),
     ("system calls", "a socket could be made", _make_a_socket),
     ("system calls", "a process could be started", _start_a_process),
-    # The last one: another user can do less.
+    # Must be the last attempt: if it succeeds, the process has fewer rights afterwards.
     ("privileges", "the process could change its user", _become_another_user),
 )

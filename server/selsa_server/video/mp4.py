@@ -1,4 +1,4 @@
-"""What an MP4 or QuickTime file claims in its boxes, looked at before FFmpeg opens it.
+"""The claims of an MP4 or QuickTime file in its boxes, checked before FFmpeg opens it.
 
 A table of samples of one constant size needs 20 bytes whatever its count, and FFmpeg reserves memory for each
 of them on opening: a file of 3 kB can ask for gigabytes. A time scale of 0 FFmpeg silently takes for 1. And

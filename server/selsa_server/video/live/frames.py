@@ -90,7 +90,7 @@ def _items(
 
 
 def live_file(source: LiveSource, container: LiveContainer, options: LiveOptions) -> LiveFile | Mp4Stream:
-    """The container's bytes as a file, looked at on the way."""
+    """The container's bytes as a file that checks them while they are read."""
     if container == "mp4":
         return Mp4Stream(LiveFile(source), options.limits.max_frames)
     return LiveFile(source, TransportCheck() if container == "mpegts" else ClusterCheck())

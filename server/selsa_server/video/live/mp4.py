@@ -1,4 +1,4 @@
-"""An MP4 byte stream, looked at box by box before FFmpeg sees it.
+"""An MP4 byte stream, checked box by box before FFmpeg reads it.
 
 Without going back, frames can be found only if the index comes before them. An index may claim a billion
 samples, for which FFmpeg reserves memory at once. Where the clock of
