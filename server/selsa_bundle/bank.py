@@ -20,7 +20,7 @@ class BankSlots:
     """A reference bank with places for `count` frames, all empty at first; an empty place is masked."""
 
     def __init__(self, dims: Dimensions, count: int) -> None:
-        # One place at least: attention over a bank without rows is undefined, over a masked one it is not.
+        # At least one place: attention over no rows is undefined, over masked rows it is defined.
         self._per_frame = dims.bank_rows
         self._features = dims.tensors.bank_features
         # The bank has these whole, unless it keeps only the best proposals of a frame.

@@ -48,7 +48,7 @@ def portable_name(folder: Path) -> str:
 
 
 def default_bundle(package: Path = _PACKAGE) -> Path:
-    """The bundle for everybody who names none: COCO's 80 classes in ordinary videos.
+    """The bundle that is used if none is named: COCO's 80 classes in ordinary videos.
 
     Raises:
         BundleError: this build of it has none.

@@ -72,7 +72,7 @@ class ReferenceBank(_Named):
 
     Args:
         valid: bool [R], false where a row is empty.
-        state: returns an object that is another one whenever the arrays have changed, so that a runtime can
+        state: returns a new object whenever the arrays have changed, so that a runtime can
             keep its own copy until then; None: a runtime must copy the arrays for each call.
         tensors: by name of the feature, as the sequence engine takes them (Faster R-CNN: `memory` float32
             [S, 2, R, C]).

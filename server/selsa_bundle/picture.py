@@ -93,10 +93,10 @@ class Picture:
 
 
 def _as_progressive(frame: VideoFrame) -> VideoFrame:
-    """A copy that does not say that its lines are of two fields.
+    """A copy without the flag for interlaced frames.
 
-    For such frames swscale takes chroma from lines of the same field only, and the ffmpeg command and
-    players, which deinterlace or do not, do otherwise.
+    With the flag, swscale takes chroma from lines of the same field only. The ffmpeg command and players do
+    not, whether they deinterlace or not.
     """
     copy = VideoFrame(frame.width, frame.height, frame.format.name)
     for to, of in zip(copy.planes, frame.planes, strict=True):

@@ -17,17 +17,20 @@ M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
 RETURN: Final = ((M_ARENA_MAX, 2), (M_MMAP_THRESHOLD, 1 << 20), (M_TRIM_THRESHOLD, 8 << 20))
-# One heap for all threads, of which none reserves addresses for itself. More than 32 MB are never of a heap.
+# One heap for all threads, since each further one reserves address space. Allocations over 32 MB bypass it.
 KEEP: Final = ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 1 << 30))
 
 
 def return_freed_memory() -> bool:
-    """Set glibc's allocator so; to be called before threads begin. False where there is no glibc."""
+    """Make glibc return freed memory. Call it before threads start. False where there is no glibc."""
     return _set(RETURN)
 
 
 def keep_freed_memory() -> bool:
-    """The same for a process that is short-lived, or does nothing but decode: its peak is what it holds."""
+    """Make glibc keep freed memory, for a process that is short-lived or only decodes.
+
+    The process holds its peak until it ends. False where there is no glibc.
+    """
     return _set(KEEP)
 
 

@@ -1,4 +1,4 @@
-"""What accompanies one run of the pipeline through all layers: cancellation, timings and progress."""
+"""The context of one run, passed through all layers: cancellation, timings and progress."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ class StoppedError(Exception):
 
 
 class Stopwatch:
-    """Seconds spent per part. Parts that run in different threads overlap; each part is one thread's.
+    """Seconds spent per part. Each part is counted by one thread; parts of different threads overlap.
 
     Args:
         parts: shown even if no time is counted for them.
@@ -74,7 +74,7 @@ class RunContext:
     """One run. Each layer takes what it needs of it.
 
     Attributes:
-        stopped: whether the run is to end; asked by any thread, before every engine call and while one waits.
+        stopped: whether the run is to end. Any thread calls it, before each engine call and while one waits.
         clock: seconds per part of the work.
         progress: frames selected and done.
     """

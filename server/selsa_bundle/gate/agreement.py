@@ -25,7 +25,7 @@ class Agreement:
 
     Attributes:
         compared: reference detections at or above the score threshold.
-        unmatched: those of them without a partner of the same label.
+        unmatched: reference detections without a partner of the same label.
         extra: candidate detections at or above the threshold without a partner.
         score: largest difference of matched scores.
         corner: largest difference of a matched corner coordinate, in pixels.

@@ -37,7 +37,7 @@ class EngineOptions:
         allow_cpu: whether to run in fp32 on the CPU if this machine does not have the provider.
         max_batch: most frames in one call; compiled engines are compiled for it.
         engine_cache: folder of compiled engines; None: in the user's cache folder.
-        say: told of slow steps, such as compiling engines.
+        say: gets messages about slow steps, such as compiling engines.
     """
 
     provider: ProviderName = "auto"

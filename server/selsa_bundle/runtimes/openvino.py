@@ -61,7 +61,7 @@ class OpenVinoEngines(RuntimeEngines):
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads),
-            # A pinned thread waits for whatever else runs on its core.
+            # A pinned thread has to wait if another program uses its core.
             "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
         }
@@ -71,7 +71,7 @@ class OpenVinoEngines(RuntimeEngines):
     def call(
         self, engine: EngineName, feeds: Mapping[str, Array], bank: ReferenceBank | None
     ) -> dict[str, Array]:
-        """One call with a request of its own."""
+        """Run one call on its own infer request."""
         requests = self._requests.get(engine)
         if requests is None:
             raise EngineError(CLOSED)

@@ -30,7 +30,7 @@ class BuildOptions:
         workspace_bytes: most memory for a kernel that is tried; None: all of the GPU's.
         timing_cache: file of measured kernels, shared by builds on this machine; None: none. Kernels are
             measured only on a GPU.
-        progress: told of the current phase and its progress, 0..1.
+        progress: called with the current phase and its progress, 0..1.
     """
 
     target: ComputeCapability | None

@@ -69,7 +69,7 @@ class EngineCache:
 
     Args:
         folder: created with the first engine.
-        say: told why a file is ignored, and of waiting.
+        say: gets messages about ignored files and about waiting.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
@@ -81,7 +81,7 @@ class EngineCache:
         return self._folder / key.file_name
 
     def read(self, key: EngineKey) -> bytes | None:
-        """The engine of exactly this key; None if it is missing or unusable (`say` is told the reason)."""
+        """The engine of exactly this key; None if it is missing or unusable (`say` gets the reason)."""
         path = self.path(key)
         try:
             return _read(path, key)

@@ -33,8 +33,8 @@ class TensorRtOptions:
         cache: folder of built engines, writable by trusted users only; None: in the user's cache folder.
         max_batch: most frames in one call.
         workers: calls that may run at once on the GPU.
-        say: told of every step, one sentence each.
-        progress: told of a build's phase and its progress, 0..1.
+        say: gets one sentence per step.
+        progress: called with a build's phase and its progress, 0..1.
     """
 
     cache: Path | None = None

@@ -53,7 +53,7 @@ class TensorRtEngines(RuntimeEngines):
         device: the GPU.
         precision: what is written into the graphs.
         workers: calls that may run at once; two are enough to copy while computing.
-        say: told once of every batch that the memory is too small for.
+        say: gets one message for each batch size that does not fit into the memory.
 
     Raises:
         EngineError: an engine cannot be loaded.
@@ -195,7 +195,7 @@ class TensorRtEngines(RuntimeEngines):
         if profile not in too_large:
             too_large.add(profile)
             found = self._engines[engine].profiles[profile]
-            self._say(f"{error} The {engine} engine goes on without batches of {found.batch} ({found.name}).")
+            self._say(f"{error} The {engine} engine runs without batches of {found.batch} ({found.name}).")
 
 
 def _ranges(profile: Profile) -> str:

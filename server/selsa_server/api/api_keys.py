@@ -32,7 +32,7 @@ def read_api_keys(path: Path) -> tuple[bytes, ...]:
 
 
 class ApiKeys:
-    """ASGI middleware: nothing but the two probes, and the paths that were named, without a key."""
+    """ASGI middleware: every path needs a key, except the two probes and `open_paths`."""
 
     def __init__(
         self, app: ASGIApp, keys: Sequence[bytes], open_paths: AbstractSet[str] = frozenset()
@@ -49,7 +49,7 @@ class ApiKeys:
             await refuse(UnauthorizedError(), scope, receive, send)
 
     def _knows(self, given: bytes) -> bool:
-        # Every key is compared, each in constant time: the time tells neither which nor how much of one fits.
+        # All keys are compared, each in constant time, so that the time reveals nothing about the keys.
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         return any(matches)
 
@@ -63,10 +63,10 @@ def _given(scope: Scope) -> bytes:
 
 
 def _of_protocols(offered: Sequence[str]) -> bytes:
-    """The key that is offered as `selsa-key.` and its bytes in URL-safe base64 without padding."""
+    """The key of a subprotocol `selsa-key.KEY`, where KEY is URL-safe base64 without padding."""
     texts = (name.removeprefix(KEY_PROTOCOL) for name in offered if name.startswith(KEY_PROTOCOL))
     text = next(texts, "")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:  # not base64, which no key is then
+    except ValueError:  # not base64, so no key
         return b""

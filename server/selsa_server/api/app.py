@@ -86,7 +86,7 @@ def build_app(
     Args:
         pipeline: all requests, jobs and streams share its engines; the application closes them.
         settings: bounds of uploads and of concurrency, and the spool folder.
-        lifecycle: how it tells its process that it is ready, and is told to end.
+        lifecycle: how it reports readiness to its process, and how the process ends it.
         others: more models, by name.
         load: loads a bundle while the server runs; None: by the settings, into this process.
         fork_server: starts decoder processes; None: one that ends with the application.
@@ -180,8 +180,8 @@ def _parts(
     metrics = services.metrics
     models = Models(
         {name: services.around(each) for name, each in pipelines.items()},
-        came=lambda model: metrics.describe(model.name, model.bundle, served=True),
-        gone=lambda model: metrics.describe(model.name, model.bundle, served=False),
+        on_available=lambda model: metrics.describe(model.name, model.bundle, served=True),
+        on_retired=lambda model: metrics.describe(model.name, model.bundle, served=False),
     )
     folder = None if settings.bundle_dir is None else BundleFolder(settings.bundle_dir)
     loading = ModelLoading(models, folder, services.load, drain, settings.max_models)

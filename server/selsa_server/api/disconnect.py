@@ -11,7 +11,9 @@ T = TypeVar("T")
 
 
 async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
-    """The result of `work`, which is cancelled when the client disconnects. Read the body before.
+    """The result of `work`, which is cancelled when the client disconnects.
+
+    Read the request body before the call.
 
     Raises:
         ClientDisconnect: the client disconnected.

@@ -61,7 +61,7 @@ def _videos(text: str, *, allow_list: bool) -> Iterator[BatchVideo]:
         paths = _paths(files, root)
     except InputsError:
         raise
-    except Exception as error:  # each driver has its own kinds
+    except Exception as error:  # exception types depend on the driver
         raise InputsError(f"{text} cannot be read: {_line(error)}") from error
     if not paths:
         raise InputsError(f"there is no video at {text}")
@@ -94,7 +94,7 @@ def _read_list(address: str) -> list[str]:
     try:
         with fsspec.open(address, "r", encoding="utf-8") as file:
             lines = [line.strip() for line in file]
-    except Exception as error:  # each driver has its own kinds
+    except Exception as error:  # exception types depend on the driver
         raise InputsError(f"the list {address} cannot be read: {_line(error)}") from error
     return [line for line in lines if line and not line.startswith("#")]
 

@@ -60,7 +60,7 @@ class BatchSummary:
 
     @property
     def by_engines(self) -> bool:
-        """Whether a failure was not its video's."""
+        """Whether a failure was caused by an engine or an internal error, not by its video."""
         return any(each.code in OUR_FAULT for each in self.failures)
 
     def add(self, outcome: Outcome) -> str:

@@ -109,7 +109,7 @@ def open_output(address: str, result_format: ResultFormat, manifest: dict[str, A
             output.write_manifest(manifest)
     except ImportError as error:
         raise OutputError(f"{address} needs a package that is missing: {error.name or error}") from error
-    except Exception as error:  # each driver has its own kinds
+    except Exception as error:  # exception types depend on the driver
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise OutputError(f"{address} cannot be written: {reason}") from error
     if found is not None and found != manifest:

@@ -61,11 +61,11 @@ class HeadWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._stop.set()
 
     def ended(self) -> str | None:
-        """Why calls cannot be answered any more, or None."""
+        """Why the cluster can no longer answer calls; None while it can."""
         if self._over is None or time.monotonic() < self._over:
             return None
         return f"The cluster's head {self._head[0]}:{self._head[1]} does not answer any more."
@@ -89,7 +89,7 @@ class Cluster:
         settings: the server's.
         connection: to the cluster.
         watch: of its head.
-        say: told what it waits for.
+        say: gets messages about what it waits for.
     """
 
     settings: ClusterSettings
@@ -164,8 +164,8 @@ def with_replicas(
         local: the bundle.
         application: its name.
         place: where the sequence engine runs.
-        calls: of it at once, where that is here.
-        ended: says why the cluster cannot answer any more, or None.
+        calls: concurrent calls of the sequence engine, if it runs in this process.
+        ended: says why the cluster can no longer answer; None while it can.
         on_close: called once, when the engines are closed.
 
     Raises:

@@ -90,7 +90,7 @@ def connected(address: str | None, object_store: int | None) -> Iterator[Cluster
         try:
             # The folder tells several nodes of this machine apart.
             ray.init(address=address, _temp_dir=folder, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # Ray has no kind of its own for this
+        except Exception as error:  # Ray raises no specific type here
             raise ClusterError(_why(address, str(error))) from error
         try:
             yield ClusterConnection(head=head, own=False)

@@ -75,7 +75,7 @@ def deploy(
         load: gives a replica its engines.
         options: how many replicas, of what size.
         seconds: in which they have to run.
-        say: told now and then what they wait for.
+        say: gets messages about what the replicas wait for, from time to time.
 
     Raises:
         ClusterError: the replicas do not start, or not in time; the message says why.
@@ -100,7 +100,7 @@ def deploy(
     except ClusterError:
         serve.delete(name, _blocking=False)
         raise
-    except Exception as error:  # Serve has one kind for all of them
+    except Exception as error:  # Serve raises one type for all failures
         raise ClusterError(f"the engines do not start on the cluster: {telling_line(str(error))}") from error
     return name
 

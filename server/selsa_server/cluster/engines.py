@@ -51,9 +51,9 @@ class ClusterEngines:
     Attributes:
         handle: of the replicas.
         replica: what they run.
-        local: engines of this process, of which the sequence engine runs; None: it runs in the replicas.
+        local: engines of this process, whose sequence engine is used; None: the replicas run it.
         local_calls: calls of the local sequence engine at once.
-        ended: says why the cluster cannot answer any more, or None.
+        ended: says why the cluster can no longer answer; None while it can.
         on_close: called once.
     """
 

@@ -1,6 +1,6 @@
-"""What a decoder answers: JSON of these shapes; anything else is refused.
+"""The answers of a decoder: JSON of these shapes; anything else is refused.
 
-A decoder may be controlled by whoever made the video. So the server takes from it numbers within bounds,
+A hostile video may have taken control of its decoder. So the server accepts only numbers within bounds,
 texts of bounded length, and pixels.
 """
 
@@ -45,8 +45,8 @@ class StepBase(AnswerBase):
         decode: seconds that decoding took since the last answer.
         prepare: seconds of resizing.
         seen: frames of a live source so far.
-        skipped: those of them that its stride leaves out.
-        clock_jumps: how often its clock started anew or leapt.
+        skipped: how many of `seen` the stride leaves out.
+        clock_jumps: how often the clock of the source restarted or leapt.
         cut_off: whether it ended in the middle of something.
     """
 
@@ -178,7 +178,7 @@ class HeadAnswer(StepBase):
         )
 
     def item(self) -> LiveHead:
-        """As the pipeline has it."""
+        """The same as the pipeline's type."""
         return LiveHead(
             width=self.width,
             height=self.height,

@@ -1,4 +1,4 @@
-"""Messages between the server and one decoder: a head, which says what it is, and bytes that go with it."""
+"""Messages between the server and one decoder: each has a head (JSON, or empty) and a body of bytes."""
 
 import socket
 import struct
@@ -16,7 +16,7 @@ class Channel:
         self._socket = connected
 
     def fileno(self) -> int:
-        """To wait for."""
+        """The file descriptor, for `poll`."""
         return self._socket.fileno()
 
     def send(self, head: bytes, body: bytes = b"") -> None:

@@ -25,7 +25,8 @@ from selsa_server.video.live.container import LiveCounts, LiveOptions
 from selsa_server.video.live.frames import PreparedLiveItem
 from selsa_server.video.live.input import LiveInput
 
-# At the end the file is moved to make room for its index, in one piece; a slow disk does it at this rate.
+# When the file is finished, FFmpeg moves all of it to make room for the index at its start. It reports no
+# progress meanwhile; a slow disk writes at this rate.
 BYTES_PER_SECOND: Final = 8 << 20
 
 
@@ -34,9 +35,9 @@ class ConfinedDecoders:
     """Decoding in processes of their own; see `Decoders`.
 
     Attributes:
-        fork_server: where they come from.
+        fork_server: starts the processes.
         rules: their limits.
-        ended: told how each one ended, and its seconds of processor time.
+        ended: called when a process has ended, with the outcome and its seconds of processor time.
     """
 
     fork_server: ForkServer
@@ -94,7 +95,7 @@ class ConfinedDrawing:
     Args:
         order: what is drawn.
         begin: starts a process that may read the source and write the file.
-        stopped: asked while the process is waited for.
+        stopped: polled while waiting for the process.
     """
 
     def __init__(

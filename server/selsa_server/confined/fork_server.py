@@ -1,10 +1,10 @@
 """The process that decoders are forked from, as the server sees it.
 
 It is a program of its own, so that it has neither the server's threads nor anything of its memory, files or
-environment. It imports what decoding needs, and then only waits. A decoder is a fork of it, for one video,
-there in milliseconds.
+environment. It imports what decoding needs, and then only waits. A decoder is a fork of it, for one video;
+a fork takes milliseconds.
 
-Each decoder has a line, a connection to the fork server. When the server closes it, also by ending, the
+Each decoder has a line, a connection to the fork server. When the server closes it, or ends, the
 decoder is killed.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-BEGUN: Final = struct.Struct("=i")  # its process, or 0 if there could be none
+BEGUN: Final = struct.Struct("=i")  # the id of its process, or 0 if the fork failed
 ENDED: Final = struct.Struct("=id")  # its status as of wait(2), and its seconds of processor time
 STOP_SECONDS: Final = 5.0
 # Environments contain keys and addresses, so only variables that Python and the C library use are passed on.
@@ -43,19 +43,19 @@ class DecoderExit:
 
 
 class Lifeline:
-    """The line to one decoder; belongs to one thread, but for `cut`."""
+    """The line to one decoder. For one thread at a time, except `cut`."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
         self._data = b""
 
     def pid(self, seconds: float) -> int | None:
-        """The decoder's process, 0 if there could be none; None if that is not known in time."""
+        """The decoder's process id, 0 if the fork failed; None if that is not known within `seconds`."""
         data = self._first(BEGUN.size, seconds)
         return None if data is None else int(BEGUN.unpack(data)[0])
 
     def exit(self, seconds: float) -> DecoderExit | None:
-        """How it ended, once it has; None if that is not known in time, or the fork server is gone."""
+        """How the decoder ended; None if it has not within `seconds`, or the fork server is gone."""
         data = self._first(BEGUN.size + ENDED.size, seconds)
         return None if data is None else DecoderExit(*ENDED.unpack(data[BEGUN.size :]))
 
@@ -67,7 +67,7 @@ class Lifeline:
             return  # the fork server is gone, and its decoders with it
 
     def close(self) -> None:
-        """Let go of the line."""
+        """Close the line."""
         self._line.close()
 
     def _first(self, count: int, seconds: float) -> bytes | None:
@@ -81,9 +81,9 @@ class Lifeline:
 
 
 class ForkServer:
-    """Starts decoders. Safe for several threads; a context manager that ends it, and every decoder with it.
+    """Starts decoders. Safe for several threads. A context manager: leaving it ends all of them.
 
-    It begins at `start` or when the first decoder is asked for, and again if it was ended by somebody else.
+    The process is started by `start` or by the first `spawn`, and again if something else has killed it.
     """
 
     def __init__(self) -> None:
@@ -102,11 +102,11 @@ class ForkServer:
 
     @property
     def pid(self) -> int | None:
-        """Its process, if it runs."""
+        """Its process id; None if it does not run."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Begin, without waiting until it is ready."""
+        """Start the process, without waiting until it is ready."""
         with self._lock:
             self._running()
 
@@ -114,7 +114,7 @@ class ForkServer:
         """A new decoder.
 
         Args:
-            handles: file descriptors that become its 3, 4, ...; they stay the caller's.
+            handles: file descriptors that become its 3, 4, ...; the caller still has to close its own.
 
         Raises:
             OSError: the fork server does not run and cannot be started.
@@ -140,7 +140,7 @@ class ForkServer:
             self._end()
 
     def kill(self) -> None:
-        """The same for one that does not react any more."""
+        """As `close`, for a fork server that no longer reacts."""
         with self._lock:
             if self._process is not None:
                 self._process.kill()

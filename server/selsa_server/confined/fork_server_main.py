@@ -37,7 +37,7 @@ OOM_SCORE: Final = "700"
 
 
 class _ForkServer:
-    """Children by the connection that they live as long as."""
+    """The decoders, each with its line: when the server closes the line, the decoder is killed."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -53,7 +53,7 @@ class _ForkServer:
         self._selector.register(self._woken, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Until the server lets go of the control connection."""
+        """Fork and reap decoders until the server closes the control connection."""
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._control:
@@ -74,7 +74,7 @@ class _ForkServer:
             os.waitpid(pid, 0)
 
     def _spawn(self, handles: list[int]) -> None:
-        if len(handles) < HANDLES:  # there was no room for more files
+        if len(handles) < HANDLES:  # the limit of open files was reached
             for each in handles:
                 os.close(each)
             return
@@ -123,7 +123,7 @@ def main(handle: int) -> None:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    # Decoders inherit it.
+    # Decoders inherit this setting.
     keep_freed_memory()
     _warm_up()
     # The collector skips existing objects from now on, so their pages stay shared.
@@ -137,7 +137,7 @@ def main(handle: int) -> None:
 
 
 def _warm_up() -> None:
-    """Decode a frame of our own, for the tables that FFmpeg makes when it is first used."""
+    """Decode a packaged video, so that all decoders have the tables that FFmpeg makes at its first use."""
     with suppress(BundleError):
         sample = sample_video()
         index = index_video(sample, VideoLimits())
@@ -147,7 +147,10 @@ def _warm_up() -> None:
 
 
 def _become_decoder(parent: int, channel: int, frame: int) -> NoReturn:
-    """In the child: nothing stays open but these two, as `CHANNEL` and `FRAME`, and what goes nowhere."""
+    """In the child: keep these two open as `CHANNEL` and `FRAME`, close the rest, then serve orders.
+
+    The standard streams stay open and lead to /dev/null.
+    """
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -155,7 +158,7 @@ def _become_decoder(parent: int, channel: int, frame: int) -> NoReturn:
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
         os.dup2(1, 2)
-        # Out of the way of the numbers that they get.
+        # First to numbers above `FRAME`, so that neither is overwritten.
         high = max(channel, frame, FRAME) + 1
         os.dup2(channel, high)
         os.dup2(frame, high + 1)

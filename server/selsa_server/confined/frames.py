@@ -8,11 +8,11 @@ from selsa_server.confined.answers import CorruptAnswer, FrameAnswer
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.errors import DetectError
 from selsa_server.video.decode import CorruptFrame
-from selsa_server.video.prepared import FrameInHand
+from selsa_server.video.prepared import TimedFrame
 
 
 class Interruptible:
-    """A process that is started on demand and that another thread may end, also before it is started."""
+    """A process that is started on demand. Another thread may end it, even before its start."""
 
     def __init__(self, begin: Callable[[], DecoderProcess]) -> None:
         self._begin = begin
@@ -39,17 +39,17 @@ class Interruptible:
             process.kill()
 
     def close(self) -> None:
-        """Wait until it has ended; another one may be started later."""
+        """End the process and wait for its exit; `process` may start another one later."""
         process, self._process = self._process, None
         if process is not None:
             process.close()
 
 
 @contextmanager
-def to_the_end(process: DecoderProcess) -> Iterator[None]:
-    """A block that asks a process for everything there is; left early, it ends the process.
+def killed_if_interrupted(process: DecoderProcess) -> Iterator[None]:
+    """Kill the process if the block is left early, in the middle of an order.
 
-    An error of the video leaves it: it has nothing more to do then.
+    After a `DetectError` the order is complete, so the process is not killed.
     """
     try:
         yield
@@ -60,8 +60,8 @@ def to_the_end(process: DecoderProcess) -> Iterator[None]:
         raise
 
 
-def video_item(answer: FrameAnswer | CorruptAnswer, process: DecoderProcess) -> FrameInHand | CorruptFrame:
-    """What the pipeline makes of an answer, whose pixels are fetched.
+def video_item(answer: FrameAnswer | CorruptAnswer, process: DecoderProcess) -> TimedFrame | CorruptFrame:
+    """The item for the pipeline, with the pixels copied from the shared memory.
 
     Raises:
         DecoderError: the answer is not valid.
@@ -71,9 +71,9 @@ def video_item(answer: FrameAnswer | CorruptAnswer, process: DecoderProcess) -> 
     try:
         pixels = process.frame.take(*answer.shape)
     except ValueError as error:
-        raise process.senseless() from error
+        raise process.invalid_answer() from error
     height, width = answer.image_size
     if height > answer.shape[0] or width > answer.shape[1]:
-        raise process.senseless()
+        raise process.invalid_answer()
     prepared = PreparedFrame(pixels=pixels, image_size=answer.image_size, scale_factor=answer.scale_factor)
-    return FrameInHand(index=answer.index, pts=answer.pts, time=answer.time, prepared=prepared)
+    return TimedFrame(index=answer.index, pts=answer.pts, time=answer.time, prepared=prepared)

@@ -10,7 +10,7 @@ from selsa_server.confined.answers import (
     InputFailedAnswer,
     NeedsInputAnswer,
 )
-from selsa_server.confined.frames import Interruptible, to_the_end, video_item
+from selsa_server.confined.frames import Interruptible, killed_if_interrupted, video_item
 from selsa_server.confined.orders import DecodeLive, LivePiece, Next
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.errors import DetectError
@@ -27,7 +27,7 @@ class ConfinedLive:
         source: what its client sends.
         order: how it is decoded.
         begin: starts a process.
-        clock: its `decode` and `prepare` are counted as the process says.
+        clock: the process reports its seconds of `decode` and `prepare`, which are added here.
         counts: kept up to date.
     """
 
@@ -54,7 +54,7 @@ class ConfinedLive:
         """As `prepared_live_frames`."""
         try:
             process = self._work.process()
-            with to_the_end(process):
+            with killed_if_interrupted(process):
                 process.tell(self._order)
                 while (item := self._next(process)) is not None:
                     yield item
@@ -70,7 +70,7 @@ class ConfinedLive:
         if isinstance(answer, InputFailedAnswer) and self._failure is not None:
             raise self._failure
         if not isinstance(answer, FrameAnswer | CorruptAnswer | HeadAnswer | EndAnswer):
-            raise process.senseless()
+            raise process.invalid_answer()
         answer.count(self._clock)
         answer.note(self._counts)
         if isinstance(answer, EndAnswer):

@@ -19,7 +19,7 @@ from selsa_server.video.live.input import LiveMessage
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The first order: confine yourself. `required`: end if that is not possible."""
+    """The first order: confine the process. `required`: exit if confinement is incomplete."""
 
     allowance: Allowance
     required: bool
@@ -60,7 +60,7 @@ class DecodeLive:
 
 @dataclass(frozen=True, slots=True)
 class LivePiece:
-    """What a live source has sent; nothing after its end, which may be a failure that the server knows."""
+    """The next message of a live source; None at its end. `failed`: the source failed."""
 
     message: LiveMessage | None
     failed: bool = False

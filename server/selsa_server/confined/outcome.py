@@ -1,4 +1,4 @@
-"""How decoders end, and what the sender of the video is told."""
+"""How decoders end, and the message for the sender of the video."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ DECODER_OUTCOMES: Final[tuple[DecoderOutcome, ...]] = (
     "failed",
 )
 
-# Exit statuses of decoders that cannot send an answer any more.
+# Exit statuses of decoders that can no longer send an answer.
 OUT_OF_MEMORY: Final = 71
 UNCONFINED: Final = 72
 REPAIR: Final = "repair or convert it, to H.264 in MP4 for example"
@@ -31,7 +31,7 @@ class DecoderEnd:
 
     Attributes:
         outcome: for the metrics.
-        error: what its request is told.
+        error: raised to its request.
     """
 
     outcome: DecoderOutcome
@@ -39,7 +39,7 @@ class DecoderEnd:
 
 
 def end_of(status: int | None, rules: DecoderRules) -> DecoderEnd:
-    """The end of a decoder that was not asked to end.
+    """Why a decoder ended that was not asked to end.
 
     Args:
         status: as of wait(2); None if it is unknown, since the fork server is gone.
@@ -71,7 +71,7 @@ def hung(rules: DecoderRules) -> DecoderEnd:
     return DecoderEnd("timeout", DecoderError("decoder_timeout", detail))
 
 
-def senseless() -> DecoderEnd:
+def invalid_answer() -> DecoderEnd:
     """Its answer is not valid."""
     return DecoderEnd("crashed", _crashed("an answer that makes no sense"))
 

@@ -1,4 +1,4 @@
-"""One decoder process, as the server sees it: orders out, answers in, never without a bound on the time."""
+"""One decoder process, as the server sees it: sends orders, reads answers, with a time limit on each wait."""
 
 import pickle
 import select
@@ -18,7 +18,7 @@ from selsa_server.confined.answers import (
 from selsa_server.confined.channel import Channel
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.orders import Begin, Order
-from selsa_server.confined.outcome import DecoderEnd, DecoderOutcome, end_of, hung, no_process, senseless
+from selsa_server.confined.outcome import DecoderEnd, DecoderOutcome, end_of, hung, invalid_answer, no_process
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.shared_frame import SharedFrame
 from selsa_server.run_context import StoppedError
@@ -28,7 +28,7 @@ AnswerType = TypeVar("AnswerType")
 Ended = Callable[[DecoderOutcome, float], None]
 
 TICK_SECONDS: Final = 0.1
-# To end after it was told that there is nothing more to do, and after it was killed.
+# How long a decoder may take to exit: after the end of its orders, and after it was killed.
 QUIET_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
 
@@ -41,11 +41,11 @@ class DecoderProcess:
         rules: its limits.
         allowance: what it may use.
         frame_bytes: of the largest frame that it gives.
-        ended: told how it ended, and its seconds of processor time.
+        ended: called at its end with the outcome and the seconds of processor time.
 
     Attributes:
         frame: the memory that it shares with the server.
-        missing: the parts of its confinement that could not be had, once it has said so.
+        missing: the parts of confinement that this system lacks, with reasons; None before its first answer.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class DecoderProcess:
         try:
             ours, theirs = socket.socketpair()
             with theirs:
-                # For what is sent; what is read is waited for by `_wait`.
+                # The timeout is for sending; `_wait` waits before each read.
                 ours.settimeout(rules.timeout)
                 self._channel = Channel(ours)
                 try:
@@ -106,7 +106,7 @@ class DecoderProcess:
         """The next answer and its body.
 
         Args:
-            stopped: asked while it is waited for; once it is true, the decoder is killed.
+            stopped: polled while waiting; once it is true, the decoder is killed.
             body: bytes that the body may have.
             patience: seconds without progress that are allowed in addition.
 
@@ -119,7 +119,7 @@ class DecoderProcess:
         if self.missing is None:
             ready, _ = self._answer(stopped, 0)
             if not isinstance(ready, ReadyAnswer):
-                raise self.senseless()
+                raise self.invalid_answer()
             self.missing = ready.missing
         return self._answer(stopped, body)
 
@@ -133,12 +133,12 @@ class DecoderProcess:
         """The next answer, which is of this kind; see `hear`."""
         answer, _ = self.hear(stopped, patience=patience)
         if not isinstance(answer, kind):
-            raise self.senseless()
+            raise self.invalid_answer()
         return answer
 
-    def senseless(self) -> Exception:
-        """What to raise when an answer makes no sense; the decoder is ended."""
-        return self._fail(senseless())
+    def invalid_answer(self) -> Exception:
+        """End the decoder; returns the error to raise for an answer that is not valid."""
+        return self._fail(invalid_answer())
 
     def kill(self) -> None:
         """End it at once, from any thread; a thread that waits for it gets `StoppedError`."""
@@ -149,7 +149,7 @@ class DecoderProcess:
                 self._channel.abort()
 
     def close(self) -> None:
-        """Wait until it has ended, since there is nothing more to do or it was killed; forget it."""
+        """End its orders, wait for its exit (kill it if it takes too long), and free its resources."""
         if self._closed:
             return
         self._channel.end()
@@ -180,7 +180,7 @@ class DecoderProcess:
         except OSError as error:
             raise self._lost() from error
         except ValueError as error:
-            raise self.senseless() from error
+            raise self.invalid_answer() from error
         if refusal is not None:
             raise refusal
         if isinstance(answer, FailedAnswer):
@@ -188,9 +188,9 @@ class DecoderProcess:
         return answer, message[1]
 
     def _wait(self, stopped: Callable[[], bool]) -> None:
-        """Until there is something to read.
+        """Wait until there is something to read.
 
-        Time is counted in turns of the loop, so that it stands still while the server does.
+        Time is counted in turns of this loop: if the whole server is suspended, no time passes.
         """
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
@@ -205,15 +205,15 @@ class DecoderProcess:
                 raise self._hung()
 
     def _hung(self) -> Exception:
-        """What to raise when nothing came for too long."""
+        """End the decoder; returns the error to raise when it made no progress for too long."""
         if self._line.pid(0) is not None:
             return self._fail(hung(self._rules))
-        # There is not even a process, so it is the fork server that hangs. The next one begins another.
+        # No decoder was forked, so the fork server hangs. The next `spawn` starts a new one.
         self._fork_server.kill()
         return self._fail(no_process(self._rules))
 
     def _lost(self) -> Exception:
-        """What to raise when the connection has ended."""
+        """The error to raise when the decoder has closed the connection."""
         if self._stopped:
             return StoppedError()
         if self._line.pid(KILL_SECONDS) == 0:
@@ -222,7 +222,7 @@ class DecoderProcess:
         if exit_ is None:
             self._line.cut()
             if self._line.exit(KILL_SECONDS) is not None:
-                return self.senseless()  # it had hung up and went on
+                return self.invalid_answer()  # it closed the connection and continued to run
         return self._fail(end_of(None if exit_ is None else exit_.status, self._rules))
 
     def _fail(self, end: DecoderEnd) -> Exception:

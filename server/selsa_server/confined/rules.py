@@ -10,7 +10,7 @@ from selsa_server.sandbox.allowance import Allowance
 # A decoder's pictures: 17 of them at three bytes a pixel (10 bit), and four copies on the way to RGB.
 BYTES_PER_PIXEL: Final = 64
 BASE_MEMORY: Final = 512 << 20
-# An encoder looks ahead at pictures of its own.
+# Drawing gets twice the memory: the encoder holds pictures of its own.
 DRAWING: Final = 2
 # A drawn file also has the sound of the source and an index.
 FILE_SLACK: Final = 64 << 20
@@ -30,7 +30,7 @@ class DecoderRules:
         timeout: seconds without progress after which it is ended.
         memory: bytes of address space in addition to its program.
         cpu_seconds: processor time for one video.
-        retry_after: seconds a client is asked to wait when there can be no decoder.
+        retry_after: seconds that a client is asked to wait if no decoder can be started.
     """
 
     required: bool = False

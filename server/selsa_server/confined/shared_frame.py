@@ -22,7 +22,7 @@ class SharedFrame:
     """One side's view of the memory.
 
     Args:
-        handle: its file descriptor, which is this object's from now on.
+        handle: its file descriptor, which this object owns.
         writable: whether this side may write; the server only reads.
     """
 
@@ -52,7 +52,7 @@ class SharedFrame:
             raise
 
     def close(self) -> None:
-        """Give the memory back; it is gone when both sides have."""
+        """Close this side; the system frees the memory when both sides are closed."""
         self._memory.close()
         os.close(self.handle)
 
@@ -72,7 +72,7 @@ class SharedFrame:
         np.copyto(room.reshape(pixels.shape), pixels)
 
     def take(self, height: int, width: int) -> npt.NDArray[np.uint8]:
-        """A copy of the frame there: uint8 [height, width, 3].
+        """A copy of the stored frame: uint8 [height, width, 3].
 
         Raises:
             ValueError: it would be larger than the memory.

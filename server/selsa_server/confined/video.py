@@ -1,4 +1,4 @@
-"""A video file that a process of its own reads."""
+"""A video file that a separate process reads."""
 
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from selsa_bundle.preprocess import Preprocess
 from selsa_server.confined.answers import CorruptAnswer, EndAnswer, FrameAnswer, IndexAnswer
-from selsa_server.confined.frames import Interruptible, to_the_end, video_item
+from selsa_server.confined.frames import Interruptible, killed_if_interrupted, video_item
 from selsa_server.confined.orders import DecodeFile, IndexFile, Next
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.decoders.protocol import FrameSource
@@ -15,9 +15,9 @@ from selsa_server.run_context import RunContext, Stopwatch
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex
-from selsa_server.video.prepared import FrameInHand
+from selsa_server.video.prepared import TimedFrame
 
-# Of an index, for each frame.
+# Size of an index: 8 bytes for the time stamp and 1 for `keyframe`.
 BYTES_PER_FRAME: Final = 9
 
 
@@ -29,7 +29,7 @@ class ConfinedVideo:
         limits: the largest video that is taken.
         preprocess: how frames are made ready.
         begin: starts a process that may read the file.
-        stopped: asked while the index is waited for.
+        stopped: polled while waiting for the index.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class ConfinedVideo:
 
     def frames(
         self, wanted: Sequence[int], run: RunContext, *, tolerant: bool
-    ) -> FrameSource[FrameInHand | CorruptFrame]:
+    ) -> FrameSource[TimedFrame | CorruptFrame]:
         """See `OpenVideo`."""
         return FrameSource(self._frames(wanted, run.clock, tolerant=tolerant), self._work.interrupt)
 
     @property
-    def resting(self) -> bool:
-        """Whether there is no process."""
+    def released(self) -> bool:
+        """Whether no process runs for the video."""
         return self._work.closed
 
-    def rest(self) -> None:
-        """End the process; the next frames come from another one."""
+    def release(self) -> None:
+        """End the process; the next call of `frames` starts another one."""
         self._work.close()
 
     def __enter__(self) -> Self:
@@ -74,18 +74,18 @@ class ConfinedVideo:
 
     def _frames(
         self, wanted: Sequence[int], clock: Stopwatch, *, tolerant: bool
-    ) -> Generator[FrameInHand | CorruptFrame, None, None]:
+    ) -> Generator[TimedFrame | CorruptFrame, None, None]:
         process = self._work.process()
         order = DecodeFile(
             path=self._path, index=self.index, wanted=wanted, preprocess=self._preprocess, tolerant=tolerant
         )
-        with to_the_end(process):
+        with killed_if_interrupted(process):
             process.tell(order)
             for index in wanted:
                 process.tell(Next())
                 answer, _ = process.hear()
                 if not isinstance(answer, FrameAnswer | CorruptAnswer) or answer.index != index:
-                    raise process.senseless()
+                    raise process.invalid_answer()
                 answer.count(clock)
                 yield video_item(answer, process)
             process.tell(Next())
@@ -98,8 +98,8 @@ def _index(
     process.tell(IndexFile(path, limits))
     answer, body = process.hear(stopped, body=BYTES_PER_FRAME * (limits.max_frames + 1))
     if not isinstance(answer, IndexAnswer):
-        raise process.senseless()
+        raise process.invalid_answer()
     try:
         return answer.index(body, limits)
     except ValueError as error:
-        raise process.senseless() from error
+        raise process.invalid_answer() from error

@@ -1,7 +1,7 @@
-"""A decoder's own side: it confines itself, then carries out orders with the functions that decode anywhere.
+"""The decoder process: it confines itself, then carries out orders.
 
-One process does this for one video and ends. It answers only when it was asked, so it is never ahead of the
-server, and what is decoded ahead is bounded there.
+The functions that decode are those of `LocalDecoders`. One process does this for one video and ends.
+It answers only when asked, so it does not decode ahead: the queue in the server bounds that.
 """
 
 import os
@@ -55,19 +55,19 @@ from selsa_server.video.index import index_video
 from selsa_server.video.live.container import LiveCounts, LiveHead
 from selsa_server.video.live.frames import prepared_live_frames
 from selsa_server.video.live.input import LiveMessage
-from selsa_server.video.prepared import FrameInHand, prepare_frames
+from selsa_server.video.prepared import TimedFrame, prepare_frames
 
 MAX_ORDER: Final = 1 << 31
 MAX_TRACE: Final = 15_000
 # Codes of errors that FFmpeg may raise because memory is short.
 MAY_BE_MEMORY: Final = frozenset({"undecodable", "truncated", "not_a_video", "frame_too_large"})
 PEAK: Final = re.compile(rb"^VmPeak:\s+(\d+) kB$", re.MULTILINE)
-# Allocations fail before the limit is touched, and pictures are the largest ones.
+# A large allocation fails while the peak is still below the limit. Memory counts as short within this margin.
 LEAST: Final = 64 << 20
 SHARE: Final = 4
 
 OrderType = TypeVar("OrderType")
-Item = FrameInHand | CorruptFrame | LiveHead
+Item = TimedFrame | CorruptFrame | LiveHead
 
 
 class _ServerGoneError(Exception):
@@ -75,7 +75,7 @@ class _ServerGoneError(Exception):
 
 
 class _InputFailedError(DetectError):
-    """Stands for the error of a live source, which the server has."""
+    """The live source failed. The server knows the error; this one only ends the decoding."""
 
     def __init__(self) -> None:
         super().__init__("internal_error", "The live source failed.")
@@ -95,7 +95,7 @@ def serve(channel: Channel, frame: SharedFrame) -> NoReturn:
 
 
 class _Worker:
-    """Orders and what they do."""
+    """Reads orders and carries them out."""
 
     def __init__(self, channel: Channel, frame: SharedFrame) -> None:
         self._channel = channel
@@ -105,7 +105,7 @@ class _Worker:
         self._shortage: _MemoryShortage | None = None
 
     def run(self) -> int:
-        """The exit status."""
+        """Carry out orders until the server closes the connection; returns an exit status."""
         begin = self._order(Begin)
         self._shortage = _MemoryShortage(begin.allowance.memory)
         self._missing = confine(begin.allowance)
@@ -173,7 +173,7 @@ class _Worker:
         self._give(frames, counts)
 
     def _give(self, items: Generator[Item, None, None], counts: LiveCounts) -> None:
-        """One item for each `Next`."""
+        """Answer each `Next` order with one item."""
         while True:
             self._order(Next)
             item = next(items, None)
@@ -266,10 +266,10 @@ class _RemoteInput:
 
 
 class _MemoryShortage:
-    """Whether the process came to the limit on its address space.
+    """Whether the process came close to the limit on its address space.
 
     FFmpeg reports "does not decode" where it got no memory, and "no memory" where a file asks for absurd
-    amounts, so an error alone tells nothing. To be made before the limit holds and files are given up.
+    amounts, so an error alone tells nothing. Create it before confinement: it opens /proc/self/status.
 
     Args:
         memory: bytes of address space that may be taken from then on.
@@ -282,7 +282,7 @@ class _MemoryShortage:
             self._limit = self._peak() + memory - max(LEAST, memory // SHARE)
 
     def seen(self) -> bool:
-        """Whether so much was taken at any time that the next picture may have found no room."""
+        """Whether the peak came so close to the limit that an allocation may have failed."""
         return self._file is not None and self._peak() > self._limit
 
     def _peak(self) -> int:

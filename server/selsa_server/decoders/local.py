@@ -17,11 +17,11 @@ from selsa_server.video.index import VideoIndex, index_video
 from selsa_server.video.live.container import LiveCounts, LiveOptions
 from selsa_server.video.live.frames import PreparedLiveItem, prepared_live_frames
 from selsa_server.video.live.input import LiveInput
-from selsa_server.video.prepared import FrameInHand, prepare_frames
+from selsa_server.video.prepared import TimedFrame, prepare_frames
 
 
 class LocalDecoders:
-    """Decoding in this process: for files that are trusted as much as it is, since a crash ends it."""
+    """Decoding in this process: for trusted files only, since a crash of the decoder ends the process."""
 
     def open(self, path: Path, limits: VideoLimits, preprocess: Preprocess, run: RunContext) -> OpenVideo:
         """See `Decoders`."""
@@ -56,7 +56,7 @@ class LocalDecoders:
 
 
 class _LocalVideo:
-    """A file that this process reads; open only while it does."""
+    """A file that this process reads. `frames` opens it; between calls it is closed."""
 
     def __init__(self, path: Path, index: VideoIndex, preprocess: Preprocess) -> None:
         self._path = path
@@ -65,17 +65,17 @@ class _LocalVideo:
 
     def frames(
         self, wanted: Sequence[int], run: RunContext, *, tolerant: bool
-    ) -> FrameSource[FrameInHand | CorruptFrame]:
+    ) -> FrameSource[TimedFrame | CorruptFrame]:
         frames = prepare_frames(
             self._path, self.index, wanted, self._preprocess, run.clock, tolerant=tolerant
         )
         return FrameSource(frames)
 
     @property
-    def resting(self) -> bool:
+    def released(self) -> bool:
         return True
 
-    def rest(self) -> None:
+    def release(self) -> None:
         return
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ from selsa_server.video.index import VideoIndex
 from selsa_server.video.live.container import LiveCounts, LiveOptions
 from selsa_server.video.live.frames import PreparedLiveItem
 from selsa_server.video.live.input import LiveInput
-from selsa_server.video.prepared import FrameInHand
+from selsa_server.video.prepared import TimedFrame
 
 T = TypeVar("T")
 
@@ -29,8 +29,8 @@ class FrameSource(Generic[T]):
     """Frames that are decoded when they are asked for.
 
     Attributes:
-        items: to be run in one thread.
-        interrupt: makes a step of `items` that another thread is in end soon, if that is possible.
+        items: the frames; only one thread may iterate.
+        interrupt: ends the current step of `items` soon, if possible; called from another thread.
     """
 
     items: Generator[T, None, None]
@@ -38,7 +38,7 @@ class FrameSource(Generic[T]):
 
 
 class OpenVideo(Protocol):
-    """One video file that is read. A context manager."""
+    """One video file, open for reading. A context manager."""
 
     @property
     def index(self) -> VideoIndex:
@@ -47,17 +47,17 @@ class OpenVideo(Protocol):
 
     def frames(
         self, wanted: Sequence[int], run: RunContext, *, tolerant: bool
-    ) -> FrameSource[FrameInHand | CorruptFrame]:
+    ) -> FrameSource[TimedFrame | CorruptFrame]:
         """The frames `wanted`, as `prepare_frames` gives them; one such source at a time."""
         ...
 
     @property
-    def resting(self) -> bool:
-        """Whether nothing is held for it, so that leaving it takes no time."""
+    def released(self) -> bool:
+        """Whether no process is held for the video, so that leaving the context takes no time."""
         ...
 
-    def rest(self) -> None:
-        """Give back what is held for a video that is not read for a while."""
+    def release(self) -> None:
+        """End the process that is held for the video; the next call of `frames` starts another one."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -68,7 +68,7 @@ class OpenVideo(Protocol):
 
 
 class Drawing(Protocol):
-    """A drawn video that is written. A context manager; see `DrawnVideo`."""
+    """Writes a drawn video. A context manager; see `DrawnVideo`."""
 
     def write(self, record: VideoRecord | FrameRecord | SummaryRecord) -> None:
         """Draw a record."""
@@ -91,7 +91,7 @@ class Decoders(Protocol):
             path: the file.
             limits: the largest video that is taken.
             preprocess: how its frames are made ready.
-            run: whether to stop waiting for it.
+            run: its `stopped` ends the wait for the index.
 
         Raises:
             VideoError: no video, no frames, or over a limit.
@@ -122,5 +122,5 @@ class Decoders(Protocol):
         *,
         max_bytes: int | None,
     ) -> Drawing:
-        """A drawn video; its parts raise as those of `DrawnVideo`, and as `open`."""
+        """Writes the drawn video; its methods raise what `DrawnVideo` and `open` raise."""
         ...

@@ -19,7 +19,7 @@ from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, Fram
 from selsa_server.engines.call_queue import Call, CallQueue
 from selsa_server.run_context import RunContext, StoppedError
 
-# Seconds between two looks of a waiting caller at whether its run was stopped.
+# A waiting caller polls `RunContext.stopped` this often, in seconds.
 LOOK_SECONDS: Final = 0.05
 FRAME: Final = "frame_engine"
 SEQUENCE: Final = "sequence_engine"
@@ -32,7 +32,7 @@ class BatchingOptions:
 
     Attributes:
         max_batch: frames in one merged call; a single call may have more.
-        max_wait: seconds that a call waits for others to go with it.
+        max_wait: seconds that a call waits for others to be merged with it.
         calls_at_once: engine calls that run at the same time.
     """
 
@@ -47,8 +47,8 @@ class EngineCall:
 
     Attributes:
         engine: which one.
-        callers: whose calls were merged into it.
-        frames: of all of them.
+        callers: number of calls that were merged into it.
+        frames: of all merged calls together.
         seconds: that it took.
         failed: whether it raised.
     """
@@ -100,7 +100,7 @@ class BatchingEngines:
         return self.caller().run_sequence(batch, image_size, scale_factor, bank)
 
     def caller(self, run: RunContext | None = None) -> "CallerEngines":
-        """The engines for one run, which may be stopped while a call waits; without one, for any callers."""
+        """The engines for one run, whose waiting calls end when it stops. Without a run, for any thread."""
         return CallerEngines(self, run)
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class BatchingEngines:
 class CallerEngines:
     """The shared `Engines` for one caller, which makes one call at a time.
 
-    The seconds that its calls wait are counted as part `queue` of the run, and no longer as the engine's own.
+    The seconds that its calls wait are counted as part `queue` of the run and not as the engine's part.
     """
 
     _shared: BatchingEngines

@@ -16,7 +16,7 @@ from selsa_server.settings import BundleSettings, BundleSource
 
 
 def choose_bundles(sources: tuple[BundleSource, ...], say: Callable[[str], None]) -> tuple[BundleSource, ...]:
-    """The bundles that were named, or the packaged default, which `say` is told.
+    """The bundles that were named, or the packaged default, which `say` then reports.
 
     Raises:
         BundleError: none was named, and this build has no default or a damaged one.

@@ -1,7 +1,7 @@
 """The queue of engine calls, and which of them are merged.
 
-The queue is first come, first served. A caller has one call outstanding at most, so that is round robin over
-the callers: a long video waits as often as a short one. It is bounded by the callers for the same reason.
+The queue is first come, first served. A caller has at most one call in it, so callers take turns: a long
+video waits as often as a short one, and the queue is never longer than the number of callers.
 """
 
 import threading
@@ -22,7 +22,7 @@ class Call:
 
     Attributes:
         engine: its name.
-        key: calls with equal keys may be merged; None is equal to nothing.
+        key: calls with equal keys may be merged; a call whose key is None never is.
         frames: how many frames it has.
         inputs: what the engine takes.
         caller: who waits for it.
@@ -105,7 +105,10 @@ class CallQueue:
             call.future.set_exception(EngineError(CLOSED))
 
     def _next_group(self, now: float) -> tuple[list[Call], float | None]:
-        """The first group that need not wait; else seconds until the next look, None for a change alone."""
+        """The first group that need not wait. If there is none: an empty group and how long to wait.
+
+        The wait is in seconds; None: until the queue changes.
+        """
         seconds: float | None = None
         seen: set[Hashable] = set()
         for head in self._pending:
@@ -120,7 +123,7 @@ class CallQueue:
         return [], seconds
 
     def _group(self, head: Call) -> tuple[list[Call], bool]:
-        """`head` and what can go with it, and whether no more can."""
+        """`head` and the calls that can be merged with it, and whether the group is full."""
         group, frames = [head], head.frames
         if head.key is None:
             return group, True

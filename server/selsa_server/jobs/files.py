@@ -37,7 +37,7 @@ class JobsPlaceError(Exception):
 
 
 class RunLostError(Exception):
-    """Another server has taken over the job, or it was cancelled; this run may not write any more."""
+    """Another server has taken over the job, or it was cancelled; this run may no longer write."""
 
 
 def new_job_id() -> str:

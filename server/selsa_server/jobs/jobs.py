@@ -34,7 +34,7 @@ from selsa_server.telemetry.metrics import Metrics
 RETRY_SECONDS: Final = 1.0
 # Seconds between two tries while the disk is full.
 FULL_RETRY_SECONDS: Final = 5.0
-# Seconds between two looks at changes by other servers.
+# Seconds between two queries for changes by other servers.
 LOOK_SECONDS: Final = 1.0
 
 T = TypeVar("T")
@@ -120,9 +120,9 @@ class Jobs:
         self._notify()
 
     async def changes(self, job_id: str, after: int, patience: float) -> AsyncIterator[JobRow | None]:
-        """The job whenever its version is above `after`, until its end or the server's.
+        """Yield the job at each version above `after`, until the job or the server ends.
 
-        None after `patience` seconds without a change.
+        Yields None after `patience` seconds without a change.
         """
         told = time.monotonic()
         while not self.stopping:

@@ -89,7 +89,7 @@ class SharedFiles:
                     self.drop(job_id)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to do: no resources are held."""
 
     def probe(self) -> None:
         """Write, read and delete a small file, as jobs do."""
@@ -144,7 +144,7 @@ def open_shared_files(address: str, uploads: Path, table: PartTable) -> SharedFi
         pool.submit(shared.probe).result(PROBE_SECONDS)
     except FutureTimeoutError:
         raise JobsPlaceError(f"jobs_files {address} does not answer within {PROBE_SECONDS} s") from None
-    except Exception as error:  # each driver has its own kinds
+    except Exception as error:  # exception types depend on the driver
         raise JobsPlaceError(f"jobs_files {address} refuses: {_line(error)}") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -191,4 +191,4 @@ class PartsReader:
         return b"".join(lines)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to do: no resources are held."""

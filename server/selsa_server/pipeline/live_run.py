@@ -20,7 +20,7 @@ from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.live.container import LiveCounts, LiveHead, LiveOptions
 from selsa_server.video.live.frames import PreparedLiveItem
 from selsa_server.video.live.input import LiveInput
-from selsa_server.video.prepared import FrameInHand
+from selsa_server.video.prepared import TimedFrame
 
 PARTS = ("decode", "prepare", "frame_engine", "sequence_engine")
 
@@ -111,7 +111,7 @@ class _Detection:
         for head in (item for item in items if isinstance(item, LiveHead)):
             yield self._video(head)
         self.corrupt += sum(isinstance(item, CorruptFrame) for item in items)
-        frames = [item for item in items if isinstance(item, FrameInHand)]
+        frames = [item for item in items if isinstance(item, TimedFrame)]
         self.left = len(frames)
         each = self._online.detect([frame.prepared for frame in frames])
         for frame, detections in zip(frames, each, strict=True):
@@ -153,4 +153,4 @@ class _Detection:
 
 
 def _is_frame(item: PreparedLiveItem) -> bool:
-    return isinstance(item, FrameInHand)
+    return isinstance(item, TimedFrame)

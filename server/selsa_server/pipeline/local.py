@@ -26,7 +26,7 @@ def detect(
         video: the file.
         params: what is asked for.
         bundle: the folder; None: SELSA_BUNDLE, or the packaged default.
-        say: told which bundle it is when none was named.
+        say: gets a message with the bundle if none was named.
         engines: the `provider` and `precision` to run in, where they were named.
 
     Raises:

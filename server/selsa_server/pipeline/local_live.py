@@ -36,7 +36,7 @@ def stream(
         pieces: the container's bytes, or images, each alone or with its time in seconds; read in a thread.
         start: what they are and what is asked for.
         bundle: the folder; None: SELSA_BUNDLE, or the packaged default.
-        say: told which bundle it is when none was named.
+        say: gets a message with the bundle if none was named.
         engines: the `provider` and `precision` to run in, where they were named.
 
     Raises:

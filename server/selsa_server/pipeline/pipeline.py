@@ -97,7 +97,7 @@ class DetectionPipeline:
         try:
             return SelectedVideo(video, select_frames(video.index, params, manifest.reference_frames))
         except BaseException:
-            video.rest()
+            video.release()
             raise
 
     def detect(

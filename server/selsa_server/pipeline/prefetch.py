@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
-# Seconds between two looks of a waiting consumer at whether it was stopped.
+# A waiting consumer polls `stopped` this often, in seconds.
 LOOK_SECONDS: Final = 0.1
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Prefetch(Generic[T]):
     """Iterate `source` in a thread, at most `depth` items ahead of the consumer.
 
-    A context manager: leaving it stops the thread after the item in hand, closes the source in that thread
+    A context manager: leaving it stops the thread after its current item, closes the source in that thread
     and waits for it. An exception of the source is raised to the consumer in its place.
 
     Args:
@@ -25,7 +25,7 @@ class Prefetch(Generic[T]):
             it, the source waits.
         interrupt: called when the thread is told to stop; makes the source end its current item soon, if it
             can. An exception of the source is then ignored.
-        stopped: asked while the consumer waits; once it is true, the consumer gets no more items.
+        stopped: polled while the consumer waits; once it is true, the consumer gets no more items.
 
     Attributes:
         dropped: items that were left out.
@@ -101,7 +101,7 @@ class Prefetch(Generic[T]):
                     self._items.append(item)
                     self._change.notify_all()
             self._source.close()
-        except BaseException as raised:  # noqa: BLE001 - whatever it is, the consumer gets it
+        except BaseException as raised:  # noqa: BLE001 - raised to the consumer
             error = raised
         with self._change:
             self._error, self._done = error, True

@@ -21,7 +21,7 @@ from selsa_server.settings import VideoSettings
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex
-from selsa_server.video.prepared import FrameInHand, in_batches
+from selsa_server.video.prepared import TimedFrame, in_batches
 from selsa_server.video.selection import Selection
 
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
@@ -103,7 +103,7 @@ class PipelineRun:
         if self.run.stopped():
             return
         # Release the decoder before yielding the summary.
-        video.rest()
+        video.release()
         if self.emitted == 0:
             count = len(selection.keys)
             raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
@@ -159,19 +159,17 @@ class PipelineRun:
         self.corrupt += count
         self.run.progress.done += count
 
-    def _batches(
-        self, frames: Prefetch[FrameInHand | CorruptFrame]
-    ) -> Iterator[tuple[list[FrameInHand], int]]:
+    def _batches(self, frames: Prefetch[TimedFrame | CorruptFrame]) -> Iterator[tuple[list[TimedFrame], int]]:
         batches = in_batches(frames, self.options.batch)
         return itertools.takewhile(lambda _: not self.run.stopped(), batches)
 
-    def _frames(self, video: OpenVideo, wanted: Sequence[int]) -> Prefetch[FrameInHand | CorruptFrame]:
+    def _frames(self, video: OpenVideo, wanted: Sequence[int]) -> Prefetch[TimedFrame | CorruptFrame]:
         source = video.frames(wanted, self.run, tolerant=self.params.decode == "tolerant")
         return Prefetch(
             source.items, self.options.prefetch, interrupt=source.interrupt, stopped=self.run.stopped
         )
 
-    def _record(self, frame: FrameInHand, detections: DetectionBatch, position: int) -> FrameRecord:
+    def _record(self, frame: TimedFrame, detections: DetectionBatch, position: int) -> FrameRecord:
         self.emitted += 1
         self.run.progress.done += 1
         return FrameRecord(

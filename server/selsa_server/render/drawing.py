@@ -21,7 +21,7 @@ FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 CAPITAL: Final = 21.0
 LEAST_CAPITAL: Final = 7.0
 MARGIN: Final = 3
-# Steps of this share of the circle are never close to one before.
+# With steps of this share of the colour circle, no hue is close to an earlier one.
 GOLDEN: Final = 0.6180339887
 # OpenCV draws with coordinates of 16 bits, a few of them fraction; farther out nothing is visible.
 FAR: Final = 1 << 14
@@ -98,7 +98,7 @@ def put_text(
 
 
 def _is_seen(box: Box, width: int, height: int) -> bool:
-    """Whether a part of it lies in the picture; what is no number does not."""
+    """Whether a part of the box lies in the picture; False if a corner is not finite."""
     finite = bool(np.isfinite((box.x1, box.y1, box.x2, box.y2)).all())
     return finite and box.x1 < width and box.y1 < height and box.x2 > 0 and box.y2 > 0
 
@@ -109,7 +109,7 @@ def _corners(box: Box) -> Rectangle:
 
 
 def _plain(found: Detection) -> str:
-    """The class's name in the letters that the font has; its number where nothing is left of it."""
+    """The class's name in the letters that the font has; its number if no letter is left."""
     letters = unicodedata.normalize("NFKD", found.class_name).encode("ascii", "ignore").decode()
     shown = "".join(each for each in letters if each.isprintable())[:MAX_NAME].strip()
     return shown or f"class {found.class_id}"

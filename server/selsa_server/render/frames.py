@@ -14,7 +14,7 @@ from selsa_server.video.index import VideoIndex
 
 
 class FramesAgain:
-    """A second, slower reader of a video that is being detected on. A context manager.
+    """Reads the frames of a video a second time, to draw on them. A context manager.
 
     Args:
         path: the video.

@@ -57,7 +57,7 @@ MAX_RATE: Final = 1000
 def open_drawn_video(
     source: Path, out: Path, params: DetectParams, *, limits: VideoLimits | None = None
 ) -> Iterator[Draw]:
-    """A function that takes the records of `source` in order; `out` is whole when the block ends well.
+    """A function that takes the records of `source` in order; `out` is complete after the block.
 
     Raises:
         ParameterError: `params` select no frame.
@@ -69,13 +69,13 @@ def open_drawn_video(
 
 
 class DrawnVideo:
-    """The file that is written. A context manager; leaving it in an error leaves a useless file.
+    """Writes the file. A context manager; after an error the file is incomplete.
 
     Args:
         source: the video that the records are of.
         out: a new path, or one that may be overwritten.
         index: result of pass 1.
-        params: what was asked of the detector.
+        params: the parameters of the detection.
         max_bytes: how large the file may become; None: no bound.
         beat: called with every packet that is read, as a sign of progress.
     """
@@ -152,7 +152,7 @@ class DrawnVideo:
         draw_detections(pixels, record.detections)
         size = (self._index.width, self._index.height)
         if pixels.shape[1::-1] != size:
-            # Some streams change their size on the way; a track of MP4 has one.
+            # Some streams change their size midway; an MP4 track has one size.
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         frame = self._as_yuv(pixels)
         frame.pts = max(self._last + 1, round((self._time(found.index) + self._shift) / self._scale))
@@ -162,7 +162,7 @@ class DrawnVideo:
         self._mux(self._video.encode(frame))
 
     def _as_yuv(self, pixels: Pixels) -> av.VideoFrame:
-        # By the matrix by which the decoded picture came to RGB, which is its own.
+        # With the same colour matrix that converted the decoded picture to RGB.
         matrix = self._video.codec_context.colorspace
         frame = av.VideoFrame.from_ndarray(_even(pixels), format="rgb24")
         return frame.reformat(format="yuv420p", dst_colorspace=matrix if matrix in MATRICES else None)

@@ -19,7 +19,7 @@ from selsa_server.sandbox.seccomp import restrict_system_calls
 LINUX: Final = sys.platform == "linux"
 OPEN_FILES: Final = 32
 SIGKILL: Final = 9
-# capget and capset by the machine's numbers, and what root needs to reach files of others.
+# System call numbers of capget and capset, and the capabilities by which root reads files of other users.
 CAPABILITY_CALLS: Final = {"x86_64": (125, 126), "aarch64": (90, 91)}
 CAPABILITY_VERSION: Final = 0x20080522
 CAP_DAC_OVERRIDE: Final = 1 << 1
@@ -78,7 +78,7 @@ def _give_up_privileges(allowance: Allowance) -> None:
         raise NotImplementedError(f"the calls of {os.uname().machine} are not known")
     get, put = calls
     head = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-    # Effective, permitted and inheritable ones, the lower half of each and then the upper half.
+    # Effective, permitted and inheritable capabilities: the lower 32 bits of each, then the upper ones.
     sets = (ctypes.c_uint32 * 6)()
     system_call(get, head, sets)
     kept = sets[0] & CAP_DAC_OVERRIDE

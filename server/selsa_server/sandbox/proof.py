@@ -10,7 +10,7 @@ from typing import Final
 
 from selsa_server.sandbox.kernel import PR_GET_NO_NEW_PRIVS, prctl
 
-# Address space is only reserved, so that only the limit can refuse it.
+# Only reserves address space, so that nothing but the limit can refuse it.
 MUCH: Final = 1 << 40
 SET_ASIDE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 
@@ -19,7 +19,7 @@ def prove(missing: Mapping[str, str]) -> dict[str, str]:
     """Try what a confined process must not be able to do.
 
     Args:
-        missing: parts of `confinement.PARTS` that are known to be missing, which are not tried.
+        missing: parts of `confine.PARTS` that are known to be missing, which are not tried.
 
     Returns:
         Other parts that are not effective, each with what was possible.
@@ -76,6 +76,6 @@ ATTEMPTS: Final[tuple[tuple[str, str, Callable[[], object]], ...]] = (
     ("files", "another file could be opened", _open_another_file),
     ("system calls", "a socket could be made", _make_a_socket),
     ("system calls", "a process could be started", _start_a_process),
-    # The last one: another user can do less.
+    # Must be the last attempt: if it succeeds, the process has fewer rights afterwards.
     ("privileges", "the process could change its user", _become_another_user),
 )

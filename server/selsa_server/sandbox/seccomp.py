@@ -20,7 +20,7 @@ MODE_FILTER: Final = 2
 KILL: Final = 0x80000000
 ALLOW: Final = 0x7FFF0000
 REFUSE: Final = 0x00050000 | errno.EPERM
-# What the C library takes for an old kernel: it then asks for a thread by `clone`, whose flags can be read.
+# With ENOSYS the C library falls back from `clone3` to `clone`, whose flags a filter can read.
 ABSENT: Final = 0x00050000 | errno.ENOSYS
 
 LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
@@ -34,20 +34,20 @@ MACHINE: Final = 4
 ARGUMENTS: Final = 16
 
 CLONE_THREAD: Final = 0x10000
-# Above this are the calls of x32, which has numbers of its own for the same things.
+# Numbers above this are calls of the x32 ABI, which would bypass a filter by number.
 X32: Final = 0x40000000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Machine:
-    """Numbers of one kind of processor.
+    """Numbers of system calls on one processor architecture.
 
     Attributes:
-        audit: AUDIT_ARCH_* of it.
-        refused: calls.
-        clone: a new thread is allowed, a new process is not.
-        clone3: the same, whose flags a filter cannot read.
-        prlimit: limits may be asked for, not changed.
+        audit: AUDIT_ARCH_* of the architecture.
+        refused: the refused calls.
+        clone: allowed for a new thread, refused for a new process.
+        clone3: refused, since a filter cannot read its flags.
+        prlimit: allowed for reading limits, refused for changing them.
     """
 
     audit: int

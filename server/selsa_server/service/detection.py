@@ -117,7 +117,7 @@ class DetectionService:
             path: the video.
             params: of the detection.
             place: the request's place; its progress is counted.
-            given: makes records from the number of frames; then nothing is detected.
+            given: makes the records, from the number of frames; the engines are then not called.
 
         Raises:
             ParameterError: no frame is selected.
@@ -129,7 +129,7 @@ class DetectionService:
         async with self._opened(path, params, run) as selected:
             self.admission.accept(place, selected.duration)
             if self.admission.full:
-                await anyio.to_thread.run_sync(selected.video.rest)
+                await anyio.to_thread.run_sync(selected.video.release)
             asked = time.perf_counter()
             async with self.admission.turn(place):
                 run.clock.add("turn", time.perf_counter() - asked)
@@ -157,9 +157,9 @@ class DetectionService:
         try:
             yield selected
         finally:
-            if not video.resting:
+            if not video.released:
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(video.rest)
+                    await anyio.to_thread.run_sync(video.release)
 
     def for_run(self, run: RunContext) -> DetectionPipeline:
         """The pipeline for one run, whose clock counts the waiting of its engine calls.
@@ -176,7 +176,7 @@ class DetectionService:
 
 
 async def in_thread(work: Callable[[], T], threads: anyio.CapacityLimiter) -> T:
-    """The result of `work`, which may wait for a decoder and asks `is_cancelled` meanwhile.
+    """Run `work` in a thread. It may wait for a decoder and polls `is_cancelled` meanwhile.
 
     Raises:
         Exception: as `work` does, except for StoppedError if the task is cancelled.

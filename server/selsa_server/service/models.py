@@ -55,19 +55,19 @@ class Models:
 
     Args:
         services: by name, at least one.
-        came: called with every model that becomes available.
-        gone: called with every model that is no longer available.
+        on_available: called with each model that requests can use from now on.
+        on_retired: called with each model that gets no new work.
     """
 
     def __init__(
         self,
         services: Mapping[str, DetectionService],
         *,
-        came: Callable[[Model], None] = lambda _: None,
-        gone: Callable[[Model], None] = lambda _: None,
+        on_available: Callable[[Model], None] = lambda _: None,
+        on_retired: Callable[[Model], None] = lambda _: None,
     ) -> None:
-        self._came = came
-        self._gone = gone
+        self._on_available = on_available
+        self._on_retired = on_retired
         self._ready: dict[str, Model] = {}
         self._retired: list[Model] = []
         self._unused = anyio.Event()
@@ -129,7 +129,7 @@ class Models:
         if name in self._ready:
             self._retire(name)
         model = self._ready[name] = Model(name=name, service=service)
-        self._came(model)
+        self._on_available(model)
 
     def remove(self, name: str) -> None:
         """Retire an available model, which must not be the default."""
@@ -161,5 +161,5 @@ class Models:
     def _retire(self, name: str) -> None:
         model = self._ready.pop(name)
         self._retired.append(model)
-        self._gone(model)
+        self._on_retired(model)
         self._unused.set()

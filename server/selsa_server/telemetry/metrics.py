@@ -101,7 +101,7 @@ class Metrics:
             gauge.labels(state).set_function(partial(_count_of, state, count))
 
     def describe(self, name: str, bundle: LoadedBundle, *, served: bool) -> None:
-        """Say that a bundle is served under a name, or is not any more."""
+        """Show that a bundle is served under a name, or no longer is."""
         info = bundle.engines.info
         labels = (name, bundle.digest, info.provider, info.precision)
         if served:

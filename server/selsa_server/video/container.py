@@ -31,7 +31,7 @@ NOT_A_VIDEO: Final = (
     "This is not a video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
 )
 
-# Beside the frames: four hours of sound have fewer packets than this.
+# Allowed in addition to the frames: four hours of sound have fewer packets than this.
 SOUND_SAMPLES: Final = 1_000_000
 JPEG: Final = b"\xff\xd8\xff"
 JPEG_END: Final = b"\xff\xd9"
@@ -105,7 +105,7 @@ def open_video(path: Path, limits: VideoLimits, claims: Mp4Claims | None = None)
     Args:
         path: the file.
         limits: `max_frames` and `max_pixels` hold from the beginning.
-        claims: what `claims_of` said, if that was asked.
+        claims: the result of `claims_of`, if it was called.
 
     Raises:
         VideoError: its format is not one of `FORMATS`, or it is an MP4 file without its index.

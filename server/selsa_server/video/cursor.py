@@ -93,7 +93,7 @@ class Cursor:
                 leading = start is not None and frame.pts is not None and frame.pts < self._index.pts[start]
                 if not self._tolerant and not leading:
                     self._fail(last + 1)
-                last += not self._index.by_pts  # where frames are counted, the one that is lost counts
+                last += not self._index.by_pts  # counted positions: a lost frame has one
                 continue
             position = self._position(frame, last)
             if position > last:
@@ -123,7 +123,7 @@ class Cursor:
             return False
         if packet.pts is None or packet.pts > int(self._index.pts[start]):
             raise SeekFailedError  # it landed too late
-        # An earlier one than asked for is as good: decoding begins there, frames count from `start`.
+        # An access point before `start` will do: decoding begins there, positions are counted from `start`.
         return True
 
     def _position(self, frame: VideoFrame, last: int) -> int:

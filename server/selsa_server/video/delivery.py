@@ -46,7 +46,7 @@ def deliver(
         if packet is not None:
             if joints.before(packet):
                 beginning = _Beginning(codec)
-                # These would take pictures of two recordings for one another.
+                # These decoders would mix pictures of the two recordings.
                 if codec == "hevc" or (codec == "h264" and packet.is_keyframe):
                     yield from _drained(stream)
                     stream.codec_context.flush_buffers()
@@ -67,7 +67,7 @@ def deliver(
 
 
 def _drained(stream: VideoStream) -> Iterator[VideoFrame]:
-    """What the decoder still holds."""
+    """Flush the decoder."""
     try:
         yield from stream.decode(None)
     except (av.FFmpegError, ValueError):
@@ -75,17 +75,18 @@ def _drained(stream: VideoStream) -> Iterator[VideoFrame]:
 
 
 class _Beginning:
-    """The first packets of a stream or a part of one: which errors are no damage.
+    """The start of a stream, or of a part of one: which decoding errors do not count as damage.
 
-    Before the first random access point all of them, and those of its leading pictures. H.264 that begins at
-    no IDR picture may also say to forget pictures that were never there; then the frame comes all the same.
+    These are all errors before the first random access point, and those of its leading pictures. If H.264
+    does not start with an IDR picture, it may also order the removal of reference pictures that are missing:
+    FFmpeg reports an error for the packet and still gives the frame.
     """
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
         self._begun = self._open = False
         self._access: int | None = None  # time stamp of the random access point
-        self._held: list[int] = []  # those of packets with an error, whose frames may come
+        self._held: list[int] = []  # time stamps of packets with an error whose frames may still come
 
     def look(self, packet: "Packet[VideoStream]") -> None:
         """Take note of the next packet."""
@@ -96,7 +97,7 @@ class _Beginning:
             self._begun, self._access = True, packet.pts
 
     def excuses(self, pts: int | None) -> bool:
-        """Whether an error at the packet with this time stamp is no damage, or not yet."""
+        """Whether an error at the packet with this time stamp is no damage, or cannot be judged yet."""
         if not self._begun:
             return True
         if pts is None or self._access is None:
@@ -106,7 +107,7 @@ class _Beginning:
         return self._open or pts < self._access
 
     def missed(self, frame: VideoFrame) -> Iterator[Undecodable]:
-        """Frames that did not come and had to come before this one."""
+        """The frames that should have come before this one and did not."""
         self._begun = True
         if self._held and frame.pts is not None:
             for pts in sorted(self._held):
@@ -116,7 +117,7 @@ class _Beginning:
 
 
 class _Joints:
-    """Where the packets of another recording follow: its clock restarts or leaps, or counters jump."""
+    """Finds the joints of a joined stream, where the clock restarts or leaps, or counters jump."""
 
     def __init__(self, stream: VideoStream) -> None:
         container = stream.container.format
@@ -129,7 +130,7 @@ class _Joints:
         self._corrupt = False
 
     def before(self, packet: "Packet[VideoStream]") -> bool:
-        """Whether there is one before this packet."""
+        """Whether a joint lies before this packet."""
         dts, last = packet.dts, self._last
         step = 0 if dts is None or last is None else dts - last
         found = step < -self._slack or (self._leap is not None and step > self._leap)
@@ -147,9 +148,9 @@ class Timeline:
     """Gives each delivered frame its time, ascending, in ticks of the stream's time base.
 
     That is its time stamp, with these exceptions. Elementary streams have none: the bitstream's rate counts.
-    AVI has none of display: a frame takes the one of the chunk with which it came out, from 0 on. Where the
-    clock restarts, or leaps in a transport stream, times go on from the frame before. A clock of 33 bits
-    that overflows goes on.
+    AVI has no display time stamps: a frame takes that of the chunk after which it comes, from 0 on.
+    Where the clock restarts, or leaps in a transport stream, times continue from the frame before. The
+    overflow of a 33-bit clock is undone.
 
     Attributes:
         has_pts: whether times are made from the container's time stamps of display.
@@ -167,7 +168,7 @@ class Timeline:
         self._leap = round(LEAP_SECONDS / time_base) if flags & CLOCK_MAY_LEAP else None
         self._step = 1 / (codec_rate(stream) * time_base)
         self._last = self._last_dts = -(1 << 63)
-        self._anchor, self._steps = Fraction(0), 0  # times that are made up count from here
+        self._anchor, self._steps = Fraction(0), 0  # invented times are counted from here
         self._offset = 0
         self._begun = False
         self.jumps = 0
@@ -187,7 +188,7 @@ class Timeline:
 
     def _stamped(self, stamp: int, dts: int | None) -> int:
         if not self._begun:
-            # Before its clock passed its end, FFmpeg gives negative times.
+            # FFmpeg gives negative times to frames before an overflow of the clock.
             self._offset = -stamp if self._avi else CLOCK_TICKS if self._wraps and stamp < 0 else 0
         time = stamp + self._offset
         if self._begun and self._wraps and time < self._last - CLOCK_TICKS // 2:
@@ -196,7 +197,7 @@ class Timeline:
         if self._begun and time < self._last:
             if dts is None or dts < self._last_dts:
                 return self._jump(stamp)
-            return self._next()  # a stamp that is wrong, in decoding that goes on
+            return self._next()  # a wrong time stamp; decoding order shows that the clock did not restart
         if self._begun and self._leap is not None and time - self._last > self._leap:
             return self._jump(stamp)
         self._anchor, self._steps = Fraction(time), 0

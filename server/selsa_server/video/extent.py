@@ -62,7 +62,7 @@ class MatroskaExtent:
 
     Attributes:
         cut: it ends inside a cluster.
-        claims_more: its segment claims to go on.
+        claims_more: its segment claims to be longer than the file.
     """
 
     cut: bool
@@ -113,7 +113,7 @@ class ClusterCheck:
 
     def __init__(self) -> None:
         self._head = b""
-        self._skip = 0  # bytes that are left of the element in hand
+        self._skip = 0  # bytes that are left of the current element
         self._begun = self._lost = False
 
     @property

@@ -171,7 +171,7 @@ def _from_decoder(
             limits.check_size(frame.width, frame.height)
             first = frame
         keyframe.append(frame.key_frame)
-        # Fields say how long a field is shown.
+        # Of interlaced frames, the duration is that of one field.
         last_duration = 0 if frame.interlaced_frame else frame.duration or last_duration
     times = np.frombuffer(pts, np.int64)
     ascending = bool((np.diff(times) > 0).all())
@@ -206,14 +206,14 @@ def _tallied(
 
 
 def _measured_rate(stream: VideoStream, pts: npt.NDArray[np.int64]) -> Fraction:
-    """Of the rates that container and bitstream say, the one that is nearest to the frames'."""
+    """Of the rates stated by container and bitstream, the one nearest to the measured rate."""
     rate = codec_rate(stream)
     if stream.container.format.flags & NO_TIMESTAMPS or len(pts) < 2 or pts[-1] == pts[0]:
         return rate
     measured = (len(pts) - 1) / (int(pts[-1] - pts[0]) * (stream.time_base or Fraction(1, 90_000)))
     said = (stream.average_rate or rate, stream.guessed_rate or rate, rate)
     rate = min(said, key=lambda each: abs(each - measured))
-    # Where all say how many fields there are in a second.
+    # All of them may state fields per second instead of frames.
     return rate / 2 if abs(2 * measured - rate) < rate / 20 else rate
 
 
@@ -225,7 +225,7 @@ def _declared_frames(container: InputContainer, stream: VideoStream) -> int:
 
 
 def _damage(path: Path, claims: Mp4Claims, stream: VideoStream, frames: _Frames) -> str | None:
-    """What of the file is missing. A claim of its header counts only if nothing that was read refutes it."""
+    """A sentence that says what is missing, or None. The header's claim counts only if nothing refutes it."""
     container = cast("InputContainer", stream.container)
     name, declared, tally = container.format.name, _declared_frames(container, stream), frames.tally
     if name == "mpegts":
@@ -250,23 +250,23 @@ def _damage(path: Path, claims: Mp4Claims, stream: VideoStream, frames: _Frames)
 
 
 def _lacks_chunks(path: Path, declared: int, tally: Tally) -> bool:
-    """Whether frames of an AVI file are missing, and it claims to go on or much of it was not read."""
+    """Whether an AVI file lacks frames, and it claims to be longer or much of it was not read."""
     size, last = path.stat().st_size, tally.last
-    # Its packets have the numbers of their slots, of which some may be empty.
+    # In AVI a packet's dts is the number of its slot; some slots may be empty.
     slots, position = (0, 0) if last is None else ((last.dts or 0) + 1, last.pos or 0)
     unread = size - position - AVI_INDEX_BYTES * (declared + 64)
     return slots < (declared or NEVER) and (claims_more(path) or unread > size // 8)
 
 
 def _is_suspect(path: Path, tally: Tally) -> bool:
-    """Whether packets of a transport stream may be missing; what else it holds costs too much to look at."""
+    """Whether a transport stream may lack packets: a cheap test, before `transport_fault` reads all of it."""
     first, last = tally.first_position or 0, 0 if tally.last is None else tally.last.pos or 0
     steps = [last - first, path.stat().st_size - first]
     return tally.broken or not any(all(step % stride == 0 for step in steps) for stride in STRIDES)
 
 
 def _reaches_its_end(stream: VideoStream, frames: _Frames) -> bool:
-    """Whether frames go on up to the duration that the file claims."""
+    """Whether the last frame ends at the duration that the file claims."""
     claimed = cast("InputContainer", stream.container).duration
     if claimed is None or stream.time_base is None or not len(frames.pts):
         return False

@@ -1,4 +1,4 @@
-"""What an MP4 or QuickTime file claims in its boxes, looked at before FFmpeg opens it.
+"""The claims of an MP4 or QuickTime file in its boxes, checked before FFmpeg opens it.
 
 A table of samples of one constant size needs 20 bytes whatever its count, and FFmpeg reserves memory for each
 of them on opening: a file of 3 kB can ask for gigabytes. A time scale of 0 FFmpeg silently takes for 1. And
@@ -188,7 +188,7 @@ class ContinuedFile:
                 file.seek(start)
                 patches += [(start + at, new) for at, new in clock.patches(file.read(end - start))]
             elif kind in LOOKUP_TABLES:
-                patches.append((start + 4, b"free"))  # its times are not those of the fragments any more
+                patches.append((start + 4, b"free"))  # its times no longer match the fragments
         self._patches = sorted(patches)
         self._places = [place for place, _ in self._patches]
         file.seek(0)

@@ -35,11 +35,11 @@ def _type(head: int, codec: str) -> int:
 
 
 def has_picture(packet: "Packet[VideoStream]", codec: str) -> bool:
-    """Whether there is a slice of a picture, or what is there is not understood."""
+    """Whether the packet has a slice of a picture; also True if its units cannot be parsed."""
     types = unit_types(packet, codec)
     return not types or any(1 <= each <= IDR if codec == "h264" else each < 32 for each in types)
 
 
 def breaks_link(packet: "Packet[VideoStream]") -> bool:
-    """Whether an H.265 key frame says that pictures which follow it may refer to what is not there."""
+    """Whether an H.265 key frame is a BLA picture: pictures after it may refer to missing ones."""
     return any(each in BLA for each in unit_types(packet, "hevc"))

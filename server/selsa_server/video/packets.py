@@ -1,7 +1,7 @@
 """Pass 1 over an ordinary video: its packets, read and not decoded, each of which is one frame.
 
-In other files packets are no frame, or two, or half of one, or their time stamps are not in order. Those are
-found here as well, and `index` decodes them.
+In other files a packet is no frame, two frames or half a frame, or time stamps are not in order. This module
+detects such files (`read_packets` returns None), and `index` decodes them instead.
 """
 
 from array import array
@@ -25,8 +25,8 @@ from selsa_server.video.nal import breaks_link, has_picture
 FIRST_FRAME_PACKETS: Final = 64
 NEVER: Final = 1 << 62
 PROGRESSIVE: Final = 1  # AVFieldOrder
-# Packets that small may have no picture of their own: the placeholder of one that came with the packet before
-# (MPEG-4), a delimiter or an end of stream alone (the others).
+# Packets up to this size may contain no picture: a placeholder for a picture that the packet before contains
+# (MPEG-4), or only a delimiter or an end of stream (the others).
 SMALL_PACKETS: Final = {"mpeg4": 8, "h264": 12, "hevc": 12}
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
@@ -34,7 +34,7 @@ VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 @dataclass(slots=True)
 class Tally:
-    """What is noted of all packets, to tell later whether some are missing.
+    """Facts about all packets, to decide later whether some are missing.
 
     Attributes:
         count: samples of the container, those without bytes too.
@@ -82,7 +82,7 @@ class Packets:
 def read_packets(
     container: InputContainer, stream: VideoStream, limits: VideoLimits, beat: Callable[[], None]
 ) -> Packets | None:
-    """Read the packets; None as soon as it shows that they cannot be taken for the decoder's frames.
+    """Read the packets; None if they are not one to one with the frames that the decoder gives.
 
     Raises:
         VideoError: over a limit.
@@ -102,7 +102,7 @@ def read_packets(
     return packets if begins and _in_order(packets.pts, may_be_negative=may_be_negative) else None
 
 
-def _note_all(  # noqa: C901 - what a packet costs is what pass 1 costs, so its steps are in one place
+def _note_all(  # noqa: C901 - one function, because calls per packet would slow down pass 1
     container: InputContainer, stream: VideoStream, packets: Packets, beat: Callable[[], None]
 ) -> bool:
     """Note every packet; False as soon as packets are no frames."""
@@ -120,7 +120,7 @@ def _note_all(  # noqa: C901 - what a packet costs is what pass 1 costs, so its 
         beat()
         size, dts = packet.size, packet.dts
         if not size:
-            # An empty sample, or at the end the packet that asks the decoder for what it still holds.
+            # An empty sample, or the last, empty packet, which flushes the decoder.
             tally.count += dts is not None
             continue
         if dts is not None:
@@ -171,7 +171,7 @@ def _in_order(pts: "array[int]", *, may_be_negative: bool) -> bool:
 
 
 def first_frame(stream: VideoStream, packet: "VideoPacket | None") -> VideoFrame | None:
-    """The first frame, if this packet completes it. That it does not decode is found in pass 2."""
+    """The first frame, if this packet completes it. A damaged one is reported by pass 2."""
     try:
         return next(iter(stream.decode(packet)), None)
     except (av.FFmpegError, ValueError):

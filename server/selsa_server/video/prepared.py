@@ -11,8 +11,8 @@ from selsa_server.video.index import VideoIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameInHand:
-    """A decoded frame: index and time for its record, and pixels for the frame engine."""
+class TimedFrame:
+    """A decoded frame: index and time for its record, and the prepared pixels for the frame engine."""
 
     index: int
     pts: int | None
@@ -29,7 +29,7 @@ def prepare_frames(
     *,
     tolerant: bool,
     beat: Callable[[], None] = lambda: None,
-) -> Generator[FrameInHand | CorruptFrame, None, None]:
+) -> Generator[TimedFrame | CorruptFrame, None, None]:
     """Decode and prepare the wanted frames, in order; meant to run in a thread of its own.
 
     Raises:
@@ -47,16 +47,16 @@ def prepare_frames(
                 continue
             with clock("prepare"):
                 prepared = preprocess.prepare(frame.pixels)
-            yield FrameInHand(index=frame.index, pts=frame.pts, time=frame.time, prepared=prepared)
+            yield TimedFrame(index=frame.index, pts=frame.pts, time=frame.time, prepared=prepared)
     finally:
         frames.close()
 
 
 def in_batches(
-    frames: Iterable[FrameInHand | CorruptFrame], size: int
-) -> Generator[tuple[list[FrameInHand], int], None, None]:
+    frames: Iterable[TimedFrame | CorruptFrame], size: int
+) -> Generator[tuple[list[TimedFrame], int], None, None]:
     """Groups of at most `size` frames that decoded, each with the number of corrupt frames before its end."""
-    batch: list[FrameInHand] = []
+    batch: list[TimedFrame] = []
     corrupt = 0
     for frame in frames:
         if isinstance(frame, CorruptFrame):

@@ -18,7 +18,7 @@ class TransportCheck:
     """Looks at a transport stream piece by piece.
 
     Args:
-        pid: identifier of the packets whose counters are looked at; None: of none.
+        pid: identifier of the packets whose counters are checked; None: no counters are.
     """
 
     def __init__(self, pid: int | None = None) -> None:
@@ -30,7 +30,7 @@ class TransportCheck:
         self.fault: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """Look at the next bytes; after a fault nothing more is looked at."""
+        """Check the next bytes; after a fault, further bytes are ignored."""
         if self.fault is not None:
             return
         data = self._rest + data

@@ -105,7 +105,7 @@ def test_frames_are_decoded_when_they_are_asked_for_and_no_more(tmp_path: Path) 
         assert [next(frames).index for _ in range(3)] == [0, 1, 2]
         frames.close()
         # What was left is not gone through, and there is another process for what comes.
-        video.rest()
+        video.release()
         assert [each.index for each in video.frames([4, 7], run, tolerant=False).items] == [4, 7]
     assert [outcome for outcome, _ in ended] == ["cancelled", "ok"]
     assert all(seconds > 0 for _, seconds in ended)
@@ -314,4 +314,4 @@ def test_no_decoder_outlives_its_fork_server(tmp_path: Path) -> None:
         assert len(below) == 3
     assert not any(each.is_running() for each in below)
     for each in opened:
-        each.rest()
+        each.release()

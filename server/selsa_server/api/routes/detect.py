@@ -29,7 +29,7 @@ from selsa_server.service.draining import Deadline, Drain
 from selsa_server.service.models import ModelError, Models
 from selsa_server.settings import RequestSettings
 
-# Codes of other addresses.
+# Error codes that only other routes send.
 ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
 
 
@@ -81,7 +81,7 @@ def detect_router(models: Models, drain: Drain, limits: RequestSettings) -> APIR
 
 
 class _Answer:
-    """Makes the response of the records; the response owns them."""
+    """Makes the response from the records; the response then owns the request's resources."""
 
     def __init__(
         self, stack: AsyncExitStack, service: DetectionService, deadline: Deadline, limits: RequestSettings

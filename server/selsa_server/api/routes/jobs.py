@@ -22,7 +22,7 @@ from selsa_server.service.models import Models
 from selsa_server.settings import RequestSettings, UploadSettings
 
 EVENT_STREAM: Final = "text/event-stream"
-# Of each event: so OpenAPI 3.1 is read for a stream of them.
+# The schema of one event: OpenAPI 3.1 tools apply it to each event of a stream.
 EVENTS_SCHEMA: Final[dict[str, Any]] = {
     "schema": {
         "type": "object",

@@ -114,7 +114,7 @@ def container_frames(
     *,
     beat: Callable[[], None] = lambda: None,
 ) -> Generator[LiveItem, None, None]:
-    """The frames in order, and before the first one what is known of them.
+    """The frames in order; before the first one, a `LiveHead` with the properties of the video.
 
     Args:
         file: the container's bytes.
@@ -160,7 +160,7 @@ def live_items(
     *,
     beat: Callable[[], None] = lambda: None,
 ) -> Generator[LiveItem, None, None]:
-    """Decoded frames as what the engines want of them; without a `stream` they have their times already."""
+    """Items for the engines from decoded frames. Without a `stream`, frames already have their times."""
     picture = Picture(options.limits.max_pixels)
     timeline = None if stream is None else Timeline(stream)
     time_base = IMAGE_TIME_BASE if stream is None else stream.time_base or Fraction(1, 90_000)

@@ -26,12 +26,12 @@ from selsa_server.video.live.container import (
 )
 from selsa_server.video.live.input import LiveFile, LiveSource
 from selsa_server.video.live.mp4 import Mp4Stream
-from selsa_server.video.prepared import FrameInHand
+from selsa_server.video.prepared import TimedFrame
 from selsa_server.video.transport import TransportCheck
 
 JPEG_MAGIC: Final = b"\xff\xd8\xff"
 
-PreparedLiveItem = LiveHead | FrameInHand | CorruptFrame
+PreparedLiveItem = LiveHead | TimedFrame | CorruptFrame
 
 
 def prepared_live_frames(
@@ -44,7 +44,7 @@ def prepared_live_frames(
     *,
     beat: Callable[[], None] = lambda: None,
 ) -> Generator[PreparedLiveItem, None, None]:
-    """The frames in order, and before the first one what is known of them; meant for a thread of its own.
+    """The frames in order; before the first one, a `LiveHead`. Meant to run in a separate thread.
 
     Args:
         source: the container's bytes, or images.
@@ -72,7 +72,7 @@ def prepared_live_frames(
                 continue
             with clock("prepare"):
                 prepared = preprocess.prepare(item.pixels)
-            yield FrameInHand(index=item.index, pts=item.pts, time=item.time, prepared=prepared)
+            yield TimedFrame(index=item.index, pts=item.pts, time=item.time, prepared=prepared)
     finally:
         items.close()
 
@@ -90,7 +90,7 @@ def _items(
 
 
 def live_file(source: LiveSource, container: LiveContainer, options: LiveOptions) -> LiveFile | Mp4Stream:
-    """The container's bytes as a file, looked at on the way."""
+    """The container's bytes as a file that checks them while they are read."""
     if container == "mp4":
         return Mp4Stream(LiveFile(source), options.limits.max_frames)
     return LiveFile(source, TransportCheck() if container == "mpegts" else ClusterCheck())

@@ -1,4 +1,4 @@
-"""An MP4 byte stream, looked at box by box before FFmpeg sees it.
+"""An MP4 byte stream, checked box by box before FFmpeg reads it.
 
 Without going back, frames can be found only if the index comes before them. An index may claim a billion
 samples, for which FFmpeg reserves memory at once. Where the clock of
@@ -36,7 +36,7 @@ class Mp4Stream:
         self._source = source
         self._max_frames = max_frames
         self._ready = memoryview(b"")
-        self._passing = 0.0  # bytes of the box in hand that are passed on unseen
+        self._passing = 0.0  # bytes of the current box that are passed on unchecked
         self._begun = False
         self._indexed = False
         self._samples = 0

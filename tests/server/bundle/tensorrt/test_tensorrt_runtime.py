@@ -166,7 +166,7 @@ def test_a_gpu_too_small_for_the_batch_runs_smaller_ones_and_says_so_once(bundle
     same_features(small.engines.run_frames(pixels, sizes), bundle.engines.run_frames(pixels, sizes))
     assert [batch for _, batch in small.trt.engines["frame"].calls] == [1] * 6
     assert len(small.said) == 1
-    assert "goes on without batches of 4" in small.said[0]
+    assert "runs without batches of 4" in small.said[0]
     small.engines.close()
     assert small.gpu.memory == {}
 
