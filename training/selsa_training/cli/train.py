@@ -119,7 +119,10 @@ def train(
                 say=say if processes.first else lambda _: None,
             )
             if processes.first:
-                say(f"{steps} steps; the checkpoint is {folder.checkpoint}")
+                say(f"{steps} steps; wrote the checkpoint {folder.checkpoint}")
+                say(
+                    f"next: selsa evaluate {output} --data {data}, selsa export {folder.checkpoint} -o BUNDLE"
+                )
                 typer.echo(folder.checkpoint)
 
 
