@@ -5,7 +5,7 @@ for pictures, which become a video.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -93,29 +93,49 @@ def write_pictures(pictures: Sequence[Path], target: Path) -> None:
         import av
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"selsa detect {pictures[0].name}", "av", "live") from error
-    with av.open(str(target), "w", format="mov") as container:
+    with ExitStack() as stack:
+        container = av.open(str(target), "w", format="mov")
+        # Closing a file without a single frame is an error of its own.
+        stack.callback(_close, container)
         written: VideoStream | None = None
         for number, path in enumerate(pictures):
-            try:
-                with path.open("rb") as file:
-                    source, stream = opened_video(file, str(path), {}, kind=_picture_format(file))
-                    with closing(source):
-                        packet = next(source.demux(stream))
-                        if written is None:
-                            written = container.add_stream_from_template(stream)
-                            written.time_base = Fraction(1, PICTURE_RATE)
-                        if _looks(stream) != _looks(written):
-                            raise InputError(
-                                f"{path} is {_described(stream)}; the pictures before it are "
-                                f"{_described(written)}"
-                            )
-                        packet.pts = packet.dts = number
-                        packet.duration = 1
-                        packet.time_base = Fraction(1, PICTURE_RATE)
-                        packet.stream = written
-                        container.mux(packet)
-            except OSError as error:
-                raise InputError(f"Cannot read {path}: {error.strerror or error}") from error
+            # A packet and a stream are used only while their container is open.
+            with _picture(path) as (packet, stream):
+                if written is None:
+                    written = container.add_stream_from_template(stream)
+                    written.time_base = Fraction(1, PICTURE_RATE)
+                if _looks(stream) != _looks(written):
+                    raise InputError(
+                        f"{path} is {_described(stream)}; the pictures before it are {_described(written)}"
+                    )
+                packet.pts = packet.dts = number
+                packet.duration = 1
+                packet.time_base = Fraction(1, PICTURE_RATE)
+                packet.stream = written
+                container.mux(packet)
+
+
+def _close(container: "OutputContainer") -> None:
+    import av
+
+    with suppress(av.FFmpegError):
+        container.close()
+
+
+@contextmanager
+def _picture(path: Path) -> Iterator[tuple["Packet[Any]", "VideoStream"]]:
+    import av
+
+    try:
+        with path.open("rb") as file:
+            source, stream = opened_video(file, str(path), {}, kind=_picture_format(file))
+            with closing(source):
+                packet = next(source.demux(stream))
+                if not packet.size or not stream.codec_context.width:
+                    raise InputError(f"Cannot read {path}: it is no JPEG or PNG picture")
+                yield packet, stream
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"Cannot read {path}: {_reason(error)}") from error
 
 
 def _picture_format(file: IO[bytes]) -> str:
