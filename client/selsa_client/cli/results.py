@@ -26,6 +26,8 @@ from selsa_server.schema.detect import (
     VideoRecord,
 )
 
+# Page and drawings show detections from this score on, unless another one is requested.
+LIKELY: Final = 0.3
 # More files than this are counted instead of named.
 MOST_NAMED: Final = 3
 # Ends of drawn files in a folder; they differ from the name of the video.
@@ -173,6 +175,7 @@ class Report:
         self._model: ModelInfo | None = None
         self._frames = 0
         self._detections = 0
+        self._likely = 0
 
     def record(self, record: StreamRecord) -> None:
         """Count a record; the model is named once."""
@@ -188,6 +191,7 @@ class Report:
         elif isinstance(record, FrameRecord | Frame):
             self._frames += 1
             self._detections += len(record.detections)
+            self._likely += sum(found.score >= LIKELY for found in record.detections)
 
     def end(self, planned: Sequence[Results], *, failed: int) -> None:
         """Say what was written, and what to do next."""
@@ -198,7 +202,7 @@ class Report:
         if not written and not sys.stderr.isatty():
             return  # a program reads the records
         frames = "1 frame" if self._frames == 1 else f"{self._frames} frames"
-        found = f"{self._detections} detections in {frames}"
+        found = f"{self._detections} detections in {frames}, {self._likely} of score {LIKELY} and above"
         if failed:
             found += f", {failed} of {len(planned)} videos failed"
         if len(written) > MOST_NAMED:
