@@ -1,4 +1,5 @@
-# Everything that is needed is Python 3.11+ and make: each target makes its own virtual environment in .venv.
+# Everything that is needed is Python 3.11+ and make: each target makes its own virtual environment, `make demo` a
+# small one in .venv-demo (server and client), all others a full one in .venv (PyTorch included).
 #
 #   make demo    server up, a real mp4 streamed through the client, detections printed, server down
 #   make test    format, lint, types, import contracts and all tests
@@ -20,6 +21,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO_VENV := .venv-demo
 WORK := work
 PORT ?= 8765
 VIDEO ?=
@@ -36,10 +38,17 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	touch $@
 
+$(DEMO_VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "selsa needs Python 3.11 or newer; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 1; }
+	test -x $(DEMO_VENV)/bin/python || $(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[server]'
+	touch $@
+
 # The main job ---------------------------------------------------------------------------------------------
 
-demo: $(VENV)/.installed $(VIDEO)
-	PATH="$(abspath $(BIN)):$$PATH" sh docs/demo.sh "$(PORT)" "$(VIDEO)" "$(BUNDLE)"
+demo: $(DEMO_VENV)/.installed $(VIDEO)
+	PATH="$(abspath $(DEMO_VENV)/bin):$$PATH" sh docs/demo.sh "$(PORT)" "$(VIDEO)" "$(BUNDLE)"
 
 # The packaged default bundle, by one process per core of two. `make train-default` goes on where it was cut
 # off; SEED=1 is another model. On a GPU: selsa train tiny --set batch=8 --set pretraining.batch=128 ...
@@ -60,7 +69,10 @@ train-default: $(SYNTHETIC)/synthesis.json
 		--data $(SYNTHETIC) -o $(RUN) --seed $(SEED) --amp auto --threads 1 --workers 1 --resume
 	$(BIN)/python benchmarks/synthesize_film.py server/selsa_bundle/sample.mp4 --number 100004 --overwrite
 	$(BIN)/selsa export $(RUN)/checkpoint -o $(SYNTHETIC_BUNDLE) --frames server/selsa_bundle/sample.mp4 --native none \
-		--precision $(PRECISION) --calibrate server/selsa_bundle/sample.mp4 --data $(SYNTHETIC) --overwrite
+		--precision $(PRECISION) --calibrate server/selsa_bundle/sample.mp4 --data $(SYNTHETIC) --overwrite \
+		--title 'Synthetic sprites' \
+		--description 'Knows drawn sprites of the 30 classes of ImageNet VID on synthetic backgrounds. For tests and for trying the software.' \
+		--warning 'Not for real footage: it knows drawn sprites only, so its scores on real video mean nothing.'
 	$(BIN)/selsa evaluate $(SYNTHETIC_BUNDLE) --data $(SYNTHETIC) --write-report
 	$(BIN)/selsa evaluate $(RUN) --data $(SYNTHETIC) --json $(RECORD)/checkpoint.json \
 		--curve reference_frames --curve proposals --plot $(RECORD)/curves.png
@@ -78,7 +90,8 @@ train-everyday: $(VENV)/.installed
 	$(BIN)/selsa train-everyday $(SOURCES_EVERYDAY) -o $(WORK)/runs --clips training/everyday-clips \
 		--seeds $(EVERYDAY_SEEDS) --overwrite
 	$(BIN)/selsa export $(WORK)/runs/everyday-0/checkpoint -o $(EVERYDAY) --native none --overwrite \
-		--frames server/selsa_bundle/everyday.mp4
+		--frames server/selsa_bundle/everyday.mp4 --title 'Everyday objects' \
+		--description 'Detects the 80 classes of COCO (people, vehicles, animals, household objects) in ordinary video. Small and fast: for trying the software on your own footage.'
 	test -z "$(QUALITY)" || $(BIN)/python benchmarks/everyday_quality.py $(QUALITY) \
 		--json docs/everyday-model/quality.json $(WORK)/runs/everyday-?
 
@@ -259,4 +272,4 @@ search: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --hypothesis-profile search $$(grep -rl '^@given' tests)
 
 clean:
-	rm -rf $(VENV) $(WORK)
+	rm -rf $(VENV) $(DEMO_VENV) $(WORK)

@@ -1,4 +1,4 @@
-"""Writes the tables of the benchmarks' page from the figures: python benchmarks/readme_tables.py
+"""Writes the tables of benchmarks/README.md and README.md: python benchmarks/readme_tables.py
 
 What lies between `<!-- NAME TABLE -->` and `<!-- end -->` is made from figures/NAME.json. A test compares the
 page with what this makes, so that no figure stands there that was not measured.
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from markdown_tables import TABLES
 
-__all__ = ["page"]
+__all__ = ["PAGES", "page"]
 
 FOLDER = Path(__file__).parent
-PAGE = FOLDER / "README.md"
+PAGES = (FOLDER / "README.md", FOLDER.parent / "README.md")
 BLOCK = re.compile(r"(<!-- ([a-z0-9-]+) ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -33,5 +33,6 @@ def page(text: str, figures: Path = FOLDER / "figures") -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.stdout.write(f"{PAGE}\n")
+    for path in PAGES:
+        path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.stdout.write(f"{path}\n")

@@ -6,13 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from selsa_bundle.contract import ENGINES, Dimensions, EngineName
 from selsa_bundle.engine import Engines
 from selsa_bundle.files.new_folder import new_folder
 from selsa_bundle.files.stored_file import StoredFile
-from selsa_bundle.manifest import MANIFEST_NAME, EngineFile, GateFile, Manifest, Provenance, Variant
+from selsa_bundle.manifest import MANIFEST_NAME, About, EngineFile, GateFile, Manifest, Provenance, Variant
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
-from selsa_export.errors import ParityError
+from selsa_export.errors import ExportError, ParityError
 from selsa_export.graphs.precision import FloatPrecision
 from selsa_export.graphs.write import write_graph
 from selsa_export.parity.frames import Frame
@@ -25,10 +27,12 @@ from selsa_export.precision.plan import PrecisionPlan
 from selsa_export.precision.summary import summary_of
 from selsa_training.checkpoint.checkpoint import Checkpoint
 from selsa_training.checkpoint.detector import detector_of
+from selsa_training.checkpoint.untrained import UNTRAINED
 from selsa_training.families import AnyDetector
 from selsa_training.model.torch_engines import TorchEngines
 
 Graphs = dict[Variant, dict[EngineName, EngineFile]]
+UNTRAINED_WARNING: Final = "Untrained weights: the detections mean nothing. For tests and measurements only."
 WRITERS: Final = ("selsa", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -41,6 +45,7 @@ def export_bundle(
     overwrite: bool = False,
     natives: Sequence[FloatPrecision] = (),
     precisions: PrecisionPlan | None = None,
+    about: About | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:
     """Write the bundle of a checkpoint; it appears complete and proven, or not at all.
@@ -53,6 +58,7 @@ def export_bundle(
         overwrite: replace an older bundle at `folder`.
         natives: precisions of the graphs for TensorRT.
         precisions: which are made and measured besides fp32.
+        about: the model in words; None: `about_of(checkpoint)`.
         say: told of every step.
 
     Raises:
@@ -82,11 +88,37 @@ def export_bundle(
         gate = write_gate_file(part, TorchEngines(detector), preprocess, report.compared_with)
         engines: Graphs = {"fp32": engine_files, **native_files}
         manifest = _manifest(checkpoint, detector, engines, StoredFile.of(parity), gate)
+        manifest = manifest.model_copy(update={"about": about or about_of(checkpoint)})
         (part / MANIFEST_NAME).write_bytes(manifest.to_json())
         if precisions is not None:
             for line in summary_of(add_precisions(part, precisions, say)):
                 say(line)
     return report
+
+
+def about_of(
+    checkpoint: Checkpoint,
+    *,
+    title: str | None = None,
+    description: str | None = None,
+    warning: str | None = None,
+) -> About:
+    """The model in words; what is not given is taken from the checkpoint.
+
+    Raises:
+        ExportError: a text is empty or too long.
+    """
+    untrained = checkpoint.origin.startswith(UNTRAINED)
+    classes = len(checkpoint.config.classes)
+    try:
+        return About(
+            title=title or f"{checkpoint.config.name}{', untrained' if untrained else ''}",
+            description=description or f"Knows {classes} classes. Origin: {checkpoint.origin}"[:1000],
+            warning=warning or (UNTRAINED_WARNING if untrained else None),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ExportError(f"--{first['loc'][0]} is not allowed: {first['msg']}") from error
 
 
 def _engines(folder: Path, dimensions: Dimensions) -> Engines:

@@ -46,6 +46,20 @@ class GateFile(StoredFile):
     )
 
 
+class About(BaseModel):
+    """What the model is, in words for a person who has never heard of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="its name for people")
+    description: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
+        description="what it detects and what it is for"
+    )
+    warning: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="what it must not be used for, or why its scores mean little"
+    )
+
+
 class Provenance(BaseModel):
     """The origin of a bundle: enough to export it again."""
 
@@ -74,6 +88,7 @@ class Manifest(BaseModel):
         return value
 
     name: Name
+    about: About | None = Field(default=None, description="the model in words")
     classes: tuple[ClassName, ...] = Field(min_length=1, max_length=10000)
     preprocess: Preprocess
     dimensions: Dimensions
@@ -149,6 +164,20 @@ class Manifest(BaseModel):
             stored.verify(folder)
 
 
+def _how_to_make(path: Path) -> str | None:
+    """How to make a bundle of what was given in place of one, if it is weights."""
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        made = path.stem
+        return (
+            f"it is a file of weights; make a bundle of it with `selsa import {path} -o {made}` and then "
+            f"`selsa export {made} -o {made}.bundle`"
+        )
+    if any((folder / "checkpoint.json").is_file() for folder in (path, path / "checkpoint")):
+        checkpoint = path if (path / "checkpoint.json").is_file() else path / "checkpoint"
+        return f"it is a checkpoint; make a bundle of it with `selsa export {checkpoint} -o {path}.bundle`"
+    return None
+
+
 def read_manifest_bytes(folder: Path) -> bytes:
     """The bytes of a bundle's manifest, at most 1 MiB of them.
 
@@ -161,7 +190,8 @@ def read_manifest_bytes(folder: Path) -> bytes:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ManifestError(f"{folder} is no bundle: cannot read {path}: {reason}") from error
+        remedy = _how_to_make(folder) or f"cannot read {path}: {reason}"
+        raise ManifestError(f"{folder} is no bundle: {remedy}") from error
     if len(raw) > MAX_MANIFEST_BYTES:
         raise ManifestError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes")
     return raw

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from selsa_bundle.providers import PrecisionName, ProviderName
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "text", "json"]
 SequencePlace = Literal["ingress", "replica"]
 ConfinementMode = Literal["required", "best-effort", "off"]
 HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])$")]
@@ -345,6 +346,9 @@ class ProcessSettings(ConnectionSettings):
         default=None, description="file of API keys, one per line; default: no key is needed"
     )
     log_level: LogLevel = Field(default="info", description="least severe message that is logged")
+    log_format: LogFormat = Field(
+        default="auto", description="auto: text on a terminal, otherwise JSON, one object per line"
+    )
     otlp_endpoint: str | None = Field(
         default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         description="address of an OpenTelemetry collector for traces, such as http://localhost:4318; "

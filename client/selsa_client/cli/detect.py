@@ -21,7 +21,7 @@ from selsa_client.cli.options import (
 )
 from selsa_client.cli.progress import Progress, terminal_progress
 from selsa_client.cli.render import Drawn
-from selsa_client.cli.results import ResultOptions, Results, named, plan_results
+from selsa_client.cli.results import Report, ResultOptions, Results, named, plan_results
 from selsa_client.formats import FormatName
 from selsa_client.http.protocol import DEFAULT_SERVER, check_api_key
 from selsa_client.wire.records import StreamRecord
@@ -32,11 +32,13 @@ InputArguments = Annotated[
     typer.Argument(
         help="Files, folders, patterns such as 'clips/*.mp4', - (stdin), http(s) and rtsp addresses, "
         "camera:0 or /dev/video0.",
-        metavar="INPUT...",
+        metavar="INPUT",
         show_default=False,
     ),
 ]
-ServerOption = Annotated[str, typer.Option(envvar="SELSA_SERVER", help="Address of the server.")]
+ServerOption = Annotated[
+    str, typer.Option(envvar="SELSA_SERVER", metavar="URL", help="Address of the server.")
+]
 LiveFlag = Annotated[
     bool,
     typer.Option("--live", help="Stream the video; each frame is detected with earlier frames only."),
@@ -55,11 +57,15 @@ BundleOption = Annotated[
 ]
 ProviderOption = Annotated[
     str | None,
-    typer.Option(help="Provider for --local: auto, tensorrt, cuda, openvino or cpu.  [default: auto]"),
+    typer.Option(
+        metavar="NAME", help="Provider for --local: auto, tensorrt, cuda, openvino or cpu.  [default: auto]"
+    ),
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(help="Precision for --local: auto, fp32, bf16, fp16 or int8.  [default: auto]"),
+    typer.Option(
+        metavar="NAME", help="Precision for --local: auto, fp32, bf16, fp16 or int8.  [default: auto]"
+    ),
 ]
 OutputOption = Annotated[
     Path | None,
@@ -74,18 +80,27 @@ OutputOption = Annotated[
 ]
 FormatOption = Annotated[
     FormatName | None,
-    typer.Option("--format", help="Format, regardless of the file's name.  [default: ndjson]"),
+    typer.Option(
+        "--format", metavar="NAME", help="Format, regardless of the file's name.  [default: ndjson]"
+    ),
 ]
 RenderOption = Annotated[
     Path | None,
-    typer.Option("--render", metavar="FILE.mp4", help="Also draw the detections on the video."),
+    typer.Option(
+        "--render",
+        metavar="FILE.mp4",
+        help="Also draw the detections on the video: those of score 0.3 and above, or of --score-threshold.",
+    ),
 ]
 SheetOption = Annotated[
     Path | None,
     typer.Option("--show-sheet", metavar="FILE.png", help="Also draw them on a few frames, side by side."),
 ]
 RetriesOption = Annotated[
-    int, typer.Option(min=0, help="How often to retry if the server is busy or the connection breaks.")
+    int,
+    typer.Option(
+        min=0, metavar="COUNT", help="How often to retry if the server is busy or the connection breaks."
+    ),
 ]
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
@@ -144,14 +159,18 @@ def detect(
         with failures_end_in_exit("detect"):
             planned = plan_results(options_of_results, videos)
     # A failure does not stop the other videos; the exit code is the highest.
+    report = Report(quiet=quiet, say=_say)
     codes = [
-        _detect_on(video, plan, results, several=len(videos) > 1, quiet=quiet)
+        _detect_on(video, plan, results, report, several=len(videos) > 1, quiet=quiet)
         for video, results in zip(videos, planned, strict=True)
     ]
+    report.end(planned, failed=len([code for code in codes if code]))
     raise typer.Exit(max(codes))
 
 
-def _detect_on(video: VideoInput, plan: DetectPlan, results: Results, *, several: bool, quiet: bool) -> int:
+def _detect_on(
+    video: VideoInput, plan: DetectPlan, results: Results, report: Report, *, several: bool, quiet: bool
+) -> int:
     """Detect on one video; returns the exit code."""
     progress = _progress(
         plan.params, video.name if several else "", quiet=quiet, to_stdout=results.path is None
@@ -167,6 +186,7 @@ def _detect_on(video: VideoInput, plan: DetectPlan, results: Results, *, several
             for record in records:
                 write(record)
                 shown.record(record)
+                report.record(record)
                 _note_missing_frames(record)
     except typer.Exit as failed:
         return failed.exit_code

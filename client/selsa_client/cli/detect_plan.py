@@ -13,6 +13,7 @@ from typing import IO, Literal, cast
 from selsa_client.cli.inputs import VideoInput
 from selsa_client.cli.local import LocalPipeline
 from selsa_client.cli.progress import Progress
+from selsa_client.cli.remux import write_pictures
 from selsa_client.http.protocol import DetectOptions, LiveOptions, check_server
 from selsa_client.http.retries import Attempts, RetryPolicy
 from selsa_client.http.upload import UploadSource, VideoSource
@@ -56,6 +57,8 @@ class DetectPlan:
         live = self.live or any(video.endless for video in videos)
         if live and not (self.params.start is self.params.end is None):
             raise ValueError("--start and --end are for files; a live stream has no known length")
+        if self.live and any(video.kind == "pictures" for video in videos):
+            raise ValueError("--live is for videos and cameras; pictures are a file")
         if self.drop != "never" and not live:
             raise ValueError("--drop is for live streams; no frame of a file needs to be dropped")
 
@@ -135,6 +138,9 @@ def _source(video: VideoInput) -> Iterator[VideoSource]:
             yield Path(video.address)
         case "stdin":
             yield _stdin()
+        case "pictures":
+            with as_file(video) as path:
+                yield path
         case _:
             yield WebVideo(video.address)
 
@@ -150,9 +156,14 @@ def _stdin() -> IO[bytes]:
 
 @contextmanager
 def as_file(video: VideoInput) -> Iterator[Path]:
-    """The path of the video; stdin and addresses are written to a temporary file."""
+    """The path of the video; stdin, addresses and pictures are written to a temporary file."""
     if video.kind == "file":
         yield Path(video.address)
+        return
+    if video.kind == "pictures":
+        with tempfile.NamedTemporaryFile(prefix="selsa-", suffix=".mov") as file:
+            write_pictures(video.pictures, Path(file.name))
+            yield Path(file.name)
         return
     with (
         _source(video) as source,

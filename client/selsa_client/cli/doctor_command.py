@@ -4,6 +4,7 @@ import json
 import platform
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
@@ -16,11 +17,17 @@ from selsa_client.cli.exit_codes import USAGE, MissingExtraError, needs_extra
 from selsa_client.cli.options import ApiKeyOption
 from selsa_client.http.protocol import check_api_key, check_server
 from selsa_client.wire.errors import ResponseError, SelsaError
-from selsa_server.schema.doctor import Finding
+from selsa_server.schema.doctor import Finding, Status
 
 GROUP: Final = "selsa.doctor"
 BAD: Final = 1
-_COLOURS: Final = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+_SHOWN: Final[dict[Status, tuple[str, str]]] = {
+    "ok": ("ok", typer.colors.GREEN),
+    "missing": ("missing", typer.colors.YELLOW),
+    "unavailable": ("not on this machine", typer.colors.BLUE),
+    "warn": ("warning", typer.colors.YELLOW),
+    "fail": ("fail", typer.colors.RED),
+}
 _TIMEOUT: Final = 5.0
 _START: Final = "start one with `selsa serve`, or give its address with --server"
 
@@ -42,7 +49,8 @@ def doctor(
 ) -> None:
     """Find out what is installed and works on this machine, and how to fix the rest.
 
-    Prints one line per finding: ok, warn or fail. Exits with 1 if anything failed, else with 0.
+    Prints one line per finding: ok, missing (can be installed), not on this machine (cannot be installed),
+    warning (works in part) or fail. The last line counts them. Exits with 1 if anything failed, else with 0.
     """
     try:
         address = None if server is None else check_server(server)
@@ -50,11 +58,15 @@ def doctor(
     except ValueError as error:
         sys.stderr.write(f"selsa doctor: {error}\n")
         raise typer.Exit(USAGE) from error
-    failed = False
+    counts: Counter[Status] = Counter()
     for found in _findings(bundle, address, key):
-        failed = failed or found.status == "fail"
+        counts[found.status] += 1
         _show(found, as_json=as_json)
-    raise typer.Exit(BAD if failed else 0)
+    if not as_json:
+        counted = ", ".join(f"{counts[status]} {_SHOWN[status][0]}" for status in _SHOWN if counts[status])
+        next_ = "see the lines `fail`" if counts["fail"] else "next: selsa serve"
+        typer.echo(f"{counted}; {next_}")
+    raise typer.Exit(BAD if counts["fail"] else 0)
 
 
 def _findings(bundle: Path | None, server: str | None, key: str | None) -> Iterator[Finding]:
@@ -69,7 +81,8 @@ def _show(found: Finding, *, as_json: bool) -> None:
         fields = ("status", "subject", "text", "remedy")
         typer.echo(json.dumps({name: getattr(found, name) for name in fields}, ensure_ascii=False))
         return
-    status = typer.style(f"{found.status:4}", fg=_COLOURS[found.status])
+    name, colour = _SHOWN[found.status]
+    status = typer.style(f"{name:19}", fg=colour)
     remedy = f" -> {found.remedy}" if found.remedy else ""
     typer.echo(f"{status}  {found.subject}: {found.text}{remedy}")
 
@@ -81,10 +94,11 @@ def _installed() -> Iterator[Finding]:
     for extra, packages in sorted(_extras().items()):
         missing = sorted(package for package in packages if not _is_installed(package))
         text, remedy = "installed", None
+        status: Status = "missing" if missing else "ok"
         if missing:  # not a failure: nobody needs all extras
             text = f"lacks {', '.join(missing)}" if len(missing) < len(packages) else "not installed"
             remedy = f"to have it: pip install 'selsa[{extra}]'"
-        yield Finding(status="ok", subject=f"extra {extra}", text=text, remedy=remedy)
+        yield Finding(status=status, subject=f"extra {extra}", text=text, remedy=remedy)
 
 
 def _of_extras(bundle: Path | None) -> Iterator[Finding]:
@@ -96,7 +110,7 @@ def _of_extras(bundle: Path | None) -> Iterator[Finding]:
                 yield from findings(bundle)
         except MissingExtraError:
             yield Finding(
-                status="warn",
+                status="missing",
                 subject=point.name,
                 text="not installed: this machine can use a server, but not detect by itself",
                 remedy=f"pip install 'selsa[{point.name}]'",

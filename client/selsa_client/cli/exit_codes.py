@@ -15,6 +15,7 @@ from selsa_client.wire.errors import (
     OutputError,
     RejectedError,
     SelsaError,
+    ServerUnreachableError,
 )
 
 USAGE: Final = 2
@@ -22,6 +23,9 @@ INPUT: Final = 3
 SERVER: Final = 4
 INCOMPLETE: Final = 5
 INTERRUPTED: Final = 130
+START_A_SERVER: Final = (
+    "start one with `selsa serve`, name another one with --server, or detect without one with --local"
+)
 # A shell reports this code for a program that SIGPIPE ended.
 BROKEN_PIPE: Final = 141
 
@@ -74,7 +78,8 @@ def failures_end_in_exit(command: str) -> Iterator[None]:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(USAGE) from error
     except SelsaError as error:
-        sys.stderr.write(f"selsa {command}: {error}\n")
+        hint = f"; {START_A_SERVER}" if isinstance(error, ServerUnreachableError) else ""
+        sys.stderr.write(f"selsa {command}: {error}{hint}\n")
         raise typer.Exit(_code_of(error)) from error
     except OSError as error:
         if error.filename is None:

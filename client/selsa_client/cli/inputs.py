@@ -14,11 +14,16 @@ from urllib.parse import unquote, urlsplit
 from selsa_client.wire.address import without_secrets
 from selsa_server.schema.media import VIDEO_SUFFIXES
 
-InputKind = Literal["file", "stdin", "web", "rtsp", "camera"]
+InputKind = Literal["file", "stdin", "web", "rtsp", "camera", "pictures"]
+
+# Pictures that are taken as a video of one frame, or from a folder as a sequence.
+PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 
 _SCHEMES: Final[dict[str, InputKind]] = {"http": "web", "https": "web", "rtsp": "rtsp", "rtsps": "rtsp"}
 _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CAMERA: Final = "camera:"
+# FFmpeg's name for numbered pictures: frames/%06d.png.
+_NUMBERED: Final = re.compile(r"%(?:0(\d{1,2}))?d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,7 @@ class VideoInput:
         name: name for messages, without passwords.
         stem: name of its result files without extension; unique among the inputs.
         problem: why it cannot be read, if known.
+        pictures: the files of kind `pictures`, in the order of their frames.
     """
 
     kind: InputKind
@@ -38,6 +44,7 @@ class VideoInput:
     name: str
     stem: str
     problem: str | None = None
+    pictures: tuple[Path, ...] = ()
 
     @property
     def endless(self) -> bool:
@@ -79,6 +86,8 @@ def _videos(argument: str) -> Iterable[VideoInput]:
     scheme = _ADDRESS.match(argument)
     if scheme is not None:
         return [_of_address(argument, scheme[1].lower())]
+    if not os.path.exists(path) and _NUMBERED.search(path.name):  # noqa: PTH110 - as in _is_folder
+        return [_numbered(path)]
     if not os.path.exists(path) and glob.has_magic(argument):  # noqa: PTH110 - as in _is_folder
         # Not `Path.glob`: a pattern may be absolute or start with a drive.
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
@@ -94,18 +103,47 @@ def _is_folder(path: Path) -> bool:
 
 def _of_folder(folder: Path) -> list[VideoInput]:
     try:
-        inside = sorted(each for each in folder.iterdir() if _is_video(each))
+        everything = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+        inside = [each for each in everything if _is_video(each)]
+        pictures = [each for each in everything if _is_picture(each)]
     except OSError as error:
         problem = f"Cannot read the folder {folder}: {error.strerror or error}"
     else:
         if inside:
             return [_file(each) for each in inside]
+        if pictures:
+            return [_pictures(folder, pictures, folder.name)]
         problem = f"There is no video in the folder {folder}; name its files if they have unusual extensions"
     return [replace(_file(folder), problem=problem)]
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+
+
+def _numbered(pattern: Path) -> VideoInput:
+    """The pictures of a pattern such as `frames/%06d.png`, by number."""
+    before, after = _NUMBERED.split(pattern.name, maxsplit=1)[::2]
+    width = _NUMBERED.search(pattern.name)
+    digits = r"\d+" if width is None or width[1] is None else rf"\d{{{int(width[1])},}}"
+    name = re.compile(re.escape(before) + f"({digits})" + re.escape(after))
+    try:
+        found = [
+            (int(match[1]), each) for each in pattern.parent.iterdir() if (match := name.fullmatch(each.name))
+        ]
+    except OSError as error:
+        return replace(_file(pattern), problem=f"Cannot read {pattern.parent}: {error.strerror or error}")
+    if not found:
+        return replace(_file(pattern), problem=f"No file is named like {pattern}")
+    return _pictures(pattern, [each for _, each in sorted(found)], pattern.parent.name)
+
+
+def _pictures(path: Path, pictures: Sequence[Path], stem: str) -> VideoInput:
+    return replace(_file(path), kind="pictures", stem=stem or "pictures", pictures=tuple(pictures))
 
 
 def _is_camera(path: Path) -> bool:
@@ -127,7 +165,11 @@ def _of_address(address: str, scheme: str) -> VideoInput:
 
 
 def _file(path: Path) -> VideoInput:
-    return VideoInput(kind="file", address=str(path), name=str(path), stem=path.stem or path.name or "video")
+    picture = path.suffix.lower() in PICTURE_SUFFIXES
+    kind: InputKind = "pictures" if picture else "file"
+    stem = path.stem or path.name or "video"
+    pictures = (path,) if picture else ()
+    return VideoInput(kind=kind, address=str(path), name=str(path), stem=stem, pictures=pictures)
 
 
 def _with_unique_stems(found: list[VideoInput]) -> list[VideoInput]:

@@ -24,8 +24,10 @@ GROUP: Final = "selsa.commands"
 _ORDER: Final = (
     "detect",
     "serve",
-    "bench",
+    "sample",
+    "models",
     "doctor",
+    "bench",
     "pull",
     "import",
     "init",
@@ -56,6 +58,7 @@ def build_app() -> typer.Typer:
         cls=CommandGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
         epilog="Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -96,6 +99,10 @@ class _LazyCommand(TyperCommand):
         super().__init__(name=point.name, help=_summary(point))
         self._point = point
 
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - wrapped instead of cut
+        """The whole summary."""
+        return self.help or ""
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command, which parses the options and so must be imported now."""
         return _load(self._point).make_context(info_name, args, parent=parent, **extra)
@@ -123,7 +130,7 @@ def _load(point: EntryPoint) -> Any:
         # A damaged installation, such as a shared library that does not load.
         sys.stderr.write(f"selsa {point.name}: cannot be loaded: {type(error).__name__}: {error}\n")
         raise typer.Exit(USAGE) from error
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(point.name, cls=_GuardedCommand)(function)
     command = typer.main.get_command(app)
     if isinstance(command, _GuardedCommand):

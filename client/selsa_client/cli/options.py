@@ -19,7 +19,7 @@ _Function = TypeVar("_Function", bound=Callable[..., None])
 
 ApiKeyOption = Annotated[
     str | None,
-    typer.Option(envvar="SELSA_API_KEY", help="API key for the server.", show_default=False),
+    typer.Option(envvar="SELSA_API_KEY", metavar="KEY", help="API key for the server.", show_default=False),
 ]
 
 _METAVARS: Final[dict[object, str]] = {int: "INTEGER", float: "NUMBER"}
@@ -69,18 +69,19 @@ def _explain(fault: dict[str, Any]) -> str:
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, repeatable = _kind(field.annotation)
-    # If the default is None or empty, the description explains it.
-    default = None if field.default is None or repeatable else str(field.default)
+    # No default value: drawings treat a requested threshold and the default one differently. If the field's
+    # default is None or empty, the description explains it.
+    default = "" if field.default is None or repeatable else f"  [default: {field.default}]"
     option = typer.Option(
         option_name(name),
-        help=field.description,
+        help=f"{field.description}{default}",
         metavar="|".join(get_args(kind)) if get_origin(kind) is Literal else _METAVARS.get(kind, "TEXT"),
         rich_help_panel="Detection",
     )
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=default,
+        default=None,
         annotation=Annotated[list[str] | None if repeatable else str | None, option],
     )
 

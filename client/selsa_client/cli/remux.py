@@ -1,11 +1,14 @@
-"""Copies the packets of a video into a container that can be read forward, without decoding.
+"""Copies packets into another container, without decoding.
 
-For inputs that cannot be streamed unchanged: an MP4 with its index at the end, an AVI, a network camera.
+For inputs that cannot be streamed unchanged: an MP4 with its index at the end, an AVI, a network camera; and
+for pictures, which become a video.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from selsa_client.live.protocol import LiveFeed
 from selsa_client.wire.errors import InputError, MissingPackageError
@@ -23,6 +26,9 @@ _IN_MP4: Final = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video",
 # One fragment per frame, so that no frame waits for others. The index in front is written after the first
 # packet, which tells by how much B frames shift the time.
 _FRAGMENTED: Final = {"movflags": "frag_every_frame+delay_moov+default_base_moof", "flush_packets": "1"}
+# Frames a second of a video of pictures.
+PICTURE_RATE: Final = 25
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _MATROSKA: Final = {"live": "1", "flush_packets": "1"}
 
 
@@ -74,6 +80,79 @@ def opened_video(
         container.close()
         raise InputError(f"Cannot read {name}: there is no video in it")
     return container, container.streams.video[0]
+
+
+def write_pictures(pictures: Sequence[Path], target: Path) -> None:
+    """Write JPEG or PNG files as the frames of a MOV file, 25 a second, unchanged.
+
+    Raises:
+        InputError: a file is no picture, or has another size or format than the first.
+        MissingPackageError: PyAV is not installed.
+    """
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"selsa detect {pictures[0].name}", "av", "live") from error
+    with ExitStack() as stack:
+        container = av.open(str(target), "w", format="mov")
+        # Closing a file without a single frame is an error of its own.
+        stack.callback(_close, container)
+        written: VideoStream | None = None
+        for number, path in enumerate(pictures):
+            # A packet and a stream are used only while their container is open.
+            with _picture(path) as (packet, stream):
+                if written is None:
+                    written = container.add_stream_from_template(stream)
+                    written.time_base = Fraction(1, PICTURE_RATE)
+                if _looks(stream) != _looks(written):
+                    raise InputError(
+                        f"{path} is {_described(stream)}; the pictures before it are {_described(written)}"
+                    )
+                packet.pts = packet.dts = number
+                packet.duration = 1
+                packet.time_base = Fraction(1, PICTURE_RATE)
+                packet.stream = written
+                container.mux(packet)
+
+
+def _close(container: "OutputContainer") -> None:
+    import av
+
+    with suppress(av.FFmpegError):
+        container.close()
+
+
+@contextmanager
+def _picture(path: Path) -> Iterator[tuple["Packet[Any]", "VideoStream"]]:
+    import av
+
+    try:
+        with path.open("rb") as file:
+            source, stream = opened_video(file, str(path), {}, kind=_picture_format(file))
+            with closing(source):
+                packet = next(source.demux(stream))
+                if not packet.size or not stream.codec_context.width:
+                    raise InputError(f"Cannot read {path}: it is no JPEG or PNG picture")
+                yield packet, stream
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"Cannot read {path}: {_reason(error)}") from error
+
+
+def _picture_format(file: IO[bytes]) -> str:
+    # By content, not by name: a `.png` that holds a JPEG is common.
+    head = file.read(8)
+    file.seek(0)
+    return "png_pipe" if head == _PNG else "jpeg_pipe"
+
+
+def _looks(stream: "VideoStream") -> tuple[str, int, int]:
+    context = stream.codec_context
+    return context.codec.canonical_name, context.width, context.height
+
+
+def _described(stream: "VideoStream") -> str:
+    codec, width, height = _looks(stream)
+    return f"{codec} of {width} x {height} pixels"
 
 
 def _written(source: "InputContainer", stream: "VideoStream", name: str, *, in_mp4: bool) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """The files that `selsa detect` writes for each video: results, drawings; and records of several videos."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -18,8 +19,19 @@ from selsa_client.formats import FormatName, default_suffix, format_of
 from selsa_client.wire.errors import DetectionFailedError
 from selsa_client.wire.frames import Frame
 from selsa_client.wire.records import StreamRecord
-from selsa_server.schema.detect import DetectParams, ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.detect import (
+    DetectParams,
+    ErrorRecord,
+    FrameRecord,
+    ModelInfo,
+    SummaryRecord,
+    VideoRecord,
+)
 
+# Page and drawings show detections from this score on, unless another one is requested.
+LIKELY: Final = 0.3
+# More files than this are counted instead of named.
+MOST_NAMED: Final = 3
 # Ends of drawn files in a folder; they differ from the name of the video.
 _SUFFIXES: Final[dict[Drawn, str]] = {"video": "-drawn.mp4", "sheet": "-sheet.png"}
 
@@ -157,6 +169,59 @@ def result_path(output: Path | None, video: VideoInput, *, several: bool, suffix
             )
         output.mkdir(exist_ok=True)
     return output / f"{video.stem}{suffix}" if output.is_dir() else output
+
+
+class Report:
+    """What `selsa detect` says about its results: the model in words, its warning, and what was written.
+
+    Args:
+        quiet: say the warning only.
+        say: called with each line.
+    """
+
+    def __init__(self, *, quiet: bool, say: Callable[[str], None]) -> None:
+        self._quiet = quiet
+        self._say = say
+        self._model: ModelInfo | None = None
+        self._frames = 0
+        self._detections = 0
+        self._likely = 0
+
+    def record(self, record: StreamRecord) -> None:
+        """Count a record; the model is named once."""
+        if isinstance(record, VideoRecord) and record.model != self._model:
+            self._model = record.model
+            if record.model.title and not self._quiet:
+                classes = f"{len(record.model.classes)} classes"
+                self._say(
+                    f"model: {record.model.title} ({classes}). {record.model.description or ''}".rstrip()
+                )
+            if record.model.warning:
+                self._say(f"WARNING: {record.model.warning}")
+        elif isinstance(record, FrameRecord | Frame):
+            self._frames += 1
+            self._detections += len(record.detections)
+            self._likely += sum(found.score >= LIKELY for found in record.detections)
+
+    def end(self, planned: Sequence[Results], *, failed: int) -> None:
+        """Say what was written, and what to do next."""
+        if self._quiet or not self._frames:
+            return
+        paths = [path for each in planned for path in (each.path, *each.drawn.values()) if path is not None]
+        written = [str(path) for path in paths if path.exists()]
+        if not written and not sys.stderr.isatty():
+            return  # a program reads the records
+        frames = "1 frame" if self._frames == 1 else f"{self._frames} frames"
+        found = f"{self._detections} detections in {frames}, {self._likely} of score {LIKELY} and above"
+        if failed:
+            found += f", {failed} of {len(planned)} videos failed"
+        if len(written) > MOST_NAMED:
+            written = [f"{len(written)} files in {Path(written[0]).parent}"]
+        place = f"wrote {', '.join(written)}" if written else "nothing was saved"
+        nexts = [] if written else ["-o FILE.csv saves them"]
+        if not any("video" in each.drawn for each in planned):
+            nexts.append("--render FILE.mp4 draws them")
+        self._say(f"{found}; {place}" + (f"; next: {', '.join(nexts)}" if nexts else ""))
 
 
 class _NamedVideo(VideoRecord):

@@ -45,6 +45,20 @@ def export(
     data: DataOption = None,
     split: SplitOption = "val",
     limit: LimitOption = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Name of the model for people.  [default: its name]")
+    ] = None,
+    description: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What the model detects and what it is for.  [default: its classes and origin]",
+        ),
+    ] = None,
+    warning: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What the model must not be used for; shown to every user."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older bundle.")] = False,  # noqa: FBT002  typer makes a flag of it
 ) -> None:
     """Export a checkpoint as a bundle: two ONNX engines, compared with torch, and a manifest."""
@@ -59,13 +73,15 @@ def export(
     try:
         check_target(output, marker=MANIFEST_NAME, overwrite=overwrite)
         plan = plan_of(precision, calibrate, data, split, limit)
-        _export(checkpoint, output, frames, native, plan, overwrite=overwrite)
+        words = {"title": title, "description": description, "warning": warning}
+        _export(checkpoint, output, frames, native, plan, words, overwrite=overwrite)
     except expected as error:
         _say(f"error: {error}")
         raise typer.Exit(EXPECTED_ERROR) from error
     except OSError as error:
         _say(f"error: cannot write {output}: {error.strerror or error}")
         raise typer.Exit(EXPECTED_ERROR) from error
+    _say(f"wrote the bundle {output}; next: selsa serve --bundle {output}")
     typer.echo(output)
 
 
@@ -75,6 +91,7 @@ def _export(
     frames: Path | None,
     native: str,
     plan: "PrecisionPlan | None",
+    words: dict[str, str | None],
     *,
     overwrite: bool,
 ) -> None:
@@ -83,7 +100,7 @@ def _export(
     if plan is not None and "fp16" in plan.precisions and "fp16" not in native:
         raise PrecisionError(f"--precision fp16 needs the native graphs in fp16; --native is {native}")
 
-    from selsa_export.bundle import export_bundle
+    from selsa_export.bundle import about_of, export_bundle
     from selsa_export.parity.frames import procedural_frames, read_frames
     from selsa_export.parity.native_bundle import native_precisions
     from selsa_training.checkpoint.checkpoint import load_checkpoint
@@ -93,14 +110,17 @@ def _export(
     clip = procedural_frames() if frames is None else read_frames(frames)
     described = "procedural clip" if frames is None else frames.name
     _say(f"reading {folder}")
+    loaded = load_checkpoint(folder)
+    about = about_of(loaded, **words)
     report = export_bundle(
-        load_checkpoint(folder),
+        loaded,
         output,
         clip,
         described,
         overwrite=overwrite,
         natives=natives,
         precisions=plan,
+        about=about,
         say=_say,
     )
     _say(

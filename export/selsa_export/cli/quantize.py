@@ -51,4 +51,5 @@ def quantize(
     if report is not None:
         for line in summary_of(report):
             say(line)
+    say(f"wrote the bundle {output}; next: selsa serve --bundle {output}")
     typer.echo(output)

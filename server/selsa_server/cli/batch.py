@@ -111,6 +111,7 @@ def batch(
         _refuse(error.detail, USAGE)
     except (BundleError, ClusterError) as error:
         _refuse(" ".join(str(error).split()), FAILED)
+    _say(f"results are in {output}; run the same command again for videos that have none")
     raise typer.Exit(FAILED if summary.by_engines else BAD_INPUT if summary.failures else 0)
 
 

@@ -68,6 +68,7 @@ def bench(
         typer.echo(report.text())
         if json is not None:
             _write(report, json)
+            _say(f"wrote {json}")
     except (BenchError, BundleError, DetectError) as error:
         _say(f"error: {error}")
         raise typer.Exit(EXPECTED_ERROR) from error

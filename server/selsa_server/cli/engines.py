@@ -72,6 +72,7 @@ def _build(
                 folder, manifest, engine, library, target, precision, options, here=here
             )
             typer.echo(f"{path}  {len(plan) / 2**20:.1f} MiB")
+    _say("next: selsa serve, with the same bundle on that machine, finds them in this folder")
 
 
 def _named(precision: str) -> "TensorRtPrecision":

@@ -1,7 +1,9 @@
 """`selsa serve`. Importing this module is light: what is heavy is imported when it is used."""
 
 import difflib
+import errno
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -37,13 +39,18 @@ def serve(**options: Any) -> None:
     return_freed_memory()
     settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
     with closing(_fork_server(settings)) as fork_server:
+        from selsa_server.telemetry.log import configure_log
+
+        configure_log(settings.log_level, settings.log_format)
+        # Before the bundles: loading them may take minutes.
+        listener = _bind(settings)
         if settings.cluster:
-            _serve_on_cluster(settings, fork_server)
+            _serve_on_cluster(settings, fork_server, listener)
         else:
             from selsa_server.engines.bundle_loading import load_bundle
 
             load = partial(load_bundle, settings=settings)
-            _run(_load_all(settings, load), settings, fork_server, load)
+            _run(_load_all(settings, load), settings, fork_server, load, listener)
 
 
 def _fork_server(settings: ServerSettings) -> "ForkServer":
@@ -113,14 +120,14 @@ def _check_jobs(settings: ServerSettings) -> None:
         raise _refuse(str(error)) from error
 
 
-def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer") -> None:
+def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer", listener: "socket.socket") -> None:
     from selsa_server.cluster.cluster import on_cluster, serving_settings
     from selsa_server.cluster.connection import ClusterError
 
     try:
         with on_cluster(settings, _say) as cluster:
             loaded = _load_all(settings, cluster.load)
-            _run(loaded, serving_settings(settings), fork_server, cluster.load)
+            _run(loaded, serving_settings(settings), fork_server, cluster.load, listener)
             lost = cluster.watch.lost
     except ClusterError as error:
         raise _refuse(str(error)) from error
@@ -180,36 +187,42 @@ def _run(
     settings: ServerSettings,
     fork_server: "ForkServer",
     load: "LoadBundle",
+    listener: "socket.socket",
 ) -> None:
     import structlog
 
     from selsa_server.api.serving import serve_until_drained
     from selsa_server.pipeline.pipeline import DetectionPipeline
     from selsa_server.pipeline.sequence_run import pipeline_options
-    from selsa_server.telemetry.log import configure_log
+    from selsa_server.telemetry.log import log_is_text
 
-    configure_log(settings.log_level)
-    # Settings hold no secret: of API keys, only the file's name.
+    # Settings hold no secret: of API keys, only the file's name. People need only those that were changed.
     log = structlog.get_logger()
-    log.info("settings", **settings.model_dump(mode="json"))
+    log.info(
+        "settings", **settings.model_dump(mode="json", exclude_defaults=log_is_text(settings.log_format))
+    )
     for variable, meant in mistyped_variables(os.environ):
         log.warning("unknown environment variable", variable=variable, meant=meant)
     for name, bundle in loaded.items():
         info = bundle.engines.info
         log.info("engines", model=name, provider=info.provider, precision=info.precision, why=bundle.why)
+        if (about := bundle.manifest.about) is not None:
+            classes = len(bundle.manifest.classes)
+            log.info(f"{about.title}: {about.description}", model=name, classes=classes)
+            if about.warning:
+                log.warning(about.warning, model=name)
     _check_confinement(settings, fork_server)
     options = pipeline_options(settings)
     first, *others = (
         DetectionPipeline(bundle, replace(options, model=name)) for name, bundle in loaded.items()
     )
-    listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     serve_until_drained(
         first,
         settings,
         listener,
-        on_ready=lambda: typer.echo(f"Serving {', '.join(loaded)} at {address}"),
+        on_ready=partial(_greet, ", ".join(loaded), address),
         others=dict(zip(list(loaded)[1:], others, strict=True)),
         load=load,
         fork_server=fork_server,
@@ -227,11 +240,18 @@ def mistyped_variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     return found
 
 
-def _listen(settings: ServerSettings) -> "socket.socket":
-    from selsa_server.api.serving import listen
+def _greet(names: str, address: str) -> None:
+    typer.echo(f"Serving {names} at {address}")
+    if sys.stderr.isatty():
+        _say(f"open {address} in a browser, or run: selsa detect VIDEO --server {address}; Ctrl-C ends it")
+
+
+def _bind(settings: ServerSettings) -> "socket.socket":
+    from selsa_server.api.serving import bind
 
     try:
-        return listen(settings.host, settings.port)
+        return bind(settings.host, settings.port)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise _refuse(f"cannot listen on {settings.host} port {settings.port}: {reason}") from error
+        taken = "; take another port with --port" if error.errno == errno.EADDRINUSE else ""
+        raise _refuse(f"cannot listen on {settings.host} port {settings.port}: {reason}{taken}") from error

@@ -130,6 +130,6 @@ class ConfinedDrawing:
 
     def write(self, record: VideoRecord | FrameRecord | SummaryRecord) -> None:
         """See `DrawnVideo`."""
-        if isinstance(record, FrameRecord):
+        if not isinstance(record, SummaryRecord):
             self._process.tell(DrawRecord(record))
             self._process.expect(DoneAnswer, stopped=self._stopped)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from selsa_bundle.preprocess import Preprocess
 from selsa_server.sandbox.allowance import Allowance
-from selsa_server.schema.detect import DetectParams, FrameRecord
+from selsa_server.schema.detect import DetectParams, FrameRecord, VideoRecord
 from selsa_server.schema.stream import LiveContainer
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import VideoIndex
@@ -81,7 +81,7 @@ class DrawVideo:
 class DrawRecord:
     """The next record."""
 
-    record: FrameRecord
+    record: VideoRecord | FrameRecord
 
 
 @dataclass(frozen=True, slots=True)

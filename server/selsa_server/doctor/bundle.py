@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from selsa_bundle.errors import BundleError, GateError
 from selsa_bundle.manifest import Manifest
@@ -15,7 +15,7 @@ from selsa_bundle.runtimes.load import load_engines, verify_bundle
 from selsa_bundle.tolerance import Precision
 from selsa_server.engines.bundle_choice import choose_bundle
 from selsa_server.engines.readiness import run_one_frame
-from selsa_server.schema.doctor import Finding
+from selsa_server.schema.doctor import Finding, Status
 
 GPU_KINDS: Final[tuple[ProviderKind, ...]] = ("cuda", "tensorrt")
 
@@ -56,8 +56,7 @@ def _ways(folder: Path, manifest: Manifest, host: Host, *, gpu: bool) -> Iterato
             yield _run(folder, provider, precision, subject)
         elif precision == "fp32":
             text, _, remedy = lack.partition(": ")
-            # A CPU-only machine lacks nothing.
-            status: Literal["ok", "warn"] = "ok" if provider in GPU_KINDS and not gpu else "warn"
+            status: Status = "unavailable" if provider in GPU_KINDS and not gpu else "missing"
             yield Finding(
                 status=status, subject=subject, text=f"cannot be had: {text}", remedy=remedy or None
             )

@@ -69,7 +69,7 @@ def _nvidia() -> Iterator[Finding]:
     driver = _driver()
     if driver is None:
         yield Finding(
-            status="ok",
+            status="unavailable",
             subject="NVIDIA GPU",
             text="no driver; everything runs on the CPU",
             remedy="if there is a GPU, install NVIDIA's driver",
@@ -100,7 +100,10 @@ def _gpu() -> Finding:
         _, driver = runtime.cudaDriverGetVersion()
     except ModuleNotFoundError:
         return Finding(
-            status="warn", subject="CUDA", text="there is a driver and no cuda-bindings", remedy=GPU_INSTALL
+            status="missing",
+            subject="CUDA",
+            text="there is a driver and no cuda-bindings",
+            remedy=GPU_INSTALL,
         )
     except (BundleError, OSError, RuntimeError, AttributeError) as error:
         return Finding(
@@ -124,8 +127,10 @@ def _tensorrt(*, wanted: bool) -> Finding:
         library = import_tensorrt()
     except BundleError as error:
         if wanted:
-            return Finding(status="warn", subject="TensorRT", text=str(error), remedy=GPU_INSTALL)
-        return Finding(status="ok", subject="TensorRT", text="not installed, and there is no GPU for it")
+            return Finding(status="missing", subject="TensorRT", text=str(error), remedy=GPU_INSTALL)
+        return Finding(
+            status="unavailable", subject="TensorRT", text="not installed, and there is no GPU for it"
+        )
     return Finding(status="ok", subject=library.name, text=library.version)
 
 
@@ -167,7 +172,7 @@ def _has(name: str, mode: Literal["r", "w"]) -> bool:
 def _optional(subject: str, found: str | None, install: str) -> Finding:
     if found is not None:
         return Finding(status="ok", subject=subject, text=found)
-    return Finding(status="warn", subject=subject, text="not installed", remedy=install)
+    return Finding(status="missing", subject=subject, text="not installed", remedy=install)
 
 
 def _version(package: str) -> str | None:

@@ -25,11 +25,8 @@ def choose_bundles(sources: tuple[BundleSource, ...], say: Callable[[str], None]
         return tuple(each.model_copy(update={"path": bundle_folder(each.path)}) for each in sources)
     folder = default_bundle()
     manifest = Manifest.read(folder)
-    origin = " ".join(manifest.provenance.origin.split())
-    say(
-        f"no bundle named: using the packaged default, {manifest.name} "
-        f"({len(manifest.classes)} classes; {origin})"
-    )
+    title = manifest.name if manifest.about is None else manifest.about.title
+    say(f"no bundle named: using the packaged model, {title} ({len(manifest.classes)} classes)")
     return (BundleSource(name=None, path=folder),)
 
 

@@ -8,6 +8,7 @@ web framework.
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from selsa_bundle.runtimes.load import LoadedBundle
@@ -73,7 +74,9 @@ class DetectionPipeline:
         for name in params.classes:
             if name not in names:
                 allowed = ", ".join(names)
-                raise ParameterError("classes", f"The model has no class {name!r}.", allowed)
+                near = get_close_matches(name, names, n=3)
+                hint = f" Did you mean {' or '.join(near)}?" if near else ""
+                raise ParameterError("classes", f"The model has no class {name!r}.{hint}", allowed)
         limit = self.bundle.engines.dimensions.detections
         if params.max_detections is not None and params.max_detections > limit:
             raise ParameterError(

@@ -30,9 +30,12 @@ def video_record(
 
 def model_info(bundle: LoadedBundle) -> ModelInfo:
     """The model and where it runs."""
-    info = bundle.engines.info
+    info, about = bundle.engines.info, bundle.manifest.about
     return ModelInfo(
         name=bundle.manifest.name,
+        title=None if about is None else about.title,
+        description=None if about is None else about.description,
+        warning=None if about is None else about.warning,
         bundle=bundle.digest,
         provider=info.provider,
         precision=info.precision,

@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from selsa_bundle.references import spread_references
 from selsa_server.errors import VideoError
-from selsa_server.render.drawing import draw_detections, put_text, text_size
+from selsa_server.render.drawing import (
+    draw_caption,
+    draw_detections,
+    drawn_score,
+    model_caption,
+    put_text,
+    text_size,
+)
 from selsa_server.render.frames import FramesAgain
 from selsa_server.schema.detect import Box, Detection, DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.video.container import VideoLimits
@@ -45,10 +52,12 @@ def open_contact_sheet(
     index = index_video(source, limits or VideoLimits())
     keys = select_frames(index, params, 0).keys
     chosen = sorted({keys[place] for place in spread_references(len(keys), FRAMES)})
-    sheet = ContactSheet(float(index.sample_aspect_ratio))
+    sheet = ContactSheet(float(index.sample_aspect_ratio), drawn_score(params))
     with FramesAgain(source, index, chosen) as frames:
 
         def draw(record: VideoRecord | FrameRecord | SummaryRecord) -> None:
+            if isinstance(record, VideoRecord):
+                sheet.caption = model_caption(record.model)
             if isinstance(record, FrameRecord) and frames.wants(record):
                 sheet.add(frames.of(record).pixels, record)
 
@@ -61,10 +70,16 @@ class ContactSheet:
 
     Args:
         aspect: width of a pixel of the frames divided by its height; those of the sheet are square.
+        least: lowest score that is drawn.
+
+    Attributes:
+        caption: the line below the frames; empty: none.
     """
 
-    def __init__(self, aspect: float = 1.0) -> None:
+    def __init__(self, aspect: float = 1.0, least: float = 0.0) -> None:
         self._aspect = aspect
+        self._least = least
+        self.caption = ""
         self._cells: list[tuple[Pixels, str]] = []
 
     def add(self, pixels: Pixels, record: FrameRecord) -> None:
@@ -76,7 +91,8 @@ class ContactSheet:
         way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         small = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=way), np.uint8)
         # Drawn when small, so that labels can be read.
-        draw_detections(small, [_scaled(each, wide, factor) for each in record.detections])
+        shown = [_scaled(each, wide, factor) for each in record.detections]
+        draw_detections(small, shown, least=self._least)
         when = f"frame {record.index}" if record.time is None else _clock(record.time)
         self._cells.append((small, when))
 
@@ -102,13 +118,16 @@ class ContactSheet:
         columns = _columns(len(self._cells), width, height)
         rows = math.ceil(len(self._cells) / columns)
         step_x, step_y = width + GAP, height + CAPTION + GAP
-        sheet = np.full((rows * step_y + GAP, columns * step_x + GAP, 3), PAPER, np.uint8)
+        footer = CAPTION if self.caption else 0
+        sheet = np.full((rows * step_y + GAP + footer, columns * step_x + GAP, 3), PAPER, np.uint8)
         for place, (picture, when) in enumerate(self._cells):
             x, y = GAP + place % columns * step_x, GAP + place // columns * step_y
             left = x + (width - picture.shape[1]) // 2
             sheet[y : y + picture.shape[0], left : left + picture.shape[1]] = picture
             middle = x + (width - text_size(when, SCALE, 1)[0]) // 2
             put_text(sheet, when, (middle, y + height + CAPTION - 7), SCALE, INK, 1)
+        if self.caption:
+            draw_caption(sheet, self.caption)
         return sheet
 
 

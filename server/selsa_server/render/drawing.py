@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from selsa_server.schema.detect import Box, Detection
+from selsa_server.schema.detect import Box, Detection, DetectParams, ModelInfo
 
 Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -26,6 +26,10 @@ GOLDEN: Final = 0.6180339887
 # OpenCV draws with coordinates of 16 bits, a few of them fraction; farther out nothing is visible.
 FAR: Final = 1 << 14
 MAX_NAME: Final = 40
+# The score from which detections are drawn unless another one was asked for; the page shows the same.
+DRAWN_SCORE: Final = 0.3
+MAX_CAPTION: Final = 200
+BAR: Final = (24, 24, 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,19 @@ def class_colour(class_id: int) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_detections(pixels: Pixels, detections: Sequence[Detection]) -> None:
+def draw_detections(pixels: Pixels, detections: Sequence[Detection], *, least: float = 0.0) -> None:
     """Draw boxes with names and scores, the best on top.
 
     Args:
         pixels: uint8 [h, w, 3] RGB, contiguous; drawn on.
         detections: boxes in pixels of this picture; what lies outside is cut off.
+        least: lowest score that is drawn.
     """
     height, width = pixels.shape[:2]
     pen = _Pen.of(width, height)
     best_first = sorted(
-        (each for each in detections if _is_seen(each.box, width, height)), key=lambda each: -each.score
+        (each for each in detections if each.score >= least and _is_seen(each.box, width, height)),
+        key=lambda each: -each.score,
     )
     for each in reversed(best_first):
         x1, y1, x2, y2 = _corners(each.box)
@@ -82,6 +88,34 @@ def draw_detections(pixels: Pixels, detections: Sequence[Detection]) -> None:
         labels.append((text, scale, place, class_colour(each.class_id)))
     for text, scale, place, colour in reversed(labels):
         _draw_label(pixels, text, scale, place, colour, pen)
+
+
+def drawn_score(params: DetectParams) -> float:
+    """The lowest score that is drawn: the requested threshold, or `DRAWN_SCORE` if none was requested."""
+    return params.score_threshold if "score_threshold" in params.model_fields_set else DRAWN_SCORE
+
+
+def model_caption(model: ModelInfo) -> str:
+    """The model in words for a drawing: its title, and its warning if it has one."""
+    title = model.title or model.name
+    return f"Model: {title}. {model.warning}" if model.warning else f"Model: {title}"
+
+
+def draw_caption(pixels: Pixels, text: str) -> None:
+    """Write one line at the bottom left, on a dark bar, shortened to the picture's width.
+
+    Args:
+        pixels: uint8 [h, w, 3] RGB, contiguous; drawn on.
+        text: letters that the font does not have are left out.
+    """
+    height, width = pixels.shape[:2]
+    pen = _Pen.of(width, height)
+    scale = max(pen.scale * 0.75, LEAST_CAPITAL / CAPITAL)
+    shown = _ascii(text)[:MAX_CAPTION]
+    while shown and _label_size(shown, scale, pen)[0] > width:
+        shown = shown[:-1]
+    size = _label_size(shown, scale, pen)
+    _draw_label(pixels, shown, scale, (0, height - size[1], size[0], height), BAR, pen)
 
 
 def text_size(text: str, scale: float, stroke: int) -> tuple[int, int, int]:
@@ -110,9 +144,12 @@ def _corners(box: Box) -> Rectangle:
 
 def _plain(found: Detection) -> str:
     """The class's name in the letters that the font has; its number if no letter is left."""
-    letters = unicodedata.normalize("NFKD", found.class_name).encode("ascii", "ignore").decode()
-    shown = "".join(each for each in letters if each.isprintable())[:MAX_NAME].strip()
-    return shown or f"class {found.class_id}"
+    return _ascii(found.class_name)[:MAX_NAME].strip() or f"class {found.class_id}"
+
+
+def _ascii(text: str) -> str:
+    letters = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode()
+    return "".join(each for each in letters if each.isprintable())
 
 
 def _fitting(text: str, pen: _Pen, width: int) -> tuple[str, float]:

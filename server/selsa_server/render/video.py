@@ -22,7 +22,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from selsa_server.errors import VideoError
-from selsa_server.render.drawing import draw_detections
+from selsa_server.render.drawing import draw_caption, draw_detections, drawn_score, model_caption
 from selsa_server.render.frames import FramesAgain
 from selsa_server.render.sound import PassedSound
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
@@ -94,6 +94,8 @@ class DrawnVideo:
         self._keys = select_frames(index, params, 0).keys
         self._max_bytes = max_bytes
         self._written = 0
+        self._least = drawn_score(params)
+        self._caption = ""
         self._last = -1
         self._durations: deque[int] = deque()  # of the frames that the encoder has
         self._stack = ExitStack()
@@ -139,17 +141,21 @@ class DrawnVideo:
             raise VideoError("undecodable", "There is no frame to draw on.")
 
     def write(self, record: VideoRecord | FrameRecord | SummaryRecord) -> None:
-        """Draw a frame record; others are passed over.
+        """Draw a frame record. A video record of a model with a warning gives all pictures a caption.
 
         Raises:
             VideoError: the source has no such frame, or the file becomes too large.
             OSError: the file cannot be written.
         """
+        if isinstance(record, VideoRecord) and record.model.warning:
+            self._caption = model_caption(record.model)
         if not isinstance(record, FrameRecord) or not self._frames.wants(record):
             return
         found = self._frames.of(record)
         pixels = np.ascontiguousarray(found.pixels)
-        draw_detections(pixels, record.detections)
+        draw_detections(pixels, record.detections, least=self._least)
+        if self._caption:
+            draw_caption(pixels, self._caption)
         size = (self._index.width, self._index.height)
         if pixels.shape[1::-1] != size:
             # Some streams change their size midway; an MP4 track has one size.

@@ -52,7 +52,9 @@ class DetectParams(BaseModel):
         description="detections per frame at most; default: what the bundle gives",
     )
     classes: tuple[ClassName, ...] = Field(
-        default=(), max_length=1000, description="names of the classes to return, repeatable; default: all"
+        default=(),
+        max_length=1000,
+        description="names of the classes to return, repeatable or with commas between; default: all",
     )
     reference_frames: int | None = Field(
         default=None,
@@ -80,6 +82,15 @@ class DetectParams(BaseModel):
     def _numbers_are_plain(cls, value: Any) -> Any:
         return plain_number(value)
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        # No class has a comma in its name.
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            return value
+        return tuple(part.strip() for name in names for part in name.split(","))
+
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
         if self.start is not None and self.end is not None and self.end <= self.start:
@@ -87,10 +98,23 @@ class DetectParams(BaseModel):
         return self
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class ModelInfo(_Wire):
     """The model of the detections and where it runs."""
 
     name: str
+    title: str | None = Field(default=None, description="its name for people", exclude_if=_is_none)
+    description: str | None = Field(
+        default=None, description="what it detects and what it is for", exclude_if=_is_none
+    )
+    warning: str | None = Field(
+        default=None,
+        description="what it must not be used for, or why its scores mean little",
+        exclude_if=_is_none,
+    )
     bundle: str = Field(description="sha256: and the digest of the bundle")
     provider: str
     precision: str

@@ -6,19 +6,22 @@ An entry point in the group `selsa.doctor` is a function from the folder of a bu
 from dataclasses import dataclass
 from typing import Literal
 
+Status = Literal["ok", "missing", "unavailable", "warn", "fail"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One line of the report.
 
     Attributes:
-        status: `warn` for something that is not needed, or not by everyone.
+        status: `ok`: it works. `missing`: it is not installed and can be. `unavailable`: this machine cannot
+            have it. `warn`: it works in part. `fail`: it does not work.
         subject: the part of the installation.
         text: the result of the check.
         remedy: the next step; None if there is none.
     """
 
-    status: Literal["ok", "warn", "fail"]
+    status: Status
     subject: str
     text: str
     remedy: str | None = None

@@ -1,10 +1,10 @@
-"""The log of a server process: one JSON object per line on stderr."""
+"""The log of a server process on stderr: text for people, or one JSON object per line."""
 
 import logging
 import sys
 import time
 from contextlib import suppress
-from typing import Final, TextIO, cast
+from typing import Final, Literal, TextIO, cast
 
 import structlog
 
@@ -61,16 +61,29 @@ class _Stderr:
             sys.stderr.flush()
 
 
-def configure_log(level: str) -> None:
+LogForm = Literal["auto", "text", "json"]
+
+
+def log_is_text(form: LogForm) -> bool:
+    """Whether the log is text; `auto` is text on a terminal."""
+    return form == "text" or (form == "auto" and sys.stderr.isatty())
+
+
+def configure_log(level: str, form: LogForm = "json") -> None:
     """Set up structlog, and the log of libraries on the same stream."""
     number = logging.getLevelNamesMapping()[level.upper()]
+    text = log_is_text(form)
+    last: list[structlog.types.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if text else "iso", utc=not text),
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),

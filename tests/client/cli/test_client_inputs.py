@@ -114,3 +114,22 @@ def test_the_folder_for_several_results_is_created(tmp_path):
 
 def test_a_shown_address_has_no_secret():
     assert without_secrets("https://me:pw@h:1/p/q.mp4?sig=abc#x") == "https://h:1/p/q.mp4"
+
+
+@pytest.mark.parametrize("argument", ["", "%06d.png", "%d.png"])
+def test_a_folder_of_pictures_or_their_numbers_is_one_sequence(tmp_path, argument):
+    touch(tmp_path, "000010.png", "000009.png", "notes.txt", ".hidden.png")
+    [each] = find_inputs([str(tmp_path / argument)])
+    assert (each.kind, each.stem) == ("pictures", tmp_path.name)
+    assert [path.name for path in each.pictures] == ["000009.png", "000010.png"]
+
+
+def test_a_named_picture_is_a_video_of_one_frame(tmp_path):
+    touch(tmp_path, "a.JPG")
+    [each] = find_inputs([str(tmp_path / "a.JPG")])
+    assert (each.kind, each.stem, len(each.pictures)) == ("pictures", "a", 1)
+
+
+def test_numbers_that_no_picture_has_fail_in_their_turn(tmp_path):
+    [each] = find_inputs([str(tmp_path / "%06d.png")])
+    assert "No file is named like" in (each.problem or "")

@@ -47,7 +47,9 @@ def test_the_help_page_lists_commands_without_loading_them(selsa):
     assert done.exit_code == 0
     assert "Does a thing." in done.stdout
     assert "And more" not in done.stdout
-    assert done.stdout.index("│ detect") < done.stdout.index("│ serve") < done.stdout.index("│ thing")
+    assert (
+        done.stdout.index("\n  detect ") < done.stdout.index("\n  serve ") < done.stdout.index("\n  thing ")
+    )
 
 
 def test_a_system_error_about_a_file_is_one_line_that_names_it(selsa):
@@ -181,3 +183,35 @@ def test_local_detection_runs_the_entry_point(installed, samples, tmp_path, bund
     )
     assert (done.returncode, done.stderr) == (exit_code, message)
     assert '"index":5' in done.stdout
+
+
+def test_help_of_every_command_fits_80_columns_and_cuts_no_name():
+    # In a process of its own: it imports every command, and other tests watch what is imported.
+    code = """
+import typer
+from selsa_client.cli.main import build_app
+from typer.testing import CliRunner
+app = build_app()
+group = typer.main.get_command(app)
+root = group.make_context("selsa", [], resilient_parsing=True)
+names = group.list_commands(root)
+for words in ([], *([name] for name in names)):
+    text = CliRunner().invoke(app, [*words, "--help"], terminal_width=80, env={"COLUMNS": "80"}).stdout
+    assert max(map(len, text.splitlines())) <= 80, (words, max(text.splitlines(), key=len))
+    assert "\u2026" not in text, words
+    flat = "".join(text.split())  # lines may break after a hyphen
+    if not words:
+        for name in names:
+            help_ = group.get_command(root, name).help
+            assert help_ and "".join([name, *help_.split()]) in flat, name
+        continue
+    lazy = group.get_command(root, words[0])
+    command = lazy.make_context(words[0], [], parent=root, resilient_parsing=True).command
+    for param in command.params:
+        for option in param.opts:
+            assert option in flat or not option.startswith("-"), (words, option)
+    for paragraph in (command.help or "").split("\\n\\n"):
+        assert "".join(paragraph.split()) in flat, (words, "a sentence is broken")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -3,9 +3,10 @@
 import json
 
 import av
+import cv2
 import pytest
 from live_server import live_server
-from media import write_video
+from media import frame_pixels, write_video
 from typer.testing import CliRunner
 
 from selsa_bundle.runtimes.fake import FakeEngines
@@ -117,3 +118,55 @@ def test_no_video_is_overwritten_and_wrong_names_exit_2(stub, clip, tmp_path):
     assert selsa("detect", "camera:0", "--server", stub.address, "--render", "a.mp4").exit_code == 2
     assert stub.requests == []
     assert clip.read_bytes() == before
+
+
+def write_picture(path, size=(64, 48)):
+    cv2.imwrite(str(path), frame_pixels(3, *size))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_picture_is_a_video_of_one_frame(address, tmp_path, suffix):
+    picture = write_picture(tmp_path / f"a{suffix}")
+    done = selsa("detect", picture, "--server", address, "-o", tmp_path / "a.ndjson")
+    assert done.exit_code == 0, done.stderr
+    kinds = [json.loads(line)["type"] for line in (tmp_path / "a.ndjson").read_text().splitlines()]
+    assert kinds == ["video", "frame", "summary"]
+
+
+def test_a_folder_of_pictures_is_a_video_that_can_be_drawn(address, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(3):
+        write_picture(folder / f"{number:06d}.png")
+    done = selsa("detect", folder, "--server", address, "--render", tmp_path / "d.mp4")
+    assert done.exit_code == 0, done.stderr
+    with av.open(str(tmp_path / "d.mp4")) as drawn:
+        assert len(list(drawn.decode(video=0))) == 3
+    assert "3 frames" in done.stderr and "d.mp4" in done.stderr.splitlines()[-1]
+
+
+def test_pictures_of_two_sizes_and_files_that_are_no_picture_are_named(address, tmp_path):
+    write_picture(tmp_path / "0.png")
+    write_picture(tmp_path / "1.png", size=(32, 32))
+    done = selsa("detect", tmp_path / "%d.png", "--server", address)
+    assert done.exit_code == 3
+    assert "1.png is png of 32 x 32 pixels" in done.stderr
+    (tmp_path / "x.jpg").write_bytes(b"no picture")
+    done = selsa("detect", tmp_path / "x.jpg", "--server", address)
+    assert done.exit_code == 3
+    assert "x.jpg" in done.stderr
+
+
+def test_without_a_server_it_says_how_to_start_one(clip):
+    done = selsa("detect", clip, "--server", "http://127.0.0.1:9", "--retries", "0")
+    assert done.exit_code == 4
+    assert "selsa serve" in done.stderr and "--local" in done.stderr
+
+
+def test_an_unknown_class_gets_the_nearest_names_and_commas_separate_classes(address, tmp_path):
+    video = write_video(tmp_path / "a.mp4", 2)
+    done = selsa("detect", video, "--server", address, "--classes", "dog,horze")
+    assert done.exit_code == 3
+    assert "no class 'horze'" in done.stderr
+    assert selsa("detect", video, "--server", address, "--classes", "dog, dog").exit_code == 0

@@ -31,9 +31,10 @@ def test_the_packaged_bundle_is_taken_when_none_is_named_and_that_is_said() -> N
     said: list[str] = []
     (chosen,) = choose_bundles((), said.append)
     assert chosen == BundleSource(name=None, path=default_bundle())
-    name = verify_bundle(default_bundle())[0].name
+    about = verify_bundle(default_bundle())[0].about
+    assert about is not None
     assert [line.partition(" (")[0] for line in said] == [
-        f"no bundle named: using the packaged default, {name}"
+        f"no bundle named: using the packaged model, {about.title}"
     ]
 
 
@@ -87,6 +88,9 @@ def test_detecting_locally_needs_neither_server_nor_bundle() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("selsa detect: no bundle named: using the packaged default, ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("selsa detect: no bundle named: using the packaged model, ")
+    about = verify_bundle(default_bundle())[0].about
+    assert about is not None
+    assert f"model: {about.title} (" in done.stderr
+    assert (f"WARNING: {about.warning}" in done.stderr) == (about.warning is not None)
     assert json.loads(done.stdout.splitlines()[-1])["complete"]

@@ -91,10 +91,55 @@ def test_importing_the_commands_is_light() -> None:
 
 
 def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
-    from selsa_server.cli.serve import _listen
+    from selsa_server.cli.serve import _bind
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(typer.Exit) as raised:
-            _listen(ServerSettings(port=port, spool_dir=tmp_path))
+            _bind(ServerSettings(port=port, spool_dir=tmp_path))
     assert raised.value.exit_code == 3
+
+
+def test_a_port_in_use_is_found_before_the_bundles_are_read(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refusal("--bundle", str(tmp_path / "nothing"), "--port", str(port), "--confinement", "off")
+    assert "cannot listen" in line and "--port" in line
+
+
+@pytest.mark.parametrize("name", ["my.pth", "my", "run"])
+def test_weights_in_place_of_a_bundle_get_the_command_that_makes_one(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "my.pth":
+        path.touch()
+    else:
+        folder = path / "checkpoint" if name == "run" else path
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.json").touch()
+    line = refusal("--bundle", str(path), "--port", "0", "--confinement", "off")
+    assert "selsa export" in line
+    assert ("selsa import" in line) == (name == "my.pth")
+
+
+@pytest.mark.parametrize(("form", "is_text"), [("auto", False), ("json", False), ("text", True)])
+def test_the_log_is_text_where_it_is_asked_for_and_json_without_a_terminal(form: str, is_text: bool) -> None:
+    code = (
+        "from selsa_server.telemetry.log import configure_log; import structlog; "
+        f"configure_log('info', {form!r}); structlog.get_logger().info('engines', model='a')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("{") != is_text
+    assert "engines" in done.stderr
+
+
+def test_the_sample_video_is_written_once(tmp_path: Path) -> None:
+    from selsa_server.cli.packaged import sample
+
+    command = typer.Typer()
+    command.command()(sample)
+    target = tmp_path / "a.mp4"
+    done = CliRunner().invoke(command, ["-o", str(target)])
+    assert done.exit_code == 0 and "next: selsa detect" in done.stderr
+    assert target.stat().st_size > 1000
+    again = CliRunner().invoke(command, ["-o", str(target)])
+    assert again.exit_code == 3 and "--overwrite" in again.stderr

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from selsa_server.render.drawing import class_colour, draw_detections
-from selsa_server.schema.detect import Box, Detection
+from selsa_server.render.drawing import class_colour, draw_caption, draw_detections, drawn_score
+from selsa_server.schema.detect import Box, Detection, DetectParams
 
 SIZES = [(1920, 1080), (540, 960), (320, 180), (96, 64), (16, 16), (1, 1)]
 
@@ -96,3 +96,20 @@ def test_lines_and_letters_grow_with_the_picture():
         return (pixels != 90).any(axis=2).mean()
 
     assert share(1920, 1080) == pytest.approx(share(3840, 2160), rel=0.5)
+
+
+def test_drawings_start_at_the_page_s_score_unless_another_one_was_requested():
+    assert drawn_score(DetectParams()) == 0.3
+    assert drawn_score(DetectParams(score_threshold=0.05)) == 0.05
+    blank = np.zeros((400, 600, 3), np.uint8)
+    pixels = blank.copy()
+    draw_detections(pixels, [found(100, 200, 300, 400, score=0.29)], least=0.3)
+    assert (pixels == blank).all()
+
+
+@pytest.mark.parametrize("size", [(320, 192), (1920, 1080), (64, 64), (16, 16)])
+def test_a_caption_lies_at_the_bottom_and_fits_any_picture(size):
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    draw_caption(pixels, "Model: Synthetic sprites. Not for real footage: é\n" * 5)
+    assert (pixels[: size[1] // 8] == 0).all()
+    assert pixels.any()

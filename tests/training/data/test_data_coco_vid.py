@@ -8,8 +8,8 @@ from data_folders import coco_content, write_coco, write_json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selsa_training.data.formats.json_lines import record_lines
 from selsa_training.data.formats.coco_vid import read_coco_vid
+from selsa_training.data.formats.json_lines import record_lines
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.records import IGNORED, OCCLUDED, DataSet
 

@@ -26,6 +26,8 @@ from selsa_training.model.tensor_shapes import RESNETS, Shape, expected_shapes, 
 
 Float32 = npt.NDArray[np.float32]
 
+# How the origin of such a checkpoint begins.
+UNTRAINED: Final = "untrained weights"
 # Standard deviation of the sum of four independent uniform 16-bit integers.
 SUM_STD: Final = math.sqrt(4 * (65536.0**2 - 1) / 12)
 # Range of the scale that ends a residual branch, small so that the sum over many blocks does not grow.

@@ -75,6 +75,7 @@ def synthesize(
         seconds = time.perf_counter() - start
         say(f"{written.clips} clips, {written.frames} frames, {written.objects} objects")
         say(f"{seconds:.1f} s, {written.frames / seconds:.0f} frames a second")
+        say(f"wrote the data set {output}; next: selsa train tiny --data {output} -o RUN")
         typer.echo(output)
 
 

@@ -119,7 +119,7 @@ def train(
                 say=say if processes.first else lambda _: None,
             )
             if processes.first:
-                say(f"{steps} steps; the checkpoint is {folder.checkpoint}")
+                say(f"{steps} steps; wrote the checkpoint {folder.checkpoint}")
                 say(f"next: selsa evaluate {output} --data {data}")
                 say(f"      selsa export {folder.checkpoint} -o {output.name}.bundle")
                 typer.echo(folder.checkpoint)

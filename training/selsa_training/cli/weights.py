@@ -41,6 +41,7 @@ def import_published(
     """Convert a SELSA checkpoint of mmtracking. No code in the file is run."""
     with expected_errors():
         _import(file, output, name, ema=ema, overwrite=overwrite)
+        say(_wrote(output))
         typer.echo(output)
 
 
@@ -67,10 +68,12 @@ def pull(
         with _download_bar(name) as progress:
             path = pull_file(name, default_cache(os.environ), progress=progress, say=say)
         if output is None:
+            say(f"downloaded {path}; next: selsa import {path} -o {name}")
             typer.echo(path)
             return
         # Named as it was asked for: the fp16 model has the tensors of the other.
         _import(path, output, name, overwrite=overwrite)
+        say(_wrote(output))
         typer.echo(output)
 
 
@@ -87,7 +90,7 @@ def init(
     """Make a checkpoint with untrained weights, for trying things out and for measurements."""
     from selsa_training.checkpoint.checkpoint import check_target, save_checkpoint
     from selsa_training.checkpoint.errors import CheckpointError
-    from selsa_training.checkpoint.untrained import untrained_tensors
+    from selsa_training.checkpoint.untrained import UNTRAINED, untrained_tensors
     from selsa_training.config import CONFIGS
 
     with expected_errors():
@@ -95,11 +98,14 @@ def init(
             raise CheckpointError(f"no configuration is called {config!r}; known are {', '.join(CONFIGS)}")
         check_target(output, overwrite=overwrite)
         tensors = untrained_tensors(CONFIGS[config], seed)
-        save_checkpoint(
-            output, CONFIGS[config], tensors, f"untrained weights, seed {seed}", overwrite=overwrite
-        )
+        save_checkpoint(output, CONFIGS[config], tensors, f"{UNTRAINED}, seed {seed}", overwrite=overwrite)
         say("these weights are untrained: the detections of the model are meaningless")
+        say(_wrote(output))
         typer.echo(output)
+
+
+def _wrote(checkpoint: Path) -> str:
+    return f"wrote the checkpoint {checkpoint}; next: selsa export {checkpoint} -o {checkpoint}.bundle"
 
 
 @contextlib.contextmanager

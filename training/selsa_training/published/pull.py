@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from selsa_bundle.classes import IMAGENET_VID
 from selsa_bundle.files.lock import exclusive
 from selsa_training.checkpoint.errors import CheckpointFileError, ChecksumMismatchError, DownloadError
 from selsa_training.published.download import DownloadPolicy, ProgressCallback, download
@@ -48,6 +49,21 @@ PUBLISHED: Final[dict[str, PublishedFile]] = {
     "r101-dc5": _vid("selsa_faster_rcnn_r101_dc5_1x_imagenetvid", "20201218_172724-aa961bcc"),
     "x101-dc5": _vid("selsa_faster_rcnn_x101_dc5_1x_imagenetvid", "20210825_205641-10252965"),
 }
+
+
+def published_models() -> Iterator[dict[str, Any]]:
+    """The models that `selsa pull` knows; the entry point `published` of the group `selsa.models`."""
+    backbones = {"r50": "ResNet-50", "r101": "ResNet-101", "x101": "ResNeXt-101"}
+    for name in PUBLISHED:
+        half = ", trained in fp16" if name.endswith("fp16") else ""
+        yield {
+            "name": name,
+            "title": f"SELSA with {backbones[name.partition('-')[0]]}{half}",
+            "description": "Animals and vehicles of ImageNet VID in real video; published by mmtracking.",
+            "warning": None,
+            "classes": len(IMAGENET_VID),
+            "command": f"selsa pull {name} -o {name} && selsa export {name} -o {name}.bundle",
+        }
 
 
 def default_cache(environment: "dict[str, str] | os._Environ[str]") -> Path:

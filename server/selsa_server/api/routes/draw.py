@@ -26,7 +26,7 @@ from selsa_server.api.responses import (
 from selsa_server.api.spool import RECORDS, VIDEO, spool_records_and_video, temporary_file
 from selsa_server.errors import RequestError
 from selsa_server.run_context import Progress
-from selsa_server.schema.detect import NDJSON, DetectParams, FrameRecord, parse_record
+from selsa_server.schema.detect import NDJSON, DetectParams, FrameRecord, VideoRecord, parse_record
 from selsa_server.service.detection import DetectionService, Records, Result, in_thread
 from selsa_server.service.draining import Deadline, Drain
 from selsa_server.service.models import Models
@@ -37,6 +37,8 @@ BOUNDARY: Final = "selsa"
 # Bytes and detections of one record. The time to place labels grows with the square of their number.
 MAX_LINE: Final = 1 << 20
 MAX_DETECTIONS: Final = 1000
+# The caller has chosen the detections already.
+EVERY_SCORE: Final = DetectParams(score_threshold=0)
 # Seconds between two progress lines.
 INTERVAL: Final = 0.2
 CODES: Final = (
@@ -116,7 +118,7 @@ def draw_router(models: Models, drain: Drain, limits: RequestSettings) -> APIRou
                     limits.spool_dir,
                     records,
                     video,
-                    DetectParams(),
+                    EVERY_SCORE,
                     decoders=service.pipeline.decoders,
                     threads=service.admission.threads,
                     max_bytes=limits.max_upload_bytes,
@@ -154,6 +156,8 @@ def given_records(path: Path, frames: int, progress: Progress) -> Generator[Resu
                 first = error.errors()[0]
                 where = ".".join(map(str, first["loc"]))[:100]
                 raise _wrong(number, f"is not a record: {where or 'line'}: {first['msg'][:200]}") from error
+            if isinstance(record, VideoRecord):
+                yield record  # its model's warning is drawn
             if not isinstance(record, FrameRecord):
                 continue
             if not last < record.index < frames:
@@ -203,7 +207,7 @@ class _DrawnResponse(OwningResponse):
                 self._source,
                 path,
                 self._records.index,
-                DetectParams(),
+                EVERY_SCORE,
                 self._records.run,
                 max_bytes=self._limits.max_upload_bytes,
             )

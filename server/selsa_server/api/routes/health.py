@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from selsa_server.api.problems import problem_responses
 from selsa_server.engines.readiness import Readiness
 from selsa_server.errors import DetectError
+from selsa_server.pipeline.video_record import model_info
 from selsa_server.schema.detect import ModelInfo
 from selsa_server.service.draining import Drain
 from selsa_server.service.models import Model, Models
@@ -73,14 +74,10 @@ def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: M
 
 def _served(model: Model) -> ServedModel:
     bundle = model.bundle
-    manifest, info = bundle.manifest, bundle.engines.info
+    manifest = bundle.manifest
     return ServedModel(
+        **dict(model_info(bundle)),
         served_as=model.name,
-        name=manifest.name,
-        bundle=bundle.digest,
-        provider=info.provider,
-        precision=info.precision,
-        classes=manifest.classes,
         architecture=manifest.provenance.architecture,
         reference_frames=manifest.reference_frames,
         long_side=manifest.preprocess.long_side,
