@@ -6,11 +6,11 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from selsa_bundle.bank import SequenceBank
-from selsa_bundle.engine import DetectionBatch
+from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.decoders.protocol import OpenVideo
 from selsa_server.errors import VideoError
-from selsa_server.pipeline.detection_filter import DetectionFilter
+from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.prefetch import Prefetch
@@ -78,7 +78,7 @@ class PipelineRun:
         for part in PARTS:
             run.clock.add(part, 0.0)
         self.inference = Inference(bundle.engines, run.clock)
-        self.filter = DetectionFilter(params, bundle.manifest.classes)
+        self.frame_records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
         self.emitted = 0
 
@@ -93,21 +93,27 @@ class PipelineRun:
             bank = self._sequence_bank(video, selection.references)
             if self.run.stopped():
                 return
-            yield video_record(self.bundle, index, self.params, bank.used)
-            keys = self._left(keys, resume)
-            yield from self._sequence(video, keys, bank)
+            yield self._video_record(index, bank.used)
+            keys = keys if self.params.tracks else self._left(keys, resume)
+            found = self._sequence(video, keys, bank)
         else:
-            yield video_record(self.bundle, index, self.params, ())
-            # The bank depends on every earlier frame, so all frames run again.
-            yield from self._online(video, keys, resume.last)
+            yield self._video_record(index, ())
+            found = self._online(video, keys)
+        # An online bank and tracks depend on every earlier frame, so all frames run again.
+        yield from (record for record in found if record.index > resume.last)
         if self.run.stopped():
             return
+        yield from (record for record in self.frame_records.rest() if record.index > resume.last)
         # Release the decoder before yielding the summary.
         video.rest()
         if self.emitted == 0:
             count = len(selection.keys)
             raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
         yield self._summary(index, selection)
+
+    def _video_record(self, index: VideoIndex, references: tuple[int, ...]) -> VideoRecord:
+        look_ahead = self.frame_records.look_ahead
+        return video_record(self.bundle, index, self.params, references, look_ahead)
 
     def _left(self, keys: Sequence[int], resume: Resume) -> Sequence[int]:
         """The key frames after those of an earlier run, which count as done."""
@@ -140,20 +146,16 @@ class PipelineRun:
                 prepared = [frame.prepared for frame in batch]
                 detections = self.inference.sequence(prepared, features, bank.bank)
                 for position, frame in enumerate(batch):
-                    yield self._record(frame, detections, position)
+                    yield from self._records(frame, features[position], detections, position)
 
-    def _online(
-        self, video: OpenVideo, keys: Sequence[int], after: int
-    ) -> Generator[FrameRecord, None, None]:
+    def _online(self, video: OpenVideo, keys: Sequence[int]) -> Generator[FrameRecord, None, None]:
         online = OnlineDetection(self.bundle, self.params, self.inference)
         with self._frames(video, keys) as frames:
             for batch, corrupt in self._batches(frames):
                 self._count_corrupt(corrupt)
                 each = online.detect([frame.prepared for frame in batch])
-                for frame, detections in zip(batch, each, strict=True):
-                    record = self._record(frame, detections, 0)
-                    if frame.index > after:
-                        yield record
+                for frame, (features, detections) in zip(batch, each, strict=True):
+                    yield from self._records(frame, features, detections, 0)
 
     def _count_corrupt(self, count: int) -> None:
         self.corrupt += count
@@ -171,14 +173,15 @@ class PipelineRun:
             source.items, self.options.prefetch, interrupt=source.interrupt, stopped=self.run.stopped
         )
 
-    def _record(self, frame: FrameInHand, detections: DetectionBatch, position: int) -> FrameRecord:
+    def _records(
+        self, frame: FrameInHand, features: FrameBatch, found: DetectionBatch, position: int
+    ) -> list[FrameRecord]:
         self.emitted += 1
         self.run.progress.done += 1
-        return FrameRecord(
-            index=frame.index, pts=frame.pts, time=frame.time, detections=self.filter(detections, position)
-        )
+        return self.frame_records.add(frame, features, found, position)
 
     def _summary(self, index: VideoIndex, selection: Selection) -> SummaryRecord:
+        objects = self.frame_records.summary()
         return SummaryRecord(
             complete=self.corrupt == 0 and index.damage is None,
             demuxed=len(index.pts),
@@ -189,4 +192,5 @@ class PipelineRun:
             clock_jumps=index.clock_jumps,
             seconds=self.run.clock.elapsed,
             timings=self.run.clock.parts,
+            **objects,
         )

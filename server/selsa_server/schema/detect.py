@@ -14,6 +14,10 @@ PROBLEM_JSON: Final = "application/problem+json"
 ClassName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -64,6 +68,13 @@ class DetectParams(BaseModel):
         description="strict: a damaged video is an error; "
         "tolerant: detect on the frames that decode, count the rest",
     )
+    # Off by default: a response stays what it was, its records leave at once, and a job that was interrupted
+    # need not compute its first frames again.
+    tracks: bool = Field(
+        default=False,
+        description="give each detection the number of its object (track_id), and list the objects in the "
+        "summary; in sequence mode records leave a few frames later",
+    )
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
@@ -105,6 +116,11 @@ class VideoRecord(_Wire):
     model: ModelInfo
     mode: Literal["sequence", "online"]
     reference_frames: tuple[int, ...] = Field(description="source indices; empty in online mode")
+    look_ahead: int | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="with tracks: frames that a record waits for before its track_ids are final",
+    )
 
 
 class Box(_Wire):
@@ -123,6 +139,16 @@ class Detection(_Wire):
     score: float
     class_id: int
     class_name: str
+    # Absent from the wire format without tracks; null, for a detection of no object, is not the same.
+    track_id: int | None = Field(default=None, exclude=True)
+
+
+class TrackedDetection(Detection):
+    """One detected object in one frame, with `tracks`."""
+
+    track_id: int | None = Field(
+        ge=1, description="the object's number; null: not confirmed to be an object that stays"
+    )
 
 
 class FrameRecord(_Wire):
@@ -132,7 +158,21 @@ class FrameRecord(_Wire):
     index: int = Field(description="0-based index in the source, never renumbered")
     pts: int | None = Field(description="presentation time stamp in ticks of time_base")
     time: float | None = Field(description="seconds: pts * time_base")
-    detections: tuple[Detection, ...]
+    detections: tuple[TrackedDetection | Detection, ...]
+
+
+class TrackedObject(_Wire):
+    """One object of a video, with `tracks`."""
+
+    track_id: int = Field(ge=1)
+    class_id: int = Field(description="the class with the highest sum of scores over its detections")
+    class_name: str
+    first_index: int = Field(description="source index of the first frame it was detected in")
+    last_index: int
+    first_time: float | None = Field(description="seconds")
+    last_time: float | None
+    frames: int = Field(description="how many frames it was detected in")
+    score: float = Field(description="mean score of its detections")
 
 
 class SummaryRecord(_Wire):
@@ -153,6 +193,22 @@ class SummaryRecord(_Wire):
     )
     seconds: float = Field(description="wall time from the first look at the video to this record")
     timings: dict[str, float] = Field(description="seconds spent per part; parts overlap")
+    objects: tuple[TrackedObject, ...] | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="with tracks: the objects, by track_id, without aliases",
+    )
+    objects_left_out: int | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="objects that are not listed because there are too many",
+    )
+    aliases: dict[int, int] | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="with tracks: a track_id of earlier records that turned out to be an object with a lower "
+        "one: {track_id: the object's}",
+    )
 
 
 class Problem(_Wire):
