@@ -22,7 +22,7 @@ ApiKeyOption = Annotated[
     typer.Option(envvar="SELSA_API_KEY", help="API key for the server.", show_default=False),
 ]
 
-_METAVARS: Final[dict[object, str]] = {int: "INTEGER", float: "NUMBER"}
+_METAVARS: Final[dict[object, str]] = {bool: "true|false", int: "INTEGER", float: "NUMBER"}
 
 
 def option_name(field: str) -> str:
@@ -71,6 +71,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, repeatable = _kind(field.annotation)
     # If the default is None or empty, the description explains it.
     default = None if field.default is None or repeatable else str(field.default)
+    default = default.lower() if default and kind is bool else default
     option = typer.Option(
         option_name(name),
         help=field.description,

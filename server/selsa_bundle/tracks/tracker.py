@@ -31,6 +31,7 @@ class TrackerOptions:
         alike: least likeness that finds a lost object again.
         join: least likeness that makes two tracks one object after the whole video.
         same_place: overlap from which two detections of different classes in a frame are one object.
+        too_close: overlap with an object of its class above which a detection begins no track.
         weak: share of the better one's score below which that holds for two detections of one class, too.
         most: objects that are followed at once, or looked for.
     """
@@ -46,6 +47,7 @@ class TrackerOptions:
     join: float = 0.7
     same_place: float = 0.4
     weak: float = 0.5
+    too_close: float = 0.3
     most: int = 1000
 
 
@@ -104,7 +106,7 @@ class Tracker:
             self._add(track, seen, row)
             linked[row] = track
         for row in np.flatnonzero(usable & (seen.scores >= self._options.start)).tolist():
-            if linked[row] is None and len(self._tracks) < self._options.most:
+            if linked[row] is None and self._may_begin(seen, linked, row):
                 linked[row] = self._begin(seen, row)
         self._learn(seen)
         self._forget(seen.index)
@@ -178,6 +180,16 @@ class Tracker:
         if any(look is None for look in known):
             return None
         return self._likeness(np.stack(known), seen.looks[rows])  # type: ignore[arg-type]
+
+    def _may_begin(self, seen: Observation, linked: list[Track | None], row: int) -> bool:
+        """Whether there is room, and no object of the class so close that this may be a part of it."""
+        if len(self._tracks) >= self._options.most:
+            return False
+        others = [
+            i for i, track in enumerate(linked) if track is not None and seen.labels[i] == seen.labels[row]
+        ]
+        close = overlaps(seen.boxes[[row]], seen.boxes[others])
+        return not (close > self._options.too_close).any()
 
     def _begin(self, seen: Observation, row: int) -> Track:
         track = Track(

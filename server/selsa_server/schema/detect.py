@@ -4,6 +4,7 @@ A response is a sequence of records: one `video`, one `frame` per frame, then ex
 `error`. A sequence without that last record is incomplete. This module needs pydantic and nothing else.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -159,6 +160,23 @@ class FrameRecord(_Wire):
     pts: int | None = Field(description="presentation time stamp in ticks of time_base")
     time: float | None = Field(description="seconds: pts * time_base")
     detections: tuple[TrackedDetection | Detection, ...]
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the detections have numbers of objects; false for a frame without detections."""
+        return any(isinstance(each, TrackedDetection) for each in self.detections)
+
+    def with_aliases(self, aliases: Mapping[int, int]) -> Self:
+        """The same record with the numbers that a summary's `aliases` give; twice is the same as once."""
+        if not any(each.track_id in aliases for each in self.detections):
+            return self
+        renamed = (
+            each
+            if each.track_id is None or each.track_id not in aliases
+            else each.model_copy(update={"track_id": aliases[each.track_id]})
+            for each in self.detections
+        )
+        return self.model_copy(update={"detections": tuple(renamed)})
 
 
 class TrackedObject(_Wire):
