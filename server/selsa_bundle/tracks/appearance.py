@@ -39,7 +39,7 @@ def appearance(family: Family, frame: FrameBatch, found: DetectionBatch, positio
     valid = frame.valid[0]
     rows = found.proposals[position, : int(found.count[position])]
     known = features[:BACKGROUND_ROWS][valid[:BACKGROUND_ROWS]]
-    looks = features[rows] - (known.mean(0) if len(known) else 0.0)
+    looks = features[rows] - (known.mean(0) if len(known) > 1 else 0.0)
     return unit(looks.astype(np.float32))
 
 

@@ -36,12 +36,10 @@ class CutDetector:
             self._usual.clear()
             return True
         change = float(np.abs(small - last).mean())
-        cut = change > LEAST and change > TIMES * (float(np.median(self._usual)) if self._usual else 0.0)
-        if cut:
-            self._usual.clear()
-        else:
-            self._usual.append(change)
-        return cut
+        usual = float(np.median(self._usual)) if self._usual else 0.0
+        # A cut is counted, too: one is no matter for the median, and where every frame differs none is a cut.
+        self._usual.append(change)
+        return change > LEAST and change > TIMES * usual
 
 
 def _samples(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:

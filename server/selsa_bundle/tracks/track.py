@@ -15,7 +15,7 @@ class Track:
     Attributes:
         id: its number from 1; None until it is confirmed.
         box: float32 [4], xyxy in source pixels, where it was last seen.
-        speed: float32 [2], pixels per frame of the source along (x, y).
+        speed: pixels per frame of the source along (x, y).
         look: float32 [C], unit vector, what it looks like of late; None without appearance.
         looks: float32 [C], sum of its appearances.
         votes: sum of scores by class.
@@ -32,7 +32,7 @@ class Track:
     last: int
     last_time: float | None
     id: int | None = None
-    speed: Float = field(default_factory=lambda: np.zeros(2, np.float32))
+    speed: tuple[float, float] = (0.0, 0.0)
     look: Float | None = None
     looks: Float | None = None
     votes: dict[int, float] = field(default_factory=dict)

@@ -4,14 +4,14 @@ Causal: a frame's detections are linked with what was seen before. A track gets 
 confirmed; a caller that holds frames back sees the number in the track's earlier frames too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from selsa_bundle.tracks.appearance import Likeness, unit
-from selsa_bundle.tracks.geometry import Float, Int, enlarged, match, overlaps
+from selsa_bundle.tracks.geometry import Float, Int, areas, enlarged, match, overlaps
 from selsa_bundle.tracks.objects import Gallery
 from selsa_bundle.tracks.track import Track
 
@@ -96,6 +96,8 @@ class Tracker:
 
         The tracks change with later frames: `Track.id` is set when a track is confirmed.
         """
+        finite = np.isfinite(seen.boxes).all(-1, keepdims=True)
+        seen = replace(seen, boxes=np.where(finite, seen.boxes, np.float32(0)))
         usable = self._usable(seen)
         if seen.cut:
             for track in self._tracks:
@@ -105,6 +107,7 @@ class Tracker:
         for track, row in pairs:
             self._add(track, seen, row)
             linked[row] = track
+        self._look(seen, pairs)
         for row in np.flatnonzero(usable & (seen.scores >= self._options.start)).tolist():
             if linked[row] is None and self._may_begin(seen, linked, row):
                 linked[row] = self._begin(seen, row)
@@ -117,8 +120,8 @@ class Tracker:
         return self.gallery.aliases(self._likeness, self._options.join)
 
     def _usable(self, seen: Observation) -> npt.NDArray[np.bool_]:
-        """bool [N]: score high enough, and not the same thing again under another class."""
-        usable = (seen.scores >= self._options.follow) & np.isfinite(seen.boxes).all(-1)
+        """bool [N]: has an area, score high enough, and not the same thing again under another class."""
+        usable = (seen.scores >= self._options.follow) & (areas(seen.boxes) > 0)
         overlap = overlaps(seen.boxes, seen.boxes) > self._options.same_place
         # Of one class, the model suppressed what is the same; only a much weaker one may still be.
         overlap &= (seen.labels[:, None] != seen.labels[None]) | (
@@ -148,7 +151,7 @@ class Tracker:
         if not tracks or not len(rows):
             return []
         gaps = np.array([seen.index - track.last for track in tracks], np.float32)
-        boxes = np.stack([_predicted(track, gap) for track, gap in zip(tracks, gaps.tolist(), strict=True)])
+        boxes = _predicted(tracks, gaps)
         exact = overlaps(boxes, seen.boxes[rows])
         # Enlarged boxes overlap where fast objects just miss.
         wide = overlaps(enlarged(boxes, 0.3), enlarged(seen.boxes[rows], 0.3))
@@ -199,38 +202,42 @@ class Tracker:
             last=seen.index,
             last_time=seen.time,
         )
+        if seen.looks is not None:
+            track.look, track.looks = seen.looks[row].copy(), seen.looks[row] * seen.scores[row]
         self._tracks.append(track)
         self._add(track, seen, row)
         return track
 
     def _add(self, track: Track, seen: Observation, row: int) -> None:
         options, box, score = self._options, seen.boxes[row], float(seen.scores[row])
-        if track.frames and track.placed and seen.index > track.last:
-            moved = np.divide(_centre(box) - _centre(track.box), seen.index - track.last, dtype=np.float32)
-            track.speed = moved if track.frames == 1 else _between(track.speed, moved, 0.5)
-        elif track.frames:
-            track.speed = np.zeros(2, np.float32)
+        if track.frames:
+            track.speed = _speed(track, box, seen.index)
         track.box, track.last, track.last_time, track.placed = box, seen.index, seen.time, True
         track.frames += 1
         track.score += score
         label = int(seen.labels[row])
         track.votes[label] = track.votes.get(label, 0.0) + score
-        if seen.looks is not None:
-            self._look(track, seen.looks[row], score)
         if track.id is None and (track.score >= options.evidence or score >= options.certain):
             self._count += 1
             track.id = self._count
             self.gallery.add(track)
 
-    def _look(self, track: Track, look: Float, score: float) -> None:
-        if track.look is None or track.looks is None:
-            track.look, track.looks = look, look * score
+    def _look(self, seen: Observation, pairs: list[tuple[Track, int]]) -> None:
+        """What the linked tracks look like now; a detection of low score changes it little."""
+        known = [(track.look, track.looks) for track, _ in pairs]
+        if seen.looks is None or not pairs:
             return
-        if seen_well := score >= self._options.start:
-            self._likeness.learn_same(np.array([float(track.look @ look)], np.float32))
-        share = 0.2 if seen_well else 0.05
-        track.look = unit(_between(track.look, look, share)[None])[0]
-        track.looks = track.looks + look * score
+        rows = [row for _, row in pairs]
+        before = np.stack([look for look, _ in known if look is not None])
+        now, scores = seen.looks[rows], seen.scores[rows]
+        seen_well = scores >= self._options.start
+        self._likeness.learn_same((before * now).sum(-1)[seen_well])
+        share = np.where(seen_well, 0.2, 0.05).astype(np.float32)[:, None]
+        mixed = unit((1 - share) * before + share * now)
+        sums = np.stack([looks for _, looks in known if looks is not None]) + now * scores[:, None]
+        for place, (track, _) in enumerate(pairs):
+            # Copied: a view would keep the arrays of the whole frame.
+            track.look, track.looks = mixed[place].copy(), sums[place].copy()
 
     def _learn(self, seen: Observation) -> None:
         """What different objects of one frame have in common."""
@@ -265,18 +272,21 @@ def _without(tracks: list[Track], pairs: list[tuple[Track, int]]) -> list[Track]
     return [track for track in tracks if id(track) not in taken]
 
 
-def _between(before: Float, now: Float, share: float) -> Float:
-    mixed: Float = np.add((1 - share) * before, share * now, dtype=np.float32)
-    return mixed
+def _speed(track: Track, box: Float, index: int) -> tuple[float, float]:
+    """Half of it what it was; none after a cut, or if a frame comes twice."""
+    gap = index - track.last
+    if not track.placed or gap <= 0:
+        return 0.0, 0.0
+    x1, y1, x2, y2 = (box - track.box).tolist()
+    x, y = (x1 + x2) / 2 / gap, (y1 + y2) / 2 / gap
+    if track.frames == 1:
+        return x, y
+    return (track.speed[0] + x) / 2, (track.speed[1] + y) / 2
 
 
-def _centre(box: Float) -> Float:
-    centre: Float = np.divide(box[:2] + box[2:], 2, dtype=np.float32)
-    return centre
-
-
-def _predicted(track: Track, gap: float) -> Float:
-    """Where a track should be; motion is trusted for a few frames only."""
-    move = track.speed * min(gap, 8.0)
-    box: Float = (track.box + np.concatenate([move, move])).astype(np.float32)
-    return box
+def _predicted(tracks: list[Track], gaps: Float) -> Float:
+    """Where tracks should be, [N, 4]; motion is trusted for a few frames only."""
+    speeds = np.array([track.speed for track in tracks], np.float32)
+    moves = speeds * np.minimum(gaps, np.float32(8))[:, None]
+    boxes: Float = np.stack([track.box for track in tracks]) + np.tile(moves, 2)
+    return boxes
