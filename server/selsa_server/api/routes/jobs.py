@@ -7,6 +7,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from selsa_server.api.aliases import aliases_of, renaming
 from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
 from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
@@ -145,7 +146,10 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
         after: Annotated[int, Query(ge=0, description="records that you have already")] = 0,
         follow: Annotated[bool, Query(description="stay until the job has ended")] = False,  # noqa: FBT002
     ) -> Response:
-        """The records as `/detect` sends them; ask again with `after` = the number of records you have."""
+        """The records as `/detect` sends them; ask again with `after` = the number of records you have.
+
+        With tracks, the summary's aliases are applied to the records of a job that is done.
+        """
         jobs = service.jobs
         row = await jobs.get(job_id)
         if row.state == "cancelled":
@@ -153,7 +157,11 @@ def _add_streams(router: APIRouter, service: JobsService) -> None:
         reader = jobs.files.read(job_id, after)
         if not await anyio.to_thread.run_sync(reader.open) and row.has_ended:
             await jobs.get(job_id)  # deleted between the two lines above, it is not found
-        body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
+        if row.state == "done":
+            aliases = await anyio.to_thread.run_sync(aliases_of, jobs.files.read(job_id, 0))
+            body = written_results(reader, renaming(aliases))
+        else:
+            body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
         headers = {COMPLETE: "true" if row.has_ended else "false"}
         return StreamingResponse(body, media_type=NDJSON, headers=headers)
 
