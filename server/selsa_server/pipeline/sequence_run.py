@@ -24,6 +24,8 @@ from selsa_server.video.index import VideoIndex
 from selsa_server.video.prepared import FrameInHand, in_batches
 from selsa_server.video.selection import Selection
 
+# Detections of some frames, and the place of one of them.
+_Found = tuple[DetectionBatch, int]
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 
 
@@ -81,6 +83,7 @@ class PipelineRun:
         self.frame_records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
         self.emitted = 0
+        self._last: tuple[FrameBatch, _Found] | None = None
 
     def records(
         self, video: OpenVideo, selection: Selection, resume: Resume
@@ -143,10 +146,30 @@ class PipelineRun:
                 unknown = [f.prepared for f, known in zip(batch, recalled, strict=True) if known is None]
                 new = iter(self.inference.frames(unknown))
                 features = [next(new) if known is None else known for known in recalled]
-                prepared = [frame.prepared for frame in batch]
-                detections = self.inference.sequence(prepared, features, bank.bank)
-                for position, frame in enumerate(batch):
-                    yield from self._records(frame, features[position], detections, position)
+                found = self._detect(batch, features, bank)
+                for frame, known, (detections, position) in zip(batch, features, found, strict=True):
+                    yield from self._records(frame, known, detections, position)
+
+    def _detect(
+        self, batch: Sequence[FrameInHand], features: Sequence[FrameBatch], bank: SequenceBank
+    ) -> list[_Found]:
+        """Detections of each frame; a frame that equals the one before it has that one's."""
+        before = None if self._last is None else self._last[0]
+        new: list[int] = []
+        places: list[int] = []
+        for position, known in enumerate(features):
+            if known is not before:
+                new.append(position)
+            places.append(len(new) - 1)
+            before = known
+        found: list[_Found] = []
+        if new:
+            prepared, inputs = [batch[i].prepared for i in new], [features[i] for i in new]
+            detections = self.inference.sequence(prepared, inputs, bank.bank)
+            found = [(detections, place) for place in range(len(new))]
+        each = [self._last[1] if place < 0 and self._last else found[place] for place in places]
+        self._last = features[-1], each[-1]
+        return each
 
     def _online(self, video: OpenVideo, keys: Sequence[int]) -> Generator[FrameRecord, None, None]:
         online = OnlineDetection(self.bundle, self.params, self.inference)
