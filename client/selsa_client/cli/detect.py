@@ -144,7 +144,7 @@ def detect(
         )
         with failures_end_in_exit("detect"):
             planned = plan_results(options_of_results, videos)
-        if options.get("tracks") is None and any(each.name in TRACKED for each in planned):
+        if any(each.name in TRACKED for each in planned):
             plan = replace(plan, params=plan.params.model_copy(update={"tracks": True}))
     # A failure does not stop the other videos; the exit code is the highest.
     codes = [
