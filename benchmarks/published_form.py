@@ -109,7 +109,7 @@ class PublishedForm:
     def _detections(
         self, logits: Tensor, deltas: Tensor, proposals: Tensor, frame: PreparedFrame
     ) -> Detections:
-        boxes, scores, labels, counts = self._detector.detections(
+        boxes, scores, labels, counts, _ = self._detector.detections(
             logits[None],
             deltas[None],
             proposals[None],

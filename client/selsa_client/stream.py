@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from selsa_client.http.link import iterate
-from selsa_client.wire.frames import Document, Frame
+from selsa_client.wire.frames import Document, Frame, document_of
 from selsa_client.wire.records import RecordReader, StreamRecord
 from selsa_server.schema.detect import SummaryRecord, VideoRecord
 
@@ -76,8 +76,8 @@ class AsyncDetectionStream(KnownRecords):
     async def collect(self) -> Document:
         """As `DetectionStream.collect`."""
         async with self:
-            frames = tuple([frame async for frame in self])
-            return Document(video=self.video, frames=frames, summary=self.summary)
+            frames = [frame async for frame in self]
+            return document_of(self.video, frames, self.summary)
 
     async def close(self) -> None:
         """As `DetectionStream.close`."""
@@ -122,10 +122,9 @@ class DetectionStream(KnownRecords):
         return (record for record in self.records() if isinstance(record, Frame))
 
     def collect(self) -> Document:
-        """All records as one document, held in memory."""
+        """All records as one document, held in memory; with tracks, aliases are applied."""
         with self:
-            frames = tuple(self)
-            return Document(video=self.video, frames=frames, summary=self.summary)
+            return document_of(self.video, list(self), self.summary)
 
     def close(self) -> None:
         """Drop the connection if it is still open; the server then stops working on the video."""

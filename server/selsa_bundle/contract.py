@@ -64,7 +64,13 @@ class Dimensions(BaseModel):
         gt=0,
         description="the first so many proposals of a reference frame enter the bank; none: all of them",
     )
-    # Not written for the published family, so that its manifests and their digests stay as they are.
+    # Not written where it is false, so that older bundles' manifests and digests stay as they are.
+    names_proposals: bool = Field(
+        default=False,
+        exclude_if=lambda names: not names,
+        description="whether the sequence engine says which proposal a detection came from",
+    )
+    # Not written for the published family, for the same reason.
     family: FamilyName = Field(default=PUBLISHED, exclude_if=lambda name: name == PUBLISHED)
 
     @model_validator(mode="after")
@@ -133,5 +139,6 @@ def contract_for(engine: EngineName, dims: Dimensions) -> EngineContract:
             spec("scores", "float32", "B", "D"),
             spec("labels", "int64", "B", "D"),
             spec("count", "int64", "B"),
+            *((spec("proposals", "int64", "B", "D"),) if dims.names_proposals else ()),
         ),
     )

@@ -135,12 +135,15 @@ class DetectionBatch:
         scores: float32 [B, D], in 0..1.
         labels: int64 [B, D], index into the bundle's classes.
         count: int64 [B], how many of the D rows are detections.
+        proposals: int64 [B, D], the proposal (0 to P - 1) that each came from; None if the bundle does not
+            tell, see `Dimensions.names_proposals`.
     """
 
     boxes: Float
     scores: Float
     labels: Int
     count: Int
+    proposals: Int | None = None
 
     @staticmethod
     def from_outputs(outputs: Mapping[str, Array]) -> "DetectionBatch":
@@ -150,11 +153,20 @@ class DetectionBatch:
             scores=outputs["scores"],
             labels=outputs["labels"],
             count=outputs["count"],
+            proposals=outputs.get("proposals"),
         )
 
     def outputs(self) -> dict[str, Array]:
         """The arrays by their names in the tensor contract."""
-        return {"detections": self.boxes, "scores": self.scores, "labels": self.labels, "count": self.count}
+        known: dict[str, Array] = {
+            "detections": self.boxes,
+            "scores": self.scores,
+            "labels": self.labels,
+            "count": self.count,
+        }
+        if self.proposals is not None:
+            known["proposals"] = self.proposals
+        return known
 
     def of(self, frame: int) -> tuple[Float, Float, Int]:
         """Boxes [N, 4], scores [N] and labels [N] of one frame, without the padding."""

@@ -59,9 +59,11 @@ class Family:
 
     Attributes:
         features: outputs of the frame engine after `boxes` and `valid`, in order.
+        appearance: the feature, [B, P, C], by which the objects of a video are told apart.
     """
 
     features: tuple[Feature, ...]
+    appearance: str
 
     @property
     def key_features(self) -> tuple[Feature, ...]:
@@ -87,7 +89,8 @@ FAMILIES: Final[dict[FamilyName, Family]] = {
         features=(
             Feature(name="queries", shape=("B", "P", "C")),
             Feature(name="memory", shape=("B", "S", 2, "P", "C"), bank="bank"),
-        )
+        ),
+        appearance="queries",
     ),
     # One stage of attention over a one-stage detector. The values that are attended to are class logits.
     "one-stage": Family(
@@ -95,6 +98,7 @@ FAMILIES: Final[dict[FamilyName, Family]] = {
             Feature(name="logits", shape=("B", "P", "N"), bank="bank_logits"),
             Feature(name="points", shape=("B", "P", "C")),
             Feature(name="keys", shape=("B", "A", "P", "K"), bank="bank_keys"),
-        )
+        ),
+        appearance="points",
     ),
 }

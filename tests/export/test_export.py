@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from selsa_bundle.engine import ReferenceBank
 from selsa_bundle.preprocess import Preprocess
 from selsa_bundle.runtimes.load import load_engines
 from selsa_export import bundle as bundle_module
@@ -106,7 +107,6 @@ def test_the_model_behind_the_engine_protocol_gives_the_engines_detections(
 ) -> None:
     frame = Preprocess().prepare(procedural_frames(1)[0])
     size, scale = np.array([frame.image_size], np.int64), np.array([frame.scale_factor], np.float32)
-    from selsa_bundle.engine import ReferenceBank
 
     scores = []
     for engines in (TorchEngines(detector_of(r18_checkpoint)), load_engines(r18_bundle).engines):
@@ -114,3 +114,26 @@ def test_the_model_behind_the_engine_protocol_gives_the_engines_detections(
         bank = ReferenceBank(memory=batch.memory[0], valid=batch.valid[0])
         scores.append(engines.run_sequence(batch, size, scale, bank).scores)
     assert np.allclose(*scores, atol=1e-3)
+
+
+def test_the_engines_name_the_proposal_that_each_detection_came_from(r18_bundle: Path) -> None:
+    engines = load_engines(r18_bundle).engines
+    assert engines.dimensions.names_proposals
+    frames = [Preprocess().prepare(frame) for frame in procedural_frames(2)]
+    size = np.array([frame.image_size for frame in frames], np.int64)
+    scale = np.array([frame.scale_factor for frame in frames], np.float32)
+    batch = engines.run_frames(np.stack([frame.pixels for frame in frames]), size)
+    bank = ReferenceBank.of([batch], engines.dimensions)
+    found = engines.run_sequence(batch, size, scale, bank)
+    assert found.proposals is not None
+    for frame, count in enumerate(found.count.tolist()):
+        assert (found.proposals[frame, count:] == 0).all()
+        # With all other proposals gone from the frame, the detection is still there.
+        named = int(found.proposals[frame, 0])
+        alone = batch.valid & (np.arange(batch.valid.shape[1]) == named)
+        again = engines.run_sequence(batch.replaced(valid=alone), size, scale, bank)
+        label = again.labels[frame, : again.count[frame]] == found.labels[frame, 0]
+        assert label.any()
+        box = again.boxes[frame, : again.count[frame]][label][0]
+        assert np.abs(box - found.boxes[frame, 0]).max() < 20
+        assert set(again.proposals[frame, : again.count[frame]].tolist()) == {named}  # type: ignore[index]

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,7 @@ from selsa_client.cli.options import (
 from selsa_client.cli.progress import Progress, terminal_progress
 from selsa_client.cli.render import Drawn
 from selsa_client.cli.results import Report, ResultOptions, Results, named, plan_results
-from selsa_client.formats import FormatName
+from selsa_client.formats import TRACKED, FormatName
 from selsa_client.http.protocol import DEFAULT_SERVER, check_api_key
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams, SummaryRecord
@@ -158,6 +159,8 @@ def detect(
         )
         with failures_end_in_exit("detect"):
             planned = plan_results(options_of_results, videos)
+        if any(each.name in TRACKED for each in planned):
+            plan = replace(plan, params=plan.params.model_copy(update={"tracks": True}))
     # A failure does not stop the other videos; the exit code is the highest.
     report = Report(quiet=quiet, say=_say)
     codes = [

@@ -22,7 +22,7 @@ ApiKeyOption = Annotated[
     typer.Option(envvar="SELSA_API_KEY", metavar="KEY", help="API key for the server.", show_default=False),
 ]
 
-_METAVARS: Final[dict[object, str]] = {int: "INTEGER", float: "NUMBER"}
+_METAVARS: Final[dict[object, str]] = {bool: "true|false", int: "INTEGER", float: "NUMBER"}
 
 
 def option_name(field: str) -> str:
@@ -71,7 +71,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, repeatable = _kind(field.annotation)
     # No default value: drawings treat a requested threshold and the default one differently. If the field's
     # default is None or empty, the description explains it.
-    default = "" if field.default is None or repeatable else f"  [default: {field.default}]"
+    value = str(field.default).lower() if kind is bool else field.default
+    default = "" if field.default is None or repeatable else f"  [default: {value}]"
     option = typer.Option(
         option_name(name),
         help=f"{field.description}{default}",

@@ -8,11 +8,15 @@ from selsa_client.formats.by_record import as_coco, as_document, as_lines, as_mo
 from selsa_client.formats.encoder import Encode
 from selsa_client.formats.labelling import as_cvat, as_label_studio
 from selsa_client.formats.parquet import as_parquet
+from selsa_client.formats.resolved import resolved
 from selsa_client.formats.youtube_vis import as_youtube_vis
 
-__all__ = ["FORMATS", "Encode", "FormatName", "default_suffix", "encoder", "format_of"]
+__all__ = ["FORMATS", "TRACKED", "Encode", "FormatName", "default_suffix", "encoder", "format_of"]
 
 FormatName = Literal["json", "ndjson", "csv", "parquet", "coco", "mot", "youtube-vis", "cvat", "label-studio"]
+
+# Formats that say which object a detection is, so that they need `tracks`.
+TRACKED: Final[frozenset[FormatName]] = frozenset({"mot", "youtube-vis"})
 
 # Ends of file names by format; the first is the default.
 FORMATS: Final[Mapping[FormatName, tuple[str, ...]]] = {
@@ -44,12 +48,15 @@ def encoder(name: FormatName, source: str = "video") -> Encode:
         ModuleNotFoundError: `parquet` needs pyarrow, from the parquet extra.
     """
     match name:
+        case "ndjson":
+            # The stream itself; its summary has the aliases.
+            return as_lines()
         case "cvat":
-            return as_cvat(source)
+            return resolved(as_cvat(source))
         case "label-studio":
-            return as_label_studio(source)
+            return resolved(as_label_studio(source))
         case _:
-            return _ENCODERS[name]()
+            return resolved(_ENCODERS[name]())
 
 
 def default_suffix(name: FormatName) -> str:

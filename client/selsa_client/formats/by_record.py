@@ -7,11 +7,23 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from selsa_client.formats.encoder import VIDEO_ID, Encode, corner_and_size, to_json
+from selsa_client.formats.encoder import VIDEO_ID, Encode, check_tracked, corner_and_size, to_json
 from selsa_client.wire.records import StreamRecord
-from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.detect import Box, FrameRecord, SummaryRecord, VideoRecord
 
-COLUMNS: Final = ("index", "pts", "time", "x1", "y1", "x2", "y2", "score", "class_id", "class_name")
+COLUMNS: Final = (
+    "index",
+    "pts",
+    "time",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "score",
+    "class_id",
+    "class_name",
+    "track_id",
+)
 
 
 def as_lines() -> Encode:
@@ -38,7 +50,10 @@ def as_document() -> Encode:
 
 
 def as_table() -> Encode:
-    """`csv`: a header, then one row per detection (RFC 4180, UTF-8). A missing value is an empty cell."""
+    """`csv`: a header, then one row per detection (RFC 4180, UTF-8). A missing value is an empty cell.
+
+    `track_id` is empty without tracks, and for a detection of no object.
+    """
 
     def encode(record: StreamRecord) -> Iterable[bytes]:
         match record:
@@ -47,9 +62,8 @@ def as_table() -> Encode:
             case FrameRecord():
                 frame = (record.index, record.pts, record.time)
                 yield _rows(
-                    (*frame, box.x1, box.y1, box.x2, box.y2, each.score, each.class_id, each.class_name)
+                    (*frame, *_corners(each.box), each.score, each.class_id, each.class_name, each.track_id)
                     for each in record.detections
-                    for box in (each.box,)
                 )
 
     return encode
@@ -59,7 +73,7 @@ def as_coco() -> Encode:
     """`coco`: a list of results that `pycocotools` loads with `loadRes` for a CocoVID data set of the video.
 
     Ids start at 1, as in CocoVID files: `image_id` is the frame's index + 1, `category_id` the class's + 1.
-    `frame_id` is CocoVID's own count of frames, from 0.
+    `frame_id` is CocoVID's own count of frames, from 0; `instance_id` is the object, with tracks.
     """
     separator = b"\n"
 
@@ -70,7 +84,7 @@ def as_coco() -> Encode:
                 yield b"["
             case FrameRecord():
                 for each in record.detections:
-                    result = {
+                    result: dict[str, object] = {
                         "image_id": record.index + 1,
                         "video_id": VIDEO_ID,
                         "frame_id": record.index,
@@ -78,6 +92,8 @@ def as_coco() -> Encode:
                         "bbox": corner_and_size(each.box),
                         "score": each.score,
                     }
+                    if each.track_id is not None:
+                        result["instance_id"] = each.track_id
                     yield separator + to_json(result)
                     separator = b",\n"
             case SummaryRecord():
@@ -87,20 +103,28 @@ def as_coco() -> Encode:
 
 
 def as_mot() -> Encode:
-    """`mot`: MOTChallenge's text for detections, one per line, without classes.
+    """`mot`: MOTChallenge's text for tracks, one detection per line, without classes.
 
-    `frame, id, left, top, width, height, confidence, x, y, z`: frames and pixels count from 1. Detections
-    have no track and no position in space, so id, x, y and z are -1, as in the benchmark's `det.txt`.
+    `frame, id, left, top, width, height, confidence, x, y, z`: frames, ids and pixels count from 1. There is
+    no position in space, so x, y and z are -1. A detection of no object has no line.
     """
 
     def encode(record: StreamRecord) -> Iterable[bytes]:
-        if isinstance(record, FrameRecord):
+        if isinstance(record, VideoRecord):
+            check_tracked(record, "mot")
+        elif isinstance(record, FrameRecord):
             for each in record.detections:
+                if each.track_id is None:
+                    continue
                 left, top, width, height = corner_and_size(each.box)
                 geometry = ",".join(f"{number:.3f}" for number in (left + 1, top + 1, width, height))
-                yield f"{record.index + 1},-1,{geometry},{each.score:.6g},-1,-1,-1\n".encode()
+                yield f"{record.index + 1},{each.track_id},{geometry},{each.score:.6g},-1,-1,-1\n".encode()
 
     return encode
+
+
+def _corners(box: Box) -> tuple[float, float, float, float]:
+    return box.x1, box.y1, box.x2, box.y2
 
 
 def _json(record: BaseModel) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from selsa_client.wire.records import StreamRecord
-from selsa_server.schema.detect import Box
+from selsa_server.schema.detect import Box, VideoRecord
 
 # Takes the records in order, the summary last; returns the bytes that each adds to the file.
 Encode = Callable[[StreamRecord], Iterable[bytes]]
@@ -22,3 +22,13 @@ def to_json(value: Any) -> bytes:
 def corner_and_size(box: Box) -> list[float]:
     """x and y of the top left corner, width, height; pixels from 0, rounded to 1/1000 pixel."""
     return [round(each, 3) for each in (box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1)]
+
+
+def check_tracked(video: VideoRecord, name: str) -> None:
+    """Refuse records without tracks for a format that needs them.
+
+    Raises:
+        ValueError: the records have no tracks.
+    """
+    if video.look_ahead is None:
+        raise ValueError(f"{name} needs the numbers of objects; detect with tracks=true (--tracks true)")

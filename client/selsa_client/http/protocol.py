@@ -36,6 +36,7 @@ class CommonOptions(TypedDict, total=False):
     reference_frames: int | None
     stride: int
     decode: Literal["strict", "tolerant"]
+    tracks: bool
 
 
 class DetectOptions(CommonOptions, total=False):

@@ -1,9 +1,10 @@
 """Frame records as NumPy arrays or `supervision.Detections`; both libraries are imported on first use."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from selsa_client.wire.errors import MissingPackageError
-from selsa_server.schema.detect import DetectionDocument, FrameRecord
+from selsa_server.schema.detect import DetectionDocument, FrameRecord, SummaryRecord, VideoRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,12 +20,14 @@ class FrameArrays(NamedTuple):
         scores: float32 [N].
         class_ids: int64 [N].
         class_names: str [N].
+        track_ids: int64 [N], 0 for a detection of no object; None if the frame's detections have no tracks.
     """
 
     boxes: "npt.NDArray[np.float32]"
     scores: "npt.NDArray[np.float32]"
     class_ids: "npt.NDArray[np.int64]"
     class_names: "npt.NDArray[np.str_]"
+    track_ids: "npt.NDArray[np.int64] | None" = None
 
 
 class Frame(FrameRecord):
@@ -47,10 +50,13 @@ class Frame(FrameRecord):
             scores=np.array([each.score for each in found], np.float32),
             class_ids=np.array([each.class_id for each in found], np.int64),
             class_names=np.array([each.class_name for each in found], np.str_),
+            track_ids=np.array([each.track_id or 0 for each in found], np.int64) if self.tracked else None,
         )
 
     def to_supervision(self) -> "supervision.Detections":
         """The detections for supervision's trackers, zones and annotators; names are `data["class_name"]`.
+
+        With tracks, `tracker_id` is the object's number, 0 for a detection of no object.
 
         Raises:
             MissingPackageError: the extra `supervision` is not installed.
@@ -64,6 +70,7 @@ class Frame(FrameRecord):
             xyxy=arrays.boxes,
             confidence=arrays.scores,
             class_id=arrays.class_ids,
+            tracker_id=arrays.track_ids,
             data={"class_name": arrays.class_names},
         )
 
@@ -72,3 +79,9 @@ class Document(DetectionDocument):
     """All records of a video, held in memory."""
 
     frames: tuple[Frame, ...]
+
+
+def document_of(video: VideoRecord, frames: Sequence[Frame], summary: SummaryRecord) -> Document:
+    """A document of these records; the summary's aliases are applied to its frames."""
+    named = tuple(frame.with_aliases(summary.aliases or {}) for frame in frames)
+    return Document(video=video, frames=named, summary=summary)

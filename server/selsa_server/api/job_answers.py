@@ -1,7 +1,7 @@
 """Jobs as clients see them: their state, their results as they grow, and events."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -55,11 +55,13 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-async def written_results(reader: ResultsSource) -> AsyncGenerator[bytes, None]:
-    """The records that are final now, as NDJSON; closes the reader."""
+async def written_results(
+    reader: ResultsSource, rename: Callable[[bytes], bytes] = lambda block: block
+) -> AsyncGenerator[bytes, None]:
+    """The records that are final now, as NDJSON, each block passed through `rename`; closes the reader."""
     try:
         while block := await anyio.to_thread.run_sync(reader.block):
-            yield block
+            yield rename(block)
     finally:
         reader.close()
 

@@ -1,10 +1,10 @@
 """The forms of a response: records streamed as they become final, one JSON document, or a drawn video."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -13,6 +13,7 @@ from fastapi import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from selsa_server.api.aliases import renaming
 from selsa_server.api.disconnect import unless_disconnected
 from selsa_server.api.spool import temporary_file
 from selsa_server.decoders.protocol import Decoders, Drawing
@@ -179,23 +180,37 @@ async def write_document(owned: AsyncExitStack, folder: Path, records: Records) 
     """Write all records as one `DetectionDocument` to a file that `owned` deletes.
 
     On disk, because the status depends on the last record and memory must not depend on the video's length.
+    With tracks, the summary's aliases are applied to all frames.
     """
     path, file = await owned.enter_async_context(temporary_file(folder))
     pending = bytearray()
     frames = 0
+    aliases: Mapping[int, int] = {}
     async for record in records:
         text = record.model_dump_json().encode()
         if isinstance(record, VideoRecord):
             pending += b'{"video":' + text + b',"frames":['
         elif isinstance(record, SummaryRecord):
             pending += b'],"summary":' + text + b"}"
+            aliases = record.aliases or {}
         else:
-            pending += b"," * (frames > 0) + text
+            pending += b",\n" * (frames > 0) + text
             frames += 1
         if len(pending) >= CHUNK_BYTES or isinstance(record, SummaryRecord):
             await anyio.to_thread.run_sync(file.write, bytes(pending))
             pending.clear()
-    return path
+    if not aliases:
+        return path
+    renamed, copy = await owned.enter_async_context(temporary_file(folder))
+    await anyio.to_thread.run_sync(_rename, path, copy, renaming(aliases))
+    return renamed
+
+
+def _rename(path: Path, copy: IO[bytes], rename: Callable[[bytes], bytes]) -> None:
+    """Copy a document, whose every frame is a line, with other numbers of objects."""
+    with path.open("rb") as file:
+        copy.writelines(rename(line) for line in file)
+    copy.flush()
 
 
 async def write_drawn_video(

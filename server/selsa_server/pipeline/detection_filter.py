@@ -1,17 +1,14 @@
 """From engine outputs to records of the wire format."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-from pydantic import TypeAdapter
 
 from selsa_bundle.engine import DetectionBatch
-from selsa_server.schema.detect import Detection, DetectParams
-
-_DETECTIONS: Final = TypeAdapter(tuple[Detection, ...])
+from selsa_server.schema.detect import DetectParams
 
 
 class DetectionFilter:
@@ -24,23 +21,27 @@ class DetectionFilter:
         wanted = set(params.classes)
         self._wanted = np.array([not wanted or name in wanted for name in classes])
 
-    def __call__(self, batch: DetectionBatch, frame: int) -> tuple[Detection, ...]:
-        """The detections of the frame at position `frame` of a batch, by score descending."""
+    def rows(self, batch: DetectionBatch, frame: int) -> npt.NDArray[np.int64]:
+        """int64 [M], the rows to return of the frame at position `frame` of a batch, by score descending."""
         count = int(batch.count[frame])
         scores, labels = batch.scores[frame, :count], batch.labels[frame, :count]
-        chosen = np.flatnonzero((scores >= self._threshold) & self._wanted[labels])[: self._limit]
-        numbers = _shortest(np.column_stack([batch.boxes[frame, chosen], scores[chosen]]))
-        return _DETECTIONS.validate_python(
-            [
-                {
-                    "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
-                    "score": score,
-                    "class_id": label,
-                    "class_name": self._names[label],
-                }
-                for (x1, y1, x2, y2, score), label in zip(numbers, labels[chosen].tolist(), strict=True)
-            ]
-        )
+        return np.flatnonzero((scores >= self._threshold) & self._wanted[labels])[: self._limit]
+
+    def detections(
+        self, batch: DetectionBatch, frame: int, rows: npt.NDArray[np.int64]
+    ) -> list[dict[str, Any]]:
+        """The fields of a `Detection` for each of these rows."""
+        scores, labels = batch.scores[frame, rows], batch.labels[frame, rows]
+        numbers = _shortest(np.column_stack([batch.boxes[frame, rows], scores]))
+        return [
+            {
+                "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+                "score": score,
+                "class_id": label,
+                "class_name": self._names[label],
+            }
+            for (x1, y1, x2, y2, score), label in zip(numbers, labels.tolist(), strict=True)
+        ]
 
 
 def _shortest(values: npt.NDArray[np.float32]) -> list[list[float]]:

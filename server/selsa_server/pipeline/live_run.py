@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.decoders.protocol import FrameSource
 from selsa_server.errors import VideoError
-from selsa_server.pipeline.detection_filter import DetectionFilter
+from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.pipeline import DetectionPipeline
@@ -102,7 +102,7 @@ class _Detection:
         self._bundle = bundle
         self._clock = run.clock
         self._online = OnlineDetection(bundle, params, Inference(bundle.engines, run.clock))
-        self._filter = DetectionFilter(params, bundle.manifest.classes)
+        self._records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
         self.left = 0  # frames of the current batch without a record
         self.emitted = 0
@@ -114,14 +114,13 @@ class _Detection:
         frames = [item for item in items if isinstance(item, TimedFrame)]
         self.left = len(frames)
         each = self._online.detect([frame.prepared for frame in frames])
-        for frame, detections in zip(frames, each, strict=True):
+        for frame, (features, found) in zip(frames, each, strict=True):
             self.emitted += 1
             self.left -= 1
-            yield FrameRecord(
-                index=frame.index, pts=frame.pts, time=frame.time, detections=self._filter(detections, 0)
-            )
+            yield from self._records.add(frame, features, found, 0)
 
     def summary(self, counts: LiveCounts, dropped: int) -> SummaryRecord:
+        objects = self._records.summary()
         return SummaryRecord(
             complete=self.corrupt == 0 and dropped == 0 and not counts.cut_off,
             demuxed=counts.seen,
@@ -132,6 +131,7 @@ class _Detection:
             clock_jumps=counts.clock_jumps,
             seconds=self._clock.elapsed,
             timings=self._clock.parts,
+            **objects,
         )
 
     def _video(self, head: LiveHead) -> VideoRecord:
@@ -149,6 +149,7 @@ class _Detection:
             model=model_info(self._bundle),
             mode="online",
             reference_frames=(),
+            look_ahead=self._records.look_ahead,
         )
 
 

@@ -6,7 +6,7 @@ The pipeline's `online` mode and live streams share it.
 from collections.abc import Iterator, Sequence
 
 from selsa_bundle.bank import FirstFrameBank, OnlineBank, SpreadBank
-from selsa_bundle.engine import DetectionBatch
+from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.pipeline.inference import Inference
@@ -24,8 +24,8 @@ class OnlineDetection:
         self._bank = _bank(bundle, params)
         self._position = 0
 
-    def detect(self, frames: Sequence[PreparedFrame]) -> Iterator[DetectionBatch]:
-        """A batch of one for each of the next frames, in order.
+    def detect(self, frames: Sequence[PreparedFrame]) -> Iterator[tuple[FrameBatch, DetectionBatch]]:
+        """Features and detections, batches of one, of each of the next frames, in order.
 
         The frame engine takes them together; a frame's detections see the bank as it was at that frame.
 
@@ -38,7 +38,7 @@ class OnlineDetection:
             detections = self._inference.sequence([frame], [known], self._bank.bank)
             self._bank.after(self._position, known)
             self._position += 1
-            yield detections
+            yield known, detections
 
 
 def _bank(bundle: LoadedBundle, params: DetectParams) -> OnlineBank:

@@ -6,11 +6,11 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from selsa_bundle.bank import SequenceBank
-from selsa_bundle.engine import DetectionBatch
+from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.decoders.protocol import OpenVideo
 from selsa_server.errors import VideoError
-from selsa_server.pipeline.detection_filter import DetectionFilter
+from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.prefetch import Prefetch
@@ -24,6 +24,8 @@ from selsa_server.video.index import VideoIndex
 from selsa_server.video.prepared import TimedFrame, in_batches
 from selsa_server.video.selection import Selection
 
+# Detections of some frames, and the place of one of them.
+_Found = tuple[DetectionBatch, int]
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 
 
@@ -78,9 +80,10 @@ class PipelineRun:
         for part in PARTS:
             run.clock.add(part, 0.0)
         self.inference = Inference(bundle.engines, run.clock)
-        self.filter = DetectionFilter(params, bundle.manifest.classes)
+        self.frame_records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
         self.emitted = 0
+        self._last: tuple[FrameBatch, _Found] | None = None
 
     def records(
         self, video: OpenVideo, selection: Selection, resume: Resume
@@ -93,21 +96,27 @@ class PipelineRun:
             bank = self._sequence_bank(video, selection.references)
             if self.run.stopped():
                 return
-            yield video_record(self.bundle, index, self.params, bank.used)
-            keys = self._left(keys, resume)
-            yield from self._sequence(video, keys, bank)
+            yield self._video_record(index, bank.used)
+            keys = keys if self.params.tracks else self._left(keys, resume)
+            found = self._sequence(video, keys, bank)
         else:
-            yield video_record(self.bundle, index, self.params, ())
-            # The bank depends on every earlier frame, so all frames run again.
-            yield from self._online(video, keys, resume.last)
+            yield self._video_record(index, ())
+            found = self._online(video, keys)
+        # An online bank and tracks depend on every earlier frame, so all frames run again.
+        yield from (record for record in found if record.index > resume.last)
         if self.run.stopped():
             return
+        yield from (record for record in self.frame_records.rest() if record.index > resume.last)
         # Release the decoder before yielding the summary.
         video.release()
         if self.emitted == 0:
             count = len(selection.keys)
             raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
         yield self._summary(index, selection)
+
+    def _video_record(self, index: VideoIndex, references: tuple[int, ...]) -> VideoRecord:
+        look_ahead = self.frame_records.look_ahead
+        return video_record(self.bundle, index, self.params, references, look_ahead)
 
     def _left(self, keys: Sequence[int], resume: Resume) -> Sequence[int]:
         """The key frames after those of an earlier run, which count as done."""
@@ -137,23 +146,39 @@ class PipelineRun:
                 unknown = [f.prepared for f, known in zip(batch, recalled, strict=True) if known is None]
                 new = iter(self.inference.frames(unknown))
                 features = [next(new) if known is None else known for known in recalled]
-                prepared = [frame.prepared for frame in batch]
-                detections = self.inference.sequence(prepared, features, bank.bank)
-                for position, frame in enumerate(batch):
-                    yield self._record(frame, detections, position)
+                found = self._detect(batch, features, bank)
+                for frame, known, (detections, position) in zip(batch, features, found, strict=True):
+                    yield from self._records(frame, known, detections, position)
 
-    def _online(
-        self, video: OpenVideo, keys: Sequence[int], after: int
-    ) -> Generator[FrameRecord, None, None]:
+    def _detect(
+        self, batch: Sequence[TimedFrame], features: Sequence[FrameBatch], bank: SequenceBank
+    ) -> list[_Found]:
+        """Detections of each frame; a frame that equals the one before it has that one's."""
+        before = None if self._last is None else self._last[0]
+        new: list[int] = []
+        places: list[int] = []
+        for position, known in enumerate(features):
+            if known is not before:
+                new.append(position)
+            places.append(len(new) - 1)
+            before = known
+        found: list[_Found] = []
+        if new:
+            prepared, inputs = [batch[i].prepared for i in new], [features[i] for i in new]
+            detections = self.inference.sequence(prepared, inputs, bank.bank)
+            found = [(detections, place) for place in range(len(new))]
+        each = [self._last[1] if place < 0 and self._last else found[place] for place in places]
+        self._last = features[-1], each[-1]
+        return each
+
+    def _online(self, video: OpenVideo, keys: Sequence[int]) -> Generator[FrameRecord, None, None]:
         online = OnlineDetection(self.bundle, self.params, self.inference)
         with self._frames(video, keys) as frames:
             for batch, corrupt in self._batches(frames):
                 self._count_corrupt(corrupt)
                 each = online.detect([frame.prepared for frame in batch])
-                for frame, detections in zip(batch, each, strict=True):
-                    record = self._record(frame, detections, 0)
-                    if frame.index > after:
-                        yield record
+                for frame, (features, detections) in zip(batch, each, strict=True):
+                    yield from self._records(frame, features, detections, 0)
 
     def _count_corrupt(self, count: int) -> None:
         self.corrupt += count
@@ -169,14 +194,15 @@ class PipelineRun:
             source.items, self.options.prefetch, interrupt=source.interrupt, stopped=self.run.stopped
         )
 
-    def _record(self, frame: TimedFrame, detections: DetectionBatch, position: int) -> FrameRecord:
+    def _records(
+        self, frame: TimedFrame, features: FrameBatch, found: DetectionBatch, position: int
+    ) -> list[FrameRecord]:
         self.emitted += 1
         self.run.progress.done += 1
-        return FrameRecord(
-            index=frame.index, pts=frame.pts, time=frame.time, detections=self.filter(detections, position)
-        )
+        return self.frame_records.add(frame, features, found, position)
 
     def _summary(self, index: VideoIndex, selection: Selection) -> SummaryRecord:
+        objects = self.frame_records.summary()
         return SummaryRecord(
             complete=self.corrupt == 0 and index.damage is None,
             demuxed=len(index.pts),
@@ -187,4 +213,5 @@ class PipelineRun:
             clock_jumps=index.clock_jumps,
             seconds=self.run.clock.elapsed,
             timings=self.run.clock.parts,
+            **objects,
         )

@@ -8,7 +8,11 @@ from selsa_server.video.index import VideoIndex
 
 
 def video_record(
-    bundle: LoadedBundle, index: VideoIndex, params: DetectParams, references: tuple[int, ...]
+    bundle: LoadedBundle,
+    index: VideoIndex,
+    params: DetectParams,
+    references: tuple[int, ...],
+    look_ahead: int | None,
 ) -> VideoRecord:
     """The record of an indexed file."""
     return VideoRecord(
@@ -25,6 +29,7 @@ def video_record(
         model=model_info(bundle),
         mode=params.mode,
         reference_frames=references,
+        look_ahead=look_ahead,
     )
 
 

@@ -1,4 +1,4 @@
-"""Detections drawn on pixels: boxes in the colour of their class, labels that can be read."""
+"""Detections drawn on pixels: boxes in the colour of their object or class, labels that can be read."""
 
 import colorsys
 import unicodedata
@@ -53,6 +53,11 @@ class _Pen:
         return cls(max(1, round(side / 450)), capital / CAPITAL, max(1, round(capital / 9)))
 
 
+def colour_of(found: Detection) -> Colour:
+    """RGB; one for each object; for each class where there is no object."""
+    return class_colour(found.class_id if found.track_id is None else found.track_id)
+
+
 def class_colour(class_id: int) -> Colour:
     """RGB; the same for a class at all times, and well apart for neighbours."""
     hue = (0.02 + class_id * GOLDEN) % 1.0
@@ -78,14 +83,14 @@ def draw_detections(pixels: Pixels, detections: Sequence[Detection], *, least: f
     for each in reversed(best_first):
         x1, y1, x2, y2 = _corners(each.box)
         # Straight lines need no smoothing; it would only make thin ones pale.
-        cv2.rectangle(pixels, (x1, y1), (x2 - 1, y2 - 1), class_colour(each.class_id), pen.line)
+        cv2.rectangle(pixels, (x1, y1), (x2 - 1, y2 - 1), colour_of(each), pen.line)
     taken: list[Rectangle] = []
     labels = []
     for each in best_first:
-        text, scale = _fitting(f"{_plain(each)} {each.score:.2f}", pen, width)
+        text, scale = _fitting(_label(each), pen, width)
         place = _place(_corners(each.box), _label_size(text, scale, pen), (width, height), taken)
         taken.append(place)
-        labels.append((text, scale, place, class_colour(each.class_id)))
+        labels.append((text, scale, place, colour_of(each)))
     for text, scale, place, colour in reversed(labels):
         _draw_label(pixels, text, scale, place, colour, pen)
 
@@ -150,6 +155,11 @@ def _plain(found: Detection) -> str:
 def _ascii(text: str) -> str:
     letters = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode()
     return "".join(each for each in letters if each.isprintable())
+
+
+def _label(found: Detection) -> str:
+    number = "" if found.track_id is None else f"#{found.track_id} "
+    return f"{number}{_plain(found)} {found.score:.2f}"
 
 
 def _fitting(text: str, pen: _Pen, width: int) -> tuple[str, float]:

@@ -4,6 +4,7 @@ A response is a sequence of records: one `video`, one `frame` per frame, then ex
 `error`. A sequence without that last record is incomplete. This module needs pydantic and nothing else.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
@@ -20,6 +21,10 @@ def plain_number(value: Any) -> Any:
 
 
 ClassName = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class _Wire(BaseModel):
@@ -74,6 +79,13 @@ class DetectParams(BaseModel):
         description="strict: a damaged video is an error; "
         "tolerant: detect on the frames that decode, count the rest",
     )
+    # Off by default: a response stays what it was, its records leave at once, and a job that was interrupted
+    # need not compute its first frames again.
+    tracks: bool = Field(
+        default=False,
+        description="give each detection the number of its object (track_id), and list the objects in the "
+        "summary; in sequence mode records leave a few frames later",
+    )
 
     @field_validator(
         "score_threshold", "max_detections", "reference_frames", "start", "end", "stride", mode="before"
@@ -96,10 +108,6 @@ class DetectParams(BaseModel):
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError(f"end ({self.end:g}) must be greater than start ({self.start:g})")
         return self
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class ModelInfo(_Wire):
@@ -144,6 +152,11 @@ class VideoRecord(_Wire):
     model: ModelInfo
     mode: Literal["sequence", "online"]
     reference_frames: tuple[int, ...] = Field(description="source indices; empty in online mode")
+    look_ahead: int | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="with tracks: frames that a record waits for before its track_ids are final",
+    )
 
 
 class Box(_Wire):
@@ -162,6 +175,16 @@ class Detection(_Wire):
     score: float
     class_id: int
     class_name: str
+    # Absent from the wire format without tracks; null, for a detection of no object, is not the same.
+    track_id: int | None = Field(default=None, exclude=True)
+
+
+class TrackedDetection(Detection):
+    """One detected object in one frame, with `tracks`."""
+
+    track_id: int | None = Field(
+        ge=1, description="the object's number; null: not confirmed to be an object that stays"
+    )
 
 
 class FrameRecord(_Wire):
@@ -171,7 +194,38 @@ class FrameRecord(_Wire):
     index: int = Field(description="0-based index in the source, never renumbered")
     pts: int | None = Field(description="presentation time stamp in ticks of time_base")
     time: float | None = Field(description="seconds: pts * time_base")
-    detections: tuple[Detection, ...]
+    detections: tuple[TrackedDetection | Detection, ...]
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the detections have numbers of objects; false for a frame without detections."""
+        return any(isinstance(each, TrackedDetection) for each in self.detections)
+
+    def with_aliases(self, aliases: Mapping[int, int]) -> Self:
+        """The same record with the numbers that a summary's `aliases` give; twice is the same as once."""
+        if not any(each.track_id in aliases for each in self.detections):
+            return self
+        renamed = (
+            each
+            if each.track_id is None or each.track_id not in aliases
+            else each.model_copy(update={"track_id": aliases[each.track_id]})
+            for each in self.detections
+        )
+        return self.model_copy(update={"detections": tuple(renamed)})
+
+
+class TrackedObject(_Wire):
+    """One object of a video, with `tracks`."""
+
+    track_id: int = Field(ge=1)
+    class_id: int = Field(description="the class with the highest sum of scores over its detections")
+    class_name: str
+    first_index: int = Field(description="source index of the first frame it was detected in")
+    last_index: int
+    first_time: float | None = Field(description="seconds")
+    last_time: float | None
+    frames: int = Field(description="how many frames it was detected in")
+    score: float = Field(description="mean score of its detections")
 
 
 class SummaryRecord(_Wire):
@@ -192,6 +246,22 @@ class SummaryRecord(_Wire):
     )
     seconds: float = Field(description="wall time from the first look at the video to this record")
     timings: dict[str, float] = Field(description="seconds spent per part; parts overlap")
+    objects: tuple[TrackedObject, ...] | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="with tracks: the objects, by track_id, without aliases",
+    )
+    objects_left_out: int | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="objects that are not listed because there are too many",
+    )
+    aliases: dict[int, int] | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="with tracks: a track_id of earlier records that turned out to be an object with a lower "
+        "one: {track_id: the object's}",
+    )
 
 
 class Problem(_Wire):

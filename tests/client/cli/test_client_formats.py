@@ -22,6 +22,7 @@ from selsa_server.schema.detect import (
     DetectionDocument,
     FrameRecord,
     SummaryRecord,
+    TrackedDetection,
     VideoRecord,
     parse_record,
 )
@@ -36,13 +37,21 @@ def detection(x1, y1, x2, y2, score=0.875, class_id=1):
     )
 
 
-def records_of(frames, samples):
-    """A whole response: `frames` maps source indices to detections."""
+def tracked(found, number):
+    """The detection with the number of an object, or none."""
+    return TrackedDetection(**dict(found) | {"track_id": number})
+
+
+def records_of(frames, samples, aliases=None):
+    """A whole response: `frames` maps source indices to detections, with tracks or without."""
+    with_tracks = any(isinstance(each, TrackedDetection) for found in frames.values() for each in found)
     video = samples.video | {"frame_count": 9, "model": samples.video["model"] | {"classes": CLASSES}}
+    video |= {"look_ahead": 8} if with_tracks else {}
     yield VideoRecord.model_validate(video)
     for index, detections in frames.items():
         yield FrameRecord(index=index, pts=index, time=index / 3, detections=tuple(detections))
-    yield SummaryRecord.model_validate(samples.summary | {"emitted": len(frames)})
+    objects = {"aliases": aliases or {}, "objects": ()} if with_tracks else {}
+    yield SummaryRecord.model_validate(samples.summary | {"emitted": len(frames)} | objects)
 
 
 FRAMES = {
@@ -52,9 +61,18 @@ FRAMES = {
 }
 
 
-def file_of(name, frames, samples):
+# The second object has no number in its first frame, and another one in its last.
+TRACKED = {
+    0: [tracked(FRAMES[0][0], 1), tracked(FRAMES[0][1], None)],
+    3: [],
+    6: [tracked(FRAMES[6][0], 1)],
+    7: [tracked(FRAMES[0][1], 2), tracked(FRAMES[6][0], 3)],
+}
+
+
+def file_of(name, frames, samples, aliases=None):
     encode = encoder(name)
-    return b"".join(piece for record in records_of(frames, samples) for piece in encode(record))
+    return b"".join(piece for record in records_of(frames, samples, aliases) for piece in encode(record))
 
 
 def test_the_longest_matching_end_of_a_name_selects_the_format(tmp_path):
@@ -141,64 +159,64 @@ def test_pycocotools_loads_and_scores_the_coco_results_on_a_coco_vid_data_set(sa
 
 
 def test_mot_text_loads_as_the_benchmark_reads_it(samples):
-    rows = np.loadtxt(io.BytesIO(file_of("mot", FRAMES, samples)), delimiter=",")
-    assert rows.shape == (3, 10)
-    assert rows[:, 0].tolist() == [1, 1, 7]
-    assert (rows[:, [1, 7, 8, 9]] == -1).all()
+    rows = np.loadtxt(io.BytesIO(file_of("mot", TRACKED, samples)), delimiter=",")
+    assert rows.shape == (4, 10)
+    assert rows[:, 0].tolist() == [1, 7, 8, 8]
+    assert rows[:, 1].tolist() == [1, 1, 2, 3]
     # Its kit takes 1 from the corner.
     boxes = np.concatenate([rows[:, 2:4] - 1, rows[:, 2:4] - 1 + rows[:, 4:6]], axis=1)
-    expected = [list(each.box.model_dump().values()) for found in FRAMES.values() for each in found]
+    expected = [list(d.box.model_dump().values()) for found in TRACKED.values() for d in found if d.track_id]
     assert np.allclose(boxes, expected, atol=1e-3)
-    assert rows[:, 6].tolist() == [0.875, 0.5, 0.75]
+    assert rows[:, 6].tolist() == [0.875, 0.75, 0.5, 0.75]
+
+
+def test_aliases_of_the_summary_are_applied_to_every_frame_of_a_file(samples):
+    aliased = {3: 1}
+    rows = np.loadtxt(io.BytesIO(file_of("mot", TRACKED, samples, aliased)), delimiter=",")
+    assert rows[:, 1].tolist() == [1, 1, 2, 1]
+    document = DetectionDocument.model_validate_json(file_of("json", TRACKED, samples, aliased))
+    assert [[d.track_id for d in frame.detections] for frame in document.frames] == [
+        [1, None],
+        [],
+        [1],
+        [2, 1],
+    ]
+    lines = list(csv.DictReader(io.StringIO(file_of("csv", TRACKED, samples, aliased).decode(), newline="")))
+    assert [line["track_id"] for line in lines] == ["1", "", "1", "2", "1"]
+    assert b'"instance_id":3' not in file_of("coco", TRACKED, samples, aliased)
+    # The stream of records stays what was sent.
+    assert b'"track_id":3' in file_of("ndjson", TRACKED, samples, aliased)
+
+
+@pytest.mark.parametrize("name", ["mot", "youtube-vis"])
+def test_a_format_of_objects_refuses_records_without_tracks(samples, tmp_path, name):
+    with pytest.raises(OutputError, match="--tracks true"), open_output(tmp_path / "o", name) as write:
+        for record in records_of(FRAMES, samples):
+            write(record)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_youtube_vis_has_a_box_or_null_per_object_and_frame(samples):
-    document = json.loads(file_of("youtube-vis", FRAMES, samples))
+    document = json.loads(file_of("youtube-vis", TRACKED, samples))
     (video,) = document["videos"]
-    assert (video["width"], video["height"], video["length"]) == (*SIZE, 3)
-    assert video["frame_ids"] == [0, 3, 6]
+    assert (video["width"], video["height"], video["length"]) == (*SIZE, 4)
+    assert video["frame_ids"] == [0, 3, 6, 7]
     assert [each["name"] for each in document["categories"]] == list(CLASSES)
-    for each in document["annotations"]:
-        assert len(each["bboxes"]) == len(each["areas"]) == len(each["scores"]) == 3
-        assert [box is None for box in each["bboxes"]] == [area is None for area in each["areas"]]
-    found = [
-        (each["category_id"] - 1, position, tuple(box))
+    lefts = {
+        each["id"]: [None if box is None else box[0] for box in each["bboxes"]]
         for each in document["annotations"]
-        for position, box in enumerate(each["bboxes"])
-        if box is not None
-    ]
-    expected = [
-        (d.class_id, position, (d.box.x1, d.box.y1, d.box.x2 - d.box.x1, d.box.y2 - d.box.y1))
-        for position, detections in enumerate(FRAMES.values())
-        for d in detections
-    ]
-    assert sorted(found) == sorted(expected)
-
-
-def test_youtube_vis_links_an_object_only_while_it_overlaps(samples):
-    def at(x, class_id=0, score=0.5):
-        return detection(x, 0, x + 10, 10, score, class_id)
-
-    frames = {
-        0: [at(0), at(50, score=0.9)],
-        1: [at(49, score=0.8), at(2)],
-        2: [at(4, class_id=1), at(48, score=0.7)],  # another class is another object
-        3: [],
-        4: [at(48)],  # after a gap too
     }
-    found = json.loads(file_of("youtube-vis", frames, samples))["annotations"]
-    ways = sorted(
-        [None if box is None else box[0] for box in each["bboxes"]] for each in found if each["bboxes"][0]
-    )
-    assert ways == [[0, 2, None, None, None], [50, 49, 48, None, None]]
-    assert len(found) == 4
-    assert next(each for each in found if each["bboxes"][0] and each["bboxes"][0][0])["score"] == 0.8
+    assert lefts == {1: [1.5, None, 2.5, None], 2: [None, None, None, 5], 3: [None, None, None, 2.5]}
+    for each in document["annotations"]:
+        assert [box is None for box in each["bboxes"]] == [area is None for area in each["areas"]]
+        assert len(each["scores"]) == 4
+    assert document["annotations"][0]["score"] == 0.8125
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_of_any_format_appears_only_when_it_is_complete(samples, tmp_path, name):
     path = tmp_path / f"out{default_suffix(name)}"
-    records = list(records_of(FRAMES, samples))
+    records = list(records_of(TRACKED, samples))
     with contextlib.suppress(RuntimeError), open_output(path, name) as write:
         write(records[0])
         write(records[1])
@@ -208,13 +226,13 @@ def test_a_file_of_any_format_appears_only_when_it_is_complete(samples, tmp_path
     with open_output(path, name) as write:
         for record in records:
             write(record)
-    assert path.read_bytes() == file_of(name, FRAMES, samples)
+    assert path.read_bytes() == file_of(name, TRACKED, samples)
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("name", ["coco", "youtube-vis", "cvat", "label-studio"])
 def test_a_number_that_json_cannot_represent_is_an_error(samples, tmp_path, name):
-    bad = {0: [detection(float("nan"), 0, 1, 1)]}
+    bad = {0: [tracked(detection(float("nan"), 0, 1, 1), 1)]}
     with pytest.raises(OutputError, match="Cannot write"), open_output(tmp_path / "o", name) as write:
         for record in records_of(bad, samples):
             write(record)
@@ -224,9 +242,10 @@ def test_a_number_that_json_cannot_represent_is_an_error(samples, tmp_path, name
 GROWTH = """
 import resource, sys
 from selsa_client.formats import encoder
-from selsa_server.schema.detect import FrameRecord, Detection, Box
+from selsa_server.schema.detect import FrameRecord, TrackedDetection, Box
 found = tuple(
-    Detection(box=Box(x1=1, y1=2, x2=3, y2=4), score=0.5, class_id=0, class_name="dog") for _ in range(20)
+    TrackedDetection(box=Box(x1=1, y1=2, x2=3, y2=4), score=0.5, class_id=0, class_name="dog", track_id=1)
+    for _ in range(20)
 )
 encode = encoder(sys.argv[1])
 def run(count):

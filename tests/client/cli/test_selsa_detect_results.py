@@ -62,15 +62,25 @@ def test_each_of_several_videos_has_its_files_in_the_folder(address, tmp_path):
 
 
 def test_a_format_can_go_to_stdout(stub, clip):
-    done = selsa("detect", clip, "--server", stub.address, "--format", "mot")
+    done = selsa("detect", clip, "--server", stub.address, "--format", "csv")
     assert done.exit_code == 0
-    assert len(done.stdout.splitlines()) == 3
-    assert all(line.count(",") == 9 for line in done.stdout.splitlines())
+    assert len(done.stdout.splitlines()) == 4
+    assert all(line.count(",") == 10 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", ["mot", "youtube-vis"])
+def test_a_format_of_objects_asks_for_tracks_and_names_what_is_missing(stub, clip, name):
+    done = selsa("detect", clip, "--server", stub.address, "--format", name)
+    assert "tracks=True" in stub.requests[-1][0]
+    # This server knows no tracks.
+    assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
+    assert "needs the numbers of objects" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.coco.json", "o.txt", "o.ytvis.json"])
 def test_an_incomplete_answer_leaves_no_file_and_exits_5(stub, samples, clip, tmp_path, name):
-    stub.answer = lambda handler: handler.records(samples.ndjson(samples.video, samples.frames[0]))
+    video = samples.video | {"look_ahead": 0}
+    stub.answer = lambda handler: handler.records(samples.ndjson(video, samples.frames[0]))
     done = selsa("detect", clip, "--server", stub.address, "-o", tmp_path / name, "--retries", 0)
     assert done.exit_code == 5
     assert names(tmp_path) == ["clip.mp4"]

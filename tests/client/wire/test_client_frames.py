@@ -29,7 +29,8 @@ def test_arrays_have_the_detections_in_their_order(samples):
 def test_a_frame_without_detections_gives_empty_arrays(samples):
     arrays = frames_of(samples)[0].to_numpy()
     assert arrays.boxes.shape == (0, 4)
-    assert [len(array) for array in arrays] == [0, 0, 0, 0]
+    assert [len(array) for array in arrays[:4]] == [0, 0, 0, 0]
+    assert arrays.track_ids is None
 
 
 def test_supervision_takes_the_detections(samples):

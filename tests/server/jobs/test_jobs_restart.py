@@ -112,16 +112,20 @@ def written(spool: Path, job: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("mode", ["sequence", "online"])
+@pytest.mark.parametrize(
+    "asked",
+    [{"mode": "sequence"}, {"mode": "online"}, {"tracks": "true"}, {"mode": "online", "tracks": "true"}],
+    ids=lambda asked: "-".join(asked.values()),
+)
 def test_after_kills_at_any_moment_no_record_is_lost_doubled_or_changed(
-    tmp_path: Path, video: bytes, mode: str
+    tmp_path: Path, video: bytes, asked: dict[str, str]
 ) -> None:
     command = [sys.executable, str(Path(__file__).parents[1] / "fake_server.py"), str(tmp_path)]
     with serving(command) as (address, _):
         done = job_for(address, video, stride=20)
         ends(address, done)
         finished = results(address, done)
-        jobs = [job_for(address, video, mode=mode), job_for(address, video, stride=7)]
+        jobs = [job_for(address, video, **asked), job_for(address, video, stride=7)]
         time.sleep(random.uniform(0, 0.3))  # leaving the block kills
     for _ in range(2):
         before = [written(tmp_path, job) for job in jobs]
@@ -135,10 +139,10 @@ def test_after_kills_at_any_moment_no_record_is_lost_doubled_or_changed(
         for job, was in zip(jobs, before, strict=True):
             ends(address, job)
             assert results(address, job)[: len(was)] == was
-        assert results(address, jobs[0])[1:-1] == frames_alone(address, video, mode=mode)
+        assert results(address, jobs[0])[1:-1] == frames_alone(address, video, **asked)
         assert results(address, jobs[1])[1:-1] == frames_alone(address, video, stride=7)
         assert get(address, jobs[0])["progress"] == {"done": FRAMES, "total": FRAMES}
-        assert job_for(address, video, mode=mode) == jobs[0]
+        assert job_for(address, video, **asked) == jobs[0]
 
 
 @pytest.mark.slow

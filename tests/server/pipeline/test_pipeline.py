@@ -45,6 +45,27 @@ def test_every_frame_is_run_exactly_once_references_included(video: Path) -> Non
     assert last.complete
 
 
+@pytest.mark.parametrize("mode", ["sequence", "online"])
+@pytest.mark.parametrize("tracks", [False, True])
+def test_frames_that_repeat_are_computed_once_with_the_same_records(
+    tmp_path: Path, mode: str, tracks: bool
+) -> None:
+    def repeated(index: int) -> np.ndarray:
+        return np.full((48, 64, 3), 20 + 9 * (index // 5), np.uint8)
+
+    path = write_video(tmp_path / "still.mkv", FRAMES, codec="ffv1", pix_fmt="bgr0", picture=repeated)
+    params = DetectParams.model_validate({"mode": mode, "tracks": tracks, "score_threshold": 0})
+    engines = FakeEngines()
+    _, frames, last = run(engines, path, params)
+    assert [frame.index for frame in frames] == list(range(FRAMES))
+    assert last.emitted == FRAMES
+    # Every fifth frame is new. Four references run alone; what follows them is another frame than before.
+    assert engines.frames_run <= FRAMES // 5 + (8 if mode == "sequence" else 0)
+    for index, frame in enumerate(frames):
+        expected = (20 + 9 * (index // 5)) / 255
+        assert [found.score for found in frame.detections] == pytest.approx([expected], abs=0.01)
+
+
 def test_times_are_those_of_the_source(video: Path) -> None:
     _, frames, _ = run(FakeEngines(), video)
     assert [frame.time for frame in frames] == pytest.approx([i / 25 for i in range(FRAMES)])

@@ -1,12 +1,20 @@
 """From engine outputs to what a record says."""
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from selsa_bundle.engine import DetectionBatch
 from selsa_server.pipeline.detection_filter import DetectionFilter
-from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.detect import Detection, DetectParams
 
 NAMES = ("dog", "fox")
+
+
+def filtered(params: DetectParams, found: DetectionBatch) -> tuple[Detection, ...]:
+    """The detections of the batch's first frame, as records have them."""
+    detections = DetectionFilter(params, NAMES)
+    fields = detections.detections(found, 0, detections.rows(found, 0))
+    return TypeAdapter(tuple[Detection, ...]).validate_python(tuple(fields))
 
 
 def batch(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> DetectionBatch:
@@ -24,9 +32,8 @@ def test_numbers_are_the_shortest_decimals_that_are_the_engines_float32() -> Non
     bits = np.random.default_rng(0).integers(0, 2**32, 40_000, dtype=np.uint32).view(np.float32)
     boxes = bits[np.isfinite(bits)][:36_000].reshape(-1, 4)
     scores = np.linspace(1, 0, len(boxes), dtype=np.float32)
-    found = DetectionFilter(DetectParams(score_threshold=0), NAMES)(
-        batch(boxes, scores, np.zeros(len(boxes), np.int64)), 0
-    )
+    labels = np.zeros(len(boxes), np.int64)
+    found = filtered(DetectParams(score_threshold=0), batch(boxes, scores, labels))
     assert [d.score for d in found] == [float(str(score)) for score in scores]
     corners = [(d.box.x1, d.box.y1, d.box.x2, d.box.y2) for d in found]
     assert corners == [tuple(float(str(value)) for value in box) for box in boxes]
@@ -37,11 +44,11 @@ def test_score_threshold_classes_and_number_filter_in_the_order_of_scores() -> N
     scores = np.array([0.9, 0.8, 0.7, 0.1], np.float32)
     labels = np.array([1, 0, 1, 1], np.int64)
     params = DetectParams(score_threshold=0.5, classes=("fox",), max_detections=1)
-    (found,) = DetectionFilter(params, NAMES)(batch(boxes, scores, labels), 0)
+    (found,) = filtered(params, batch(boxes, scores, labels))
     assert (found.class_id, found.class_name, found.score) == (1, "fox", 0.9)
     assert (found.box.x1, found.box.y2) == (0, 3)
 
 
 def test_a_frame_without_detections_has_none() -> None:
     nothing = batch(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    assert DetectionFilter(DetectParams(), NAMES)(nothing, 0) == ()
+    assert filtered(DetectParams(), nothing) == ()

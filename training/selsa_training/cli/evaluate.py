@@ -53,6 +53,9 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many videos.")] = None,
     classes_table: Annotated[bool, typer.Option("--classes-table", help="Also the scores by class.")] = False,
+    tracks: Annotated[
+        bool, typer.Option("--tracks", help="Also link detections to objects: HOTA, IDF1, MOTA, switches.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Also write everything to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the curves, FILE.png or FILE.svg.")] = None,
     write_report: Annotated[
@@ -95,7 +98,7 @@ def evaluate(
         references = opened.reference_frames if reference_frames is None else reference_frames
         kept = opened.engines.dimensions.proposals
         comparison = compare(wanted, curves, references=references, proposals=kept)
-        outcome = _run(opened, videos, comparison, DetectionRun(batch=batch, workers=workers))
+        outcome = _run(opened, videos, comparison, DetectionRun(batch=batch, workers=workers), tracks=tracks)
         settings = {"modes": wanted, "reference_frames": references, "proposals": kept, "limit": limit}
         about = describe_run(opened.about, describe_data(source, split, videos, issues), settings)
         _print(outcome, classes_table=classes_table)
@@ -158,7 +161,9 @@ def _read(
     return data, log
 
 
-def _run(opened: "OpenedModel", data: "DataSet", comparison: "Comparison", run: "DetectionRun") -> "Outcome":
+def _run(
+    opened: "OpenedModel", data: "DataSet", comparison: "Comparison", run: "DetectionRun", *, tracks: bool
+) -> "Outcome":
     import time
     from dataclasses import replace
 
@@ -172,7 +177,7 @@ def _run(opened: "OpenedModel", data: "DataSet", comparison: "Comparison", run: 
         run = replace(run, progress=frames)
         found = detect(opened.engines, data, opened.preprocess, comparison.variants, labels, run)
         seconds = time.perf_counter() - start
-        outcome = score(data, comparison, found, progress=scores)
+        outcome = score(data, comparison, found, tracks=tracks, progress=scores)
     say(f"{data.video_count} videos, {data.frame_count} frames in {seconds:.1f} s")
     return outcome
 
@@ -180,9 +185,11 @@ def _run(opened: "OpenedModel", data: "DataSet", comparison: "Comparison", run: 
 def _print(outcome: "Outcome", *, classes_table: bool) -> None:
     from selsa_training.evaluation.curves import curve_table
     from selsa_training.evaluation.metrics.scores import class_table, mode_table
+    from selsa_training.evaluation.metrics.tracking import track_table
 
     tables = [mode_table(outcome.modes)]
     tables += [curve_table(name, curve) for name, curve in outcome.curves.items()]
+    tables += [track_table(outcome.tracks)] if outcome.tracks else []
     if classes_table:
         tables += [f"{mode}\n{class_table(scores)}" for mode, scores in outcome.modes.items()]
     typer.echo("\n\n".join(tables))
@@ -191,6 +198,8 @@ def _print(outcome: "Outcome", *, classes_table: bool) -> None:
 def _write(
     outcome: "Outcome", about: dict[str, Any], json: Path | None, plot: Path | None, bundle: Path | None
 ) -> None:
+    from dataclasses import asdict
+
     from selsa_bundle.evaluation_report import add_evaluation
     from selsa_training.evaluation.curves import curve_as_list
     from selsa_training.evaluation.errors import EvaluationError
@@ -198,7 +207,8 @@ def _write(
     from selsa_training.evaluation.plot import plot_curves
 
     curves = {name: curve_as_list(curve) for name, curve in outcome.curves.items()}
-    content = about | {"curves": curves}
+    linked = {mode: asdict(scores) for mode, scores in outcome.tracks.items()}
+    content = about | {"curves": curves} | ({"tracks": linked} if linked else {})
     try:
         if json is not None:
             write_scores(json, outcome.modes, content)

@@ -8,6 +8,7 @@ from selsa_training.data.records import DataSet
 from selsa_training.evaluation.curves import Curve, CurveName, curve_variants
 from selsa_training.evaluation.metrics.detections import Detections
 from selsa_training.evaluation.metrics.scores import Scores, evaluate
+from selsa_training.evaluation.metrics.tracking import TrackScores, evaluate_tracks
 from selsa_training.evaluation.metrics.vid import VidScores, evaluate_vid, object_groups
 from selsa_training.evaluation.variants import Mode, Variant, variant_of
 
@@ -33,10 +34,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Scores of every mode and of every point of every curve."""
+    """Scores of every mode and of every point of every curve, and of the modes' tracks if asked for."""
 
     modes: Mapping[str, Scores]
     curves: Mapping[CurveName, Curve]
+    tracks: Mapping[str, TrackScores]
 
 
 def compare(
@@ -61,6 +63,7 @@ def score(
     comparison: Comparison,
     found: Mapping[Variant, Detections],
     *,
+    tracks: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Outcome:
     """Score detections: modes by every metric, curves as ImageNet VID only.
@@ -69,6 +72,7 @@ def score(
         data: with the objects.
         comparison: what was run.
         found: what each of its variants found.
+        tracks: whether to link each mode's detections and score the tracks.
         progress: called with (variants scored, all of them).
     """
     data = with_known_motion(data)
@@ -88,4 +92,9 @@ def score(
         name: {value: known[variant] for value, variant in points.items()}
         for name, points in comparison.curves.items()
     }
-    return Outcome(modes=modes, curves=curves)
+    linked: dict[str, TrackScores] = (
+        {mode: evaluate_tracks(data, found[variant]) for mode, variant in comparison.modes.items()}
+        if tracks
+        else {}
+    )
+    return Outcome(modes=modes, curves=curves, tracks=linked)

@@ -66,6 +66,7 @@ class EverydayDetector(nn.Module):
             heads=stage.heads,
             key_width=stage.head_width,
             detections=self.config.detections.detections,
+            names_proposals=True,
         )
 
     @property

@@ -33,6 +33,7 @@ class Detections(NamedTuple):
     scores: Tensor
     labels: Tensor
     counts: Tensor
+    proposals: Tensor
 
 
 class Detector(Protocol):

@@ -11,4 +11,5 @@ def dimensions_of(config: ModelConfig) -> Dimensions:
         width=config.head.width,
         stages=config.head.stages,
         detections=config.detections.detections,
+        names_proposals=True,
     )

@@ -43,7 +43,7 @@ class DetectionSelection(nn.Module):
         valid: Tensor,
         image_size: Tensor,
         scale_factor: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Detections of each frame, by descending score, zeros in the rows beyond `count`.
 
         Args:
@@ -56,7 +56,7 @@ class DetectionSelection(nn.Module):
 
         Returns:
             detections float32 [B, D, 4] xyxy in source pixels, scores float32 [B, D], labels int64 [B, D],
-            count int64 [B].
+            count int64 [B], proposals int64 [B, D]: the one that each came from.
         """
         batch, proposals, columns = logits.shape
         classes = columns - 1
@@ -72,7 +72,7 @@ class DetectionSelection(nn.Module):
 
 def select_detections(
     boxes: Tensor, scores: Tensor, classes: int, config: DetectionConfig
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """At most D detections of each frame, by descending score, suppressed per class.
 
     One pass suppresses all classes, over boxes that are moved apart by class: candidates of class c are
@@ -86,8 +86,8 @@ def select_detections(
         config: threshold, overlap and D.
 
     Returns:
-        boxes float32 [B, D, 4], scores float32 [B, D], labels int64 [B, D], count int64 [B]; zeros in the
-        rows beyond `count`.
+        boxes float32 [B, D, 4], scores float32 [B, D], labels int64 [B, D], count int64 [B], proposals int64
+        [B, D]: the one that each came from; zeros in the rows beyond `count`.
     """
     threshold = config.score_threshold
     candidate = scores > threshold
@@ -100,4 +100,5 @@ def select_detections(
         torch.gather(scores, 1, keep) * kept,
         torch.where(kept, keep % classes, keep.new_zeros(())),
         kept.sum(1),
+        torch.where(kept, keep // classes, keep.new_zeros(())),
     )

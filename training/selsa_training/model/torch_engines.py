@@ -63,8 +63,8 @@ class TorchEngines:
         of_frame = 2 + len(self.dimensions.tensors.key_features)
         frame = self._detector.frame_outputs(*map(self._in, inputs[:of_frame]))
         found = self._detector.sequence_stage(frame, *map(self._in, inputs[of_frame:]))
-        boxes, scores, labels, count = (x.cpu().numpy() for x in found)
-        return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count)
+        boxes, scores, labels, count, proposals = (x.cpu().numpy() for x in found)
+        return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count, proposals=proposals)
 
     def close(self) -> None:
         """Nothing: the model belongs to whoever made it."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
+from selsa_server.api.aliases import aliases_of, renaming
 from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
 from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
@@ -173,7 +174,10 @@ def _add_streams(router: APIRouter, service: JobsService, limits: RequestSetting
             str, Query(alias="format", max_length=100, description="ndjson, the only one")
         ] = "ndjson",
     ) -> Response:
-        """The records as `/detect` sends them; ask again with `after` = the number of records you have."""
+        """The records as `/detect` sends them; ask again with `after` = the number of records you have.
+
+        With tracks, the summary's aliases are applied to the records of a job that is done.
+        """
         choose_media_type(request.headers.get("accept"), (NDJSON,))
         if format_ != "ndjson":
             raise RequestError(
@@ -189,7 +193,11 @@ def _add_streams(router: APIRouter, service: JobsService, limits: RequestSetting
         reader = jobs.files.read(job_id, after)
         if not await anyio.to_thread.run_sync(reader.open) and row.has_ended:
             await jobs.get(job_id)  # deleted between the two lines above, it is not found
-        body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
+        if row.state == "done":
+            aliases = await anyio.to_thread.run_sync(aliases_of, jobs.files.read(job_id, 0))
+            body = written_results(reader, renaming(aliases))
+        else:
+            body = follow_results(jobs, job_id, reader) if follow else written_results(reader)
         headers = {COMPLETE: "true" if row.has_ended else "false"}
         return ChunksResponse(body, NDJSON, headers, send_timeout=limits.send_timeout)
 

@@ -1,0 +1,84 @@
+"""What a detection looks like: the frame engine's feature of the proposal that it came from.
+
+Features of networks differ in scale and in how alike any two objects are. So what is alike is learned from
+the video itself: pairs that overlap in consecutive frames show how alike one object is to itself, detections
+of one frame that do not overlap show how alike different objects are.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from selsa_bundle.engine import DetectionBatch, FrameBatch
+from selsa_bundle.family import Family
+
+Float = npt.NDArray[np.float32]
+
+# Proposals whose mean is the background that is subtracted.
+BACKGROUND_ROWS: Final = 64
+# Pairs after which the start values count no more than they.
+PRIOR_PAIRS: Final = 20.0
+# Pairs that are remembered: older ones fade.
+MOST_PAIRS: Final = 2000.0
+
+
+def appearance(family: Family, frame: FrameBatch, found: DetectionBatch, position: int) -> Float | None:
+    """Unit vectors float32 [N, C] of one frame's detections; None for a bundle that does not tell.
+
+    Args:
+        family: of the bundle's model.
+        frame: the frame engine's outputs of that frame, a batch of one.
+        found: the sequence engine's outputs.
+        position: of the frame in `found`.
+    """
+    if found.proposals is None:
+        return None
+    features = frame.tensors[family.appearance][0]
+    valid = frame.valid[0]
+    rows = found.proposals[position, : int(found.count[position])]
+    known = features[:BACKGROUND_ROWS][valid[:BACKGROUND_ROWS]]
+    looks = features[rows] - (known.mean(0) if len(known) > 1 else 0.0)
+    return unit(looks.astype(np.float32))
+
+
+def unit(vectors: Float) -> Float:
+    """Each row divided by its length; zeros stay zeros."""
+    length = np.sqrt(np.square(vectors).sum(-1, keepdims=True))
+    divided: Float = vectors / np.maximum(length, 1e-9)
+    return divided
+
+
+@dataclass(slots=True)
+class Likeness:
+    """How alike two appearances are: 0 as different objects, 1 as one object in consecutive frames.
+
+    The start values count as `PRIOR_PAIRS` pairs.
+    """
+
+    same: float = 0.9
+    other: float = 0.3
+    _same_pairs: float = field(default=PRIOR_PAIRS)
+    _other_pairs: float = field(default=PRIOR_PAIRS)
+
+    def __call__(self, a: Float, b: Float) -> Float:
+        """float32 [N, M] of unit vectors [N, C] and [M, C]; may be below 0 and above 1."""
+        scale = max(self.same - self.other, 0.05)
+        alike: Float = ((a @ b.T - self.other) / scale).astype(np.float32)
+        return alike
+
+    def learn_same(self, cosines: Float) -> None:
+        """Cosines of pairs that certainly are one object."""
+        self.same, self._same_pairs = _mean(self.same, self._same_pairs, cosines)
+
+    def learn_other(self, cosines: Float) -> None:
+        """Cosines of pairs that certainly are two objects."""
+        self.other, self._other_pairs = _mean(self.other, self._other_pairs, cosines)
+
+
+def _mean(before: float, pairs: float, values: Float) -> tuple[float, float]:
+    if not len(values):
+        return before, pairs
+    total = pairs + len(values)
+    return (before * pairs + float(values.sum())) / total, min(total, MOST_PAIRS)

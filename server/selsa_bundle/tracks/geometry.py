@@ -1,0 +1,56 @@
+"""Overlap of boxes, and one-to-one matching."""
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float32]
+Int = npt.NDArray[np.int64]
+
+
+def overlaps(a: Float, b: Float) -> Float:
+    """Intersection over union of every box with every other; 0 for a box without an area.
+
+    Args:
+        a: float32 [N, 4], xyxy.
+        b: float32 [M, 4], xyxy.
+
+    Returns:
+        float32 [N, M].
+    """
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(-1)
+    total = areas(a)[:, None] + areas(b)[None] - shared
+    found: Float = (shared / np.maximum(total, 1e-9)).astype(np.float32)
+    return found
+
+
+def areas(boxes: Float) -> Float:
+    """float32 [N] of boxes [N, 4], in square pixels."""
+    area: Float = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
+    return area
+
+
+def enlarged(boxes: Float, share: float | Float) -> Float:
+    """Boxes whose every side is moved out by a share of the box's width or height; the share may be [N]."""
+    out = (boxes[:, 2:] - boxes[:, :2]) * np.reshape(share, (-1, 1))
+    return np.concatenate([boxes[:, :2] - out, boxes[:, 2:] + out], axis=1).astype(np.float32)
+
+
+def match(affinity: Float, least: float) -> list[tuple[int, int]]:
+    """Pairs (row, column) of the highest affinity first, each row and column once.
+
+    Args:
+        affinity: float32 [N, M].
+        least: a pair needs more than this.
+    """
+    rows, columns = np.nonzero(affinity > least)
+    # Equal affinities are taken by row, then column, so that the result is the same everywhere.
+    order = np.argsort(-affinity[rows, columns], kind="stable")
+    taken_rows, taken_columns, pairs = set[int](), set[int](), []
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in taken_rows and column not in taken_columns:
+            taken_rows.add(row)
+            taken_columns.add(column)
+            pairs.append((row, column))
+    return pairs

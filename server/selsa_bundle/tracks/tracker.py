@@ -1,0 +1,292 @@
+"""Linking detections to objects, frame after frame: position, motion and appearance.
+
+Causal: a frame's detections are linked with what was seen before. A track gets its number once it is
+confirmed; a caller that holds frames back sees the number in the track's earlier frames too.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from selsa_bundle.tracks.appearance import Likeness, unit
+from selsa_bundle.tracks.geometry import Float, Int, areas, enlarged, match, overlaps
+from selsa_bundle.tracks.objects import Gallery
+from selsa_bundle.tracks.track import Track
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerOptions:
+    """The numbers of the tracker; chosen on synthetic clips that no score is reported on.
+
+    Attributes:
+        start: lowest score that begins a track.
+        follow: lowest score that continues one.
+        certain: a track that begins with this score is confirmed at once.
+        evidence: sum of scores from which a track is confirmed.
+        provisional: a track that is not confirmed is given up after so many frames without a detection.
+        by_position: frames after which a lost object is not found again by position.
+        by_look: frames after which a lost object is not found again by appearance.
+        alike: least likeness that finds a lost object again.
+        join: least likeness that makes two tracks one object after the whole video.
+        same_place: overlap from which two detections of different classes in a frame are one object.
+        too_close: overlap with an object of its class above which a detection begins no track.
+        weak: share of the better one's score below which that holds for two detections of one class, too.
+        most: objects that are followed at once, or looked for.
+    """
+
+    start: float = 0.5
+    follow: float = 0.3
+    certain: float = 0.95
+    evidence: float = 3.0
+    provisional: int = 2
+    by_position: int = 20
+    by_look: int = 300
+    alike: float = 0.6
+    join: float = 0.7
+    same_place: float = 0.4
+    weak: float = 0.5
+    too_close: float = 0.3
+    most: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The detections of one frame.
+
+    Attributes:
+        index: of the frame in the source.
+        time: seconds.
+        boxes: float32 [N, 4], xyxy in source pixels.
+        scores: float32 [N], descending.
+        labels: int64 [N].
+        looks: float32 [N, C], unit vectors; None without appearance.
+        cut: whether a cut lies before this frame.
+    """
+
+    index: int
+    time: float | None
+    boxes: Float
+    scores: Float
+    labels: Int
+    looks: Float | None = None
+    cut: bool = False
+
+
+class Tracker:
+    """Follows the objects of one video or stream. Its memory does not depend on the video's length.
+
+    Args:
+        options: its numbers.
+
+    Attributes:
+        gallery: what is known of all objects.
+    """
+
+    def __init__(self, options: TrackerOptions | None = None) -> None:
+        self._options = options or TrackerOptions()
+        self._tracks: list[Track] = []
+        self._likeness = Likeness()
+        self.gallery = Gallery()
+        self._count = 0
+
+    def update(self, seen: Observation) -> list[Track | None]:
+        """The track of each detection of the next frame; None for one that belongs to none.
+
+        The tracks change with later frames: `Track.id` is set when a track is confirmed.
+        """
+        finite = np.isfinite(seen.boxes).all(-1, keepdims=True)
+        seen = replace(seen, boxes=np.where(finite, seen.boxes, np.float32(0)))
+        usable = self._usable(seen)
+        if seen.cut:
+            for track in self._tracks:
+                track.placed = False
+        pairs = self._link(seen, usable)
+        linked: list[Track | None] = [None] * len(seen.scores)
+        for track, row in pairs:
+            self._add(track, seen, row)
+            linked[row] = track
+        self._look(seen, pairs)
+        for row in np.flatnonzero(usable & (seen.scores >= self._options.start)).tolist():
+            if linked[row] is None and self._may_begin(seen, linked, row):
+                linked[row] = self._begin(seen, row)
+        self._learn(seen)
+        self._forget(seen.index)
+        return linked
+
+    def aliases(self) -> dict[int, int]:
+        """Numbers that the whole video shows to be another object's, see `Gallery.aliases`."""
+        return self.gallery.aliases(self._likeness, self._options.join)
+
+    def _usable(self, seen: Observation) -> npt.NDArray[np.bool_]:
+        """bool [N]: has an area, score high enough, and not the same thing again under another class."""
+        usable = (seen.scores >= self._options.follow) & (areas(seen.boxes) > 0)
+        overlap = overlaps(seen.boxes, seen.boxes) > self._options.same_place
+        # Of one class, the model suppressed what is the same; only a much weaker one may still be.
+        overlap &= (seen.labels[:, None] != seen.labels[None]) | (
+            seen.scores[:, None] < self._options.weak * seen.scores[None]
+        )
+        for row in np.flatnonzero(usable).tolist():
+            usable[row] = not (overlap[row, :row] & usable[:row]).any()
+        return usable
+
+    def _link(self, seen: Observation, usable: npt.NDArray[np.bool_]) -> list[tuple[Track, int]]:
+        """Pairs: high scores first, then low ones near to where a track must be, then lost objects."""
+        options = self._options
+        high = np.flatnonzero(usable & (seen.scores >= options.start))
+        low = np.flatnonzero(usable & (seen.scores < options.start))
+        near = [t for t in self._tracks if t.placed and seen.index - t.last <= options.by_position]
+        pairs = self._by_position(near, seen, high, least=0.0)
+        left = _without(near, pairs)
+        recent = [track for track in left if track.frames > 1 or track.id is not None]
+        pairs += self._by_position(recent, seen, low, least=0.35)
+        rest = np.array([row for row in high.tolist() if row not in {r for _, r in pairs}], np.int64)
+        lost = _without([track for track in self._tracks if track.id is not None], pairs)
+        return pairs + self._by_look(lost, seen, rest)
+
+    def _by_position(
+        self, tracks: list[Track], seen: Observation, rows: Int, *, least: float
+    ) -> list[tuple[Track, int]]:
+        if not tracks or not len(rows):
+            return []
+        gaps = np.array([seen.index - track.last for track in tracks], np.float32)
+        boxes = _predicted(tracks, gaps)
+        exact = overlaps(boxes, seen.boxes[rows])
+        # Enlarged boxes overlap where fast objects just miss.
+        wide = overlaps(enlarged(boxes, 0.3), enlarged(seen.boxes[rows], 0.3))
+        near = (exact + wide) / 2
+        same_class = np.array([track.label for track in tracks])[:, None] == seen.labels[rows][None]
+        alike = self._alike(tracks, seen, rows)
+        if alike is None:
+            affinity = np.where(same_class | (exact > 0.6), near, -1.0) - 0.02 * gaps[:, None]
+            return _pairs(tracks, rows, affinity, max(least, 0.1))
+        possible = (near > 0.05) & (alike > np.where(exact > 0.5, -0.5, 0.1)) & (same_class | (alike > 0.4))
+        affinity = np.where(possible, near + 0.7 * np.clip(alike, 0, 1) + 0.2 * same_class, -1.0)
+        affinity -= 0.01 * gaps[:, None]
+        return _pairs(tracks, rows, affinity, max(least, 0.1))
+
+    def _by_look(self, tracks: list[Track], seen: Observation, rows: Int) -> list[tuple[Track, int]]:
+        if not tracks or not len(rows):
+            return []
+        alike = self._alike(tracks, seen, rows)
+        if alike is None:
+            return []
+        same_class = np.array([track.label for track in tracks])[:, None] == seen.labels[rows][None]
+        affinity = (alike + 0.1 * same_class - 0.1).astype(np.float32)
+        return _pairs(tracks, rows, affinity, self._options.alike)
+
+    def _alike(self, tracks: list[Track], seen: Observation, rows: Int) -> Float | None:
+        if seen.looks is None:
+            return None
+        known = [track.look for track in tracks]
+        if any(look is None for look in known):
+            return None
+        return self._likeness(np.stack(known), seen.looks[rows])  # type: ignore[arg-type]
+
+    def _may_begin(self, seen: Observation, linked: list[Track | None], row: int) -> bool:
+        """Whether there is room, and no object of the class so close that this may be a part of it."""
+        if len(self._tracks) >= self._options.most:
+            return False
+        others = [
+            i for i, track in enumerate(linked) if track is not None and seen.labels[i] == seen.labels[row]
+        ]
+        close = overlaps(seen.boxes[[row]], seen.boxes[others])
+        return not (close > self._options.too_close).any()
+
+    def _begin(self, seen: Observation, row: int) -> Track:
+        track = Track(
+            box=seen.boxes[row],
+            first=seen.index,
+            first_time=seen.time,
+            last=seen.index,
+            last_time=seen.time,
+        )
+        if seen.looks is not None:
+            track.look, track.looks = seen.looks[row].copy(), seen.looks[row] * seen.scores[row]
+        self._tracks.append(track)
+        self._add(track, seen, row)
+        return track
+
+    def _add(self, track: Track, seen: Observation, row: int) -> None:
+        options, box, score = self._options, seen.boxes[row], float(seen.scores[row])
+        if track.frames:
+            track.speed = _speed(track, box, seen.index)
+        track.box, track.last, track.last_time, track.placed = box, seen.index, seen.time, True
+        track.frames += 1
+        track.score += score
+        label = int(seen.labels[row])
+        track.votes[label] = track.votes.get(label, 0.0) + score
+        if track.id is None and (track.score >= options.evidence or score >= options.certain):
+            self._count += 1
+            track.id = self._count
+            self.gallery.add(track)
+
+    def _look(self, seen: Observation, pairs: list[tuple[Track, int]]) -> None:
+        """What the linked tracks look like now; a detection of low score changes it little."""
+        known = [(track.look, track.looks) for track, _ in pairs]
+        if seen.looks is None or not pairs:
+            return
+        rows = [row for _, row in pairs]
+        before = np.stack([look for look, _ in known if look is not None])
+        now, scores = seen.looks[rows], seen.scores[rows]
+        seen_well = scores >= self._options.start
+        self._likeness.learn_same((before * now).sum(-1)[seen_well])
+        share = np.where(seen_well, 0.2, 0.05).astype(np.float32)[:, None]
+        mixed = unit((1 - share) * before + share * now)
+        sums = np.stack([looks for _, looks in known if looks is not None]) + now * scores[:, None]
+        for place, (track, _) in enumerate(pairs):
+            # Copied: a view would keep the arrays of the whole frame.
+            track.look, track.looks = mixed[place].copy(), sums[place].copy()
+
+    def _learn(self, seen: Observation) -> None:
+        """What different objects of one frame have in common."""
+        rows = np.flatnonzero(seen.scores >= self._options.start)[:50]
+        if seen.looks is None or len(rows) < 2:
+            return
+        first, second = np.triu_indices(len(rows), 1)
+        apart = overlaps(seen.boxes[rows], seen.boxes[rows])[first, second] < 0.1
+        cosines = (seen.looks[rows] @ seen.looks[rows].T)[first, second]
+        self._likeness.learn_other(cosines[apart])
+
+    def _forget(self, index: int) -> None:
+        options = self._options
+
+        def is_kept(track: Track) -> bool:
+            gap = index - track.last
+            if track.id is None:
+                return gap <= options.provisional and track.placed
+            return gap <= (options.by_look if track.look is not None else options.by_position)
+
+        self._tracks = [track for track in self._tracks if is_kept(track)]
+
+
+def _pairs(
+    tracks: list[Track], rows: Int, affinity: npt.NDArray[np.floating[Any]], least: float
+) -> list[tuple[Track, int]]:
+    return [(tracks[t], int(rows[r])) for t, r in match(affinity.astype(np.float32), least)]
+
+
+def _without(tracks: list[Track], pairs: list[tuple[Track, int]]) -> list[Track]:
+    taken = {id(track) for track, _ in pairs}
+    return [track for track in tracks if id(track) not in taken]
+
+
+def _speed(track: Track, box: Float, index: int) -> tuple[float, float]:
+    """Half of it what it was; none after a cut, or if a frame comes twice."""
+    gap = index - track.last
+    if not track.placed or gap <= 0:
+        return 0.0, 0.0
+    x1, y1, x2, y2 = (box - track.box).tolist()
+    x, y = (x1 + x2) / 2 / gap, (y1 + y2) / 2 / gap
+    if track.frames == 1:
+        return x, y
+    return (track.speed[0] + x) / 2, (track.speed[1] + y) / 2
+
+
+def _predicted(tracks: list[Track], gaps: Float) -> Float:
+    """Where tracks should be, [N, 4]; motion is trusted for a few frames only."""
+    speeds = np.array([track.speed for track in tracks], np.float32)
+    moves = speeds * np.minimum(gaps, np.float32(8))[:, None]
+    boxes: Float = np.stack([track.box for track in tracks]) + np.tile(moves, 2)
+    return boxes
