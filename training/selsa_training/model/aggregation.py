@@ -100,7 +100,7 @@ class SequenceAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def gather(self, features_BPC: Tensor, key_BLC: Tensor, value_BLC: Tensor, mask_B1PL: Tensor) -> Tensor:
+    def forward(self, features_BPC: Tensor, key_BLC: Tensor, value_BLC: Tensor, mask_B1PL: Tensor) -> Tensor:
         """Features that each proposal gathers from L rows: [B, P, C].
 
         Args:
@@ -193,7 +193,8 @@ class AggregationHead(nn.Module):
         def gather(stage: int, attention: SequenceAttention, x: Tensor) -> Tensor:
             shared, own = bank[stage], memory[:, stage]
             key, value = (torch.cat([shared[i].expand(batch, -1, -1), own[:, i]], dim=1) for i in range(2))
-            return attention.gather(x, key, value, mask)
+            gathered: Tensor = attention(x, key, value, mask)
+            return gathered
 
         return self.attended(queries, gather)
 
@@ -204,7 +205,7 @@ class AggregationHead(nn.Module):
         attended_to = queries if rows is None else _cell_by_cell(first, rows)
         memories = list(self.memories(attended_to)) if self._stages()[0].attention else []
         mask = _mask(own_rows(rows_valid), key_features.shape[1])
-        return self.attended(queries, lambda stage, attention, x: attention.gather(x, *memories[stage], mask))
+        return self.attended(queries, lambda stage, attention, x: attention(x, *memories[stage], mask))
 
     def _stages(self) -> list[AggregationStage]:
         return [stage for stage in self.stages if isinstance(stage, AggregationStage)]
