@@ -26,7 +26,7 @@ from selsa_export.cli.quantize import quantize
 from selsa_export.errors import CalibrationError, PrecisionError
 from selsa_export.parity.frames import read_frames
 from selsa_export.parity.gate_frames import widest
-from selsa_export.precision.copy import quantize_bundle
+from selsa_export.precision.bundle import quantize_bundle
 from selsa_export.precision.frames import PrecisionFrames, procedural_clips, read_clips
 from selsa_export.precision.measure import compare_with, detections_of
 from selsa_export.precision.plan import PrecisionPlan, check_precisions

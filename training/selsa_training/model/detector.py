@@ -5,15 +5,14 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
 from selsa_bundle.contract import Dimensions
 from selsa_training.config import ModelConfig
 from selsa_training.model.aggregation import AggregationHead
 from selsa_training.model.backbone import STRIDE, Backbone
-from selsa_training.model.dimensions import dimensions_of
-from selsa_training.model.neck import Neck
 from selsa_training.model.predictor import BoxPredictor, DetectionSelection
-from selsa_training.model.roi_features import RoiFeatures
+from selsa_training.model.roi_align_matrices import MAX_CELLS, roi_align_matrices
 from selsa_training.model.rpn import ProposalSelection, RegionProposalNetwork
 
 
@@ -72,6 +71,59 @@ class Detector(Protocol):
         ...
 
 
+class Neck(nn.Module):
+    """One 3x3 convolution with bias, then ReLU; no norm. Source: mmdet `ChannelMapper`, `kernel_size=3`."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.relu = nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, in, h, w] -> [B, out, h, w]."""
+        x: Tensor = self.relu(self.conv(features))
+        return x
+
+
+class RoiFeatures(nn.Module):
+    """RoIAlign with half-pixel alignment. Source: mmcv 1.7 `RoIAlign(aligned=True, sampling_ratio=2)`."""
+
+    def __init__(self, size: int, sampling_ratio: int, stride: int) -> None:
+        super().__init__()
+        self.size = size
+        self.sampling_ratio = sampling_ratio
+        self.scale = 1.0 / stride
+
+    def forward(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """Pool every box from its own frame's features.
+
+        Args:
+            features: [B, channels, h, w].
+            boxes: [B, P, 4] xyxy in pixels of the resized frame.
+
+        Returns:
+            [B, P, channels * size * size], channel-major.
+        """
+        batch, count = boxes.shape[:2]
+        frame = torch.arange(batch, device=boxes.device, dtype=boxes.dtype)
+        frame = frame[:, None, None].expand(batch, count, 1)
+        rois = torch.cat([frame, boxes], dim=2).reshape(-1, 5)
+        pooled = roi_align(
+            features, rois, (self.size, self.size), self.scale, self.sampling_ratio, aligned=True
+        )
+        features_BPF: Tensor = pooled.reshape(batch, count, -1)
+        return features_BPF
+
+    def learn(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """The same in the order that training wants, cell by cell: [B, P, size * size, channels]."""
+        if features.device.type == "cpu" and features.shape[2:].numel() <= MAX_CELLS:
+            return roi_align_matrices(
+                features, boxes, size=self.size, sampling_ratio=self.sampling_ratio, scale=self.scale
+            )
+        pooled: Tensor = self(features, boxes)
+        return pooled.reshape(*boxes.shape[:2], features.shape[1], -1).transpose(2, 3)
+
+
 class SelsaDetector(nn.Module):
     """SELSA Faster R-CNN with finished parts passed in; see `build_detector`."""
 
@@ -108,7 +160,14 @@ class SelsaDetector(nn.Module):
     @property
     def dimensions(self) -> Dimensions:
         """The fixed dimensions P, C, S and D."""
-        return dimensions_of(self.config)
+        config = self.config
+        return Dimensions(
+            proposals=config.proposals.proposals,
+            width=config.head.width,
+            stages=config.head.stages,
+            detections=config.detections.detections,
+            names_proposals=True,
+        )
 
     @property
     def architecture(self) -> str:
