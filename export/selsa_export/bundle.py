@@ -48,7 +48,7 @@ def export_bundle(
     about: About | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:
-    """Write the bundle of a checkpoint. The folder appears only when complete, after its engines passed parity.
+    """Write the bundle of a checkpoint. The folder appears only if complete and if its engines pass parity.
 
     Args:
         checkpoint: what to export.

@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_named(missing: str, tmp_path: Path) -> None:
     frames = ["--frames", str(tmp_path / "empty")] if missing == "frames" else []
     done = run(str(tmp_path / "nothing"), "-o", str(tmp_path / "bundle"), *frames)
     assert done.exit_code == 3
-    assert ("no frame can be read" if missing == "frames" else "is no checkpoint") in done.stderr
+    assert ("no frame can be read" if missing == "frames" else "is not a checkpoint") in done.stderr
     assert not (tmp_path / "bundle").exists()
 
 

@@ -159,9 +159,9 @@ def test_a_manifest_value_that_is_not_allowed_is_named(
 
 
 def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointFileError, match="is no checkpoint"):
+    with pytest.raises(CheckpointFileError, match="is not a checkpoint"):
         load_checkpoint(tmp_path)
-    with pytest.raises(CheckpointFileError, match="is no checkpoint"):
+    with pytest.raises(CheckpointFileError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "nowhere")
 
 

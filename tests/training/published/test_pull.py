@@ -205,7 +205,7 @@ def test_two_at_once_download_once(server: Server, tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_is_said_to_be_full(server: Server, tmp_path: Path) -> None:
     (tmp_path / f"{published().name}.part").symlink_to("/dev/full")
-    with pytest.raises(DownloadError, match="no room left"):
+    with pytest.raises(DownloadError, match="no space left"):
         get(server, tmp_path)
 
 

@@ -70,7 +70,7 @@ def test_another_architecture_is_refused(checkpoint: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="none of: a checkpoint"):
+    with pytest.raises(RecipeError, match="none of these: a checkpoint"):
         read_weights(tmp_path)
 
 
