@@ -53,7 +53,7 @@ def test_a_recipe_file_holds_the_differences_from_its_base(tmp_path: Path) -> No
         ('model = "r50-dc5"\n[optimiser]\nrate = -1', [], "optimiser.rate"),
         ('model = "r50-dc5"', ["sampling.count=3"], "even number"),
         ('model = "r50-dc5"', ["optimiser.method=adam"], "optimiser.method"),
-        ('model = "r50-dc5"', ["rate"], "no override"),
+        ('model = "r50-dc5"', ["rate"], "not an override"),
         ('model = "r50-dc5"', ["model.head.width=100"], "width 100"),
         ("model = ", [], "not TOML"),
         ("", [], "model"),

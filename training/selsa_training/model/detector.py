@@ -1,4 +1,4 @@
-"""The detector: exactly the two stages that become the two engines. A clip is detected by composing them."""
+"""The detector. It has two stages, and each becomes one engine."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -17,7 +17,7 @@ from selsa_training.model.rpn import ProposalSelection, RegionProposalNetwork
 
 
 class FrameFeatures(NamedTuple):
-    """What the frame stage knows of B frames; the tensor contract's frame outputs."""
+    """Outputs of the frame stage for B frames; the tensor contract's frame outputs."""
 
     boxes: Tensor
     valid: Tensor
@@ -26,7 +26,7 @@ class FrameFeatures(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What the sequence stage says of B key frames; the tensor contract's sequence outputs."""
+    """Outputs of the sequence stage for B key frames; the tensor contract's sequence outputs."""
 
     boxes: Tensor
     scores: Tensor
@@ -40,7 +40,7 @@ class Detector(Protocol):
 
     @property
     def frame_outputs(self) -> Callable[..., tuple[Tensor, ...]]:
-        """Makes what `sequence_stage` takes of the frame engine's outputs, in order."""
+        """Builds the first argument of `sequence_stage` from the frame engine's outputs, in order."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Detector(Protocol):
 
     @property
     def architecture(self) -> str:
-        """What the model is, in a few words, for a bundle's provenance."""
+        """Short description of the model, for a bundle's provenance."""
         ...
 
     def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Detector(Protocol):
 
 
 class Neck(nn.Module):
-    """One 3x3 convolution with bias, then ReLU; no norm. Source: mmdet `ChannelMapper`, `kernel_size=3`."""
+    """Reduces the backbone's channels: 3x3 convolution with bias, then ReLU. Source: mmdet `ChannelMapper`."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class RoiFeatures(nn.Module):
         return features_BPF
 
     def learn(self, features: Tensor, boxes: Tensor) -> Tensor:
-        """The same in the order that training wants, cell by cell: [B, P, size * size, channels]."""
+        """The same features in the order that training uses, cell by cell: [B, P, size * size, channels]."""
         if features.device.type == "cpu" and features.shape[2:].numel() <= MAX_CELLS:
             return roi_align_matrices(
                 features, boxes, size=self.size, sampling_ratio=self.sampling_ratio, scale=self.scale
@@ -125,7 +125,7 @@ class RoiFeatures(nn.Module):
 
 
 class SelsaDetector(nn.Module):
-    """SELSA Faster R-CNN with finished parts passed in; see `build_detector`."""
+    """SELSA Faster R-CNN, composed of the given parts; see `build_detector`."""
 
     mean: Tensor
     std: Tensor
@@ -189,7 +189,7 @@ class SelsaDetector(nn.Module):
         inside_h = torch.arange(height, device=frames.device)[None] < image_size[:, :1]
         inside_w = torch.arange(width, device=frames.device)[None] < image_size[:, 1:]
         inside = (inside_h[:, :, None] & inside_w[:, None, :])[:, None]
-        # Channels first before anything else: bytes move four times as fast, and rows broadcast best.
+        # Permute before the conversion: bytes move four times as fast, and rows broadcast best.
         images = frames.permute(0, 3, 1, 2).to(torch.float32)
         normalised = (images - self.mean) / self.std
         return torch.where(inside, normalised, normalised.new_zeros(()))

@@ -153,7 +153,7 @@ def _receive(
 
 def _raw(response: httpx.Response) -> Iterator[bytes]:
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise DownloadError(f"{response.request.url}: the server sent the file compressed, without a request")
+        raise DownloadError(f"{response.request.url}: the server compressed the file, which was not allowed")
     # Chunks as they arrive. With larger chunks, the last bytes before a broken connection would be lost.
     return response.iter_raw()
 
