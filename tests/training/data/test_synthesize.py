@@ -201,7 +201,7 @@ def test_a_folder_that_will_not_do_says_why(tmp_path: Path) -> None:
     with pytest.raises(SpriteError, match=r"fox\.png has no transparency"):
         load_sprite_folder(folder, IMAGENET_VID)
     cv2.imwrite(str(folder / "fox.png"), np.zeros((9, 9, 4), np.uint8))
-    with pytest.raises(SpriteError, match="fox shows nothing"):
+    with pytest.raises(SpriteError, match="fox is completely transparent"):
         load_sprite_folder(folder, IMAGENET_VID)
     (folder / "fox.png").write_bytes(b"x")
     with pytest.raises(SpriteError, match=r"fox\.png cannot be read"):

@@ -25,7 +25,7 @@ class Variant:
     proposals: int | None = None
 
     def reference_frames(self, frame_count: int) -> Sequence[int]:
-        """Positions of the references that are known before the first key frame, ascending, with duplicates."""
+        """Positions of the references known before the first key frame, ascending, with duplicates."""
         return spread_references(frame_count, self.references) if frame_count and not self.online else ()
 
 

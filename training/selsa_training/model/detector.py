@@ -72,7 +72,7 @@ class Detector(Protocol):
 
 
 class Neck(nn.Module):
-    """Reduces the backbone's channels: 3x3 convolution with bias, then ReLU. Source: mmdet `ChannelMapper`."""
+    """3x3 convolution with bias, then ReLU, no norm; reduces the channels. Source: mmdet `ChannelMapper`."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
