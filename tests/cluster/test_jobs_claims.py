@@ -44,7 +44,7 @@ def claimed(store: JobStore) -> JobRow:
     return row
 
 
-def test_many_servers_that_claim_at_once_get_every_job_exactly_once(open_store: OpenStore) -> None:
+def test_servers_that_claim_concurrently_get_every_job_exactly_once(open_store: OpenStore) -> None:
     stores = [open_store(f"server-{number}") for number in range(3)]
     for number in range(60):
         add(stores[0], f"job-{number}")
@@ -83,7 +83,7 @@ def test_a_server_that_renews_keeps_its_jobs(open_store: OpenStore) -> None:
         assert other.claim() is None
 
 
-def test_an_orderly_stop_releases_the_jobs_of_that_server_only(open_store: OpenStore) -> None:
+def test_a_clean_shutdown_releases_only_the_jobs_of_that_server(open_store: OpenStore) -> None:
     leaving, staying = open_store("leaving"), open_store("staying")
     add(leaving, "a")
     add(leaving, "b")
@@ -116,7 +116,7 @@ def test_servers_that_start_together_make_the_tables_once(database: str) -> None
             engine.dispose()
 
 
-def test_records_of_a_run_that_lost_its_job_do_not_count(open_store: OpenStore, database: str) -> None:
+def test_records_of_a_run_that_lost_its_job_are_ignored(open_store: OpenStore, database: str) -> None:
     store = open_store("first", lease=1)
     add(store, "job")
     old = claimed(store)

@@ -117,7 +117,7 @@ def test_a_long_chain_in_one_window_is_settled_over_several_turns(
     check(suppression, boxes, scores)
 
 
-def test_the_best_come_in_the_order_of_one_pass_however_many_passes_it_takes(
+def test_topk_in_several_passes_has_the_order_of_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(native_operators, "LARGEST_TOPK", 10)

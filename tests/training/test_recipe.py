@@ -59,7 +59,9 @@ def test_a_recipe_file_holds_the_differences_from_its_base(tmp_path: Path) -> No
         ("", [], "model"),
     ],
 )
-def test_what_is_not_allowed_is_named(tmp_path: Path, content: str, overrides: list[str], named: str) -> None:
+def test_a_value_that_is_not_allowed_is_named(
+    tmp_path: Path, content: str, overrides: list[str], named: str
+) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(content)
     with pytest.raises(RecipeError, match=named):
@@ -84,7 +86,7 @@ def test_the_published_schedule_warms_up_and_drops_twice() -> None:
     )
 
 
-def test_a_cosine_ends_at_nothing() -> None:
+def test_a_cosine_schedule_ends_at_zero() -> None:
     schedule = load_recipe("tiny").schedule
     factors = [rate_factor(schedule, step, 99) for step in range(schedule.warm_up, schedule.steps)]
     assert factors == sorted(factors, reverse=True)

@@ -52,7 +52,7 @@ def read(folder: Path, split: str) -> DataSet:
     return data
 
 
-def test_a_seed_fixes_every_byte_however_many_workers_there_are(written: Path, tmp_path: Path) -> None:
+def test_a_seed_fixes_every_byte_for_any_number_of_workers(written: Path, tmp_path: Path) -> None:
     assert write_synthetic(tmp_path / "again", SMALL, SHAPES, workers=2).frames == 144
     assert checksums(tmp_path / "again") == checksums(written)
 
@@ -165,7 +165,7 @@ def test_an_existing_folder_is_replaced_only_if_it_is_a_synthetic_set(written: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "set"]
 
 
-def test_nothing_is_left_of_a_failed_attempt(tmp_path: Path) -> None:
+def test_a_failed_attempt_leaves_no_files(tmp_path: Path) -> None:
     def fail(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
@@ -195,7 +195,7 @@ def test_sprites_come_from_a_folder(tmp_path: Path) -> None:
     assert sprites.by_class["dog"][0].levels[0].shape == (32, 26, 4)
 
 
-def test_a_folder_that_will_not_do_says_why(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
     folder = sprite_folder(tmp_path / "sprites")
     cv2.imwrite(str(folder / "fox.png"), np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(SpriteError, match=r"fox\.png has no transparency"):
@@ -225,7 +225,7 @@ def test_sprites_come_from_a_colour_emoji_font() -> None:
     assert len(set(images)) == 30
 
 
-def test_a_font_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_font_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "font.ttf"
     path.write_bytes(b"no font")
     with pytest.raises(SpriteError, match="cannot be used"):
