@@ -1,4 +1,4 @@
-"""What `selsa batch` reads and writes: which videos, under which names, and nothing half-written."""
+"""Inputs and outputs of `selsa batch`: which videos, which file names, and no incomplete files."""
 
 import json
 from collections.abc import Iterator

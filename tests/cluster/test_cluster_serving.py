@@ -1,4 +1,4 @@
-"""The pipeline with frame engines on a Ray cluster of two nodes: equal results, and deaths are made good."""
+"""The pipeline with frame engines on a Ray cluster of two nodes: equal results, also after replicas die."""
 
 import os
 import signal

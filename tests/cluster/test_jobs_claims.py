@@ -1,4 +1,4 @@
-"""Who works on a job when several servers share a database: one server, or after its death one other."""
+"""Servers that share a database: one server works on a job, and another one if that server dies."""
 
 import time
 from collections import Counter
@@ -68,7 +68,9 @@ def test_a_claim_holds_until_its_lease_ends_and_then_one_other_server_gets_the_j
     with ThreadPoolExecutor(2) as pool:
         rows = [row for row in pool.map(JobStore.claim, others) if row is not None]
     assert [(row.id, row.run, row.attempts) for row in rows] == [("job", first.run + 1, 2)]
-    assert not dead.note_progress("job", run=first.run, done=5, total=9, size=1), "the old run is not heard"
+    assert not dead.note_progress("job", run=first.run, done=5, total=9, size=1), (
+        "writes of the old run are rejected"
+    )
     assert not dead.end("job", "done", size=1, run=first.run)
     assert dead.renew([("job", first.run)]) == set()
 

@@ -1,4 +1,4 @@
-"""What docker/compose.yaml promises, read as YAML; where the compose command is, it reads the file too."""
+"""Properties of docker/compose.yaml, read as YAML, and by the compose command if it is installed."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def test_keys_are_mounted_as_files() -> None:
 @pytest.mark.parametrize("profiles", [[], ["cpu"], ["cpu", "metrics"], ["training"], ["engines"]])
 @pytest.mark.parametrize("keys", [False, True], ids=["open", "keys"])
 def test_docker_compose_accepts_the_file(profiles: list[str], keys: bool) -> None:
-    """The same file by the tool that it is for."""
+    """Read the file with Docker's own command."""
     if shutil.which("docker") is None:
         pytest.skip("no docker: whether `docker compose config` takes the file is not tested")
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0:

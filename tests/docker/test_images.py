@@ -1,4 +1,4 @@
-"""What the Dockerfiles and locks promise, without an engine: `make compose-test` builds and runs one."""
+"""Properties of the Dockerfiles and locks; needs no Docker engine, unlike `make compose-test`."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ EXTRAS = {
     "server-gpu-cluster": ["server-gpu", "cluster", "tracing"],
     "training": ["training", "export"],
 }
-# Only NVIDIA's own index has them whole; see server.gpu.Dockerfile.
+# Only NVIDIA's own index has the complete packages; see server.gpu.Dockerfile.
 UNLOCKED = {"tensorrt"}
 
 
@@ -68,7 +68,7 @@ def test_a_lock_has_no_address_and_no_path_of_a_machine(path: Path) -> None:
 
 @pytest.mark.parametrize("image", EXTRAS)
 def test_a_lock_matches_pyproject(image: str) -> None:
-    """A requirement that was added or raised since shows here: `make lock`."""
+    """Fails if a requirement was added or raised after the last `make lock`."""
     text = (DOCKER / "locks" / f"{image}.txt").read_text()
     locked: dict[str, list[str]] = {}
     for name, version, _ in PINNED.findall(text):

@@ -1,8 +1,8 @@
-"""What docker/kubernetes/ promises, without a cluster and without a network.
+"""Properties of docker/kubernetes/, without a cluster and without a network.
 
-Kubernetes' own kinds are checked with its schemas, strictly: an unknown field is a mistake. KubeRay's is in
-no package, so of a RayService the parts that are used are checked by a model here, its pods with Kubernetes'
-schema, and its Serve configuration with Ray's own.
+Kubernetes' schemas check Kubernetes' own kinds strictly: an unknown field is an error. No package contains
+KubeRay's schema. So a model in this file checks the used parts of the RayService, Kubernetes' schema checks its
+pods, and Ray's own schema checks its Serve configuration.
 """
 
 import re
@@ -56,7 +56,7 @@ class RayServiceSpec(Strict):
 
 
 def pod_templates() -> list[Any]:
-    """Every pod that would run: its template, by where it is."""
+    """The template of every pod, by its place in the manifests."""
     spec = RayServiceSpec.model_validate(SERVICE["spec"])
     groups = {"head": spec.cluster.head} | {each.group_name: each for each in spec.cluster.workers}
     found = [pytest.param(group.template, id=name) for name, group in groups.items()]
@@ -101,7 +101,7 @@ def test_servers_are_configured_with_existing_settings() -> None:
 
 
 def test_all_pods_of_a_ray_cluster_have_the_same_image() -> None:
-    """Another base has another Python, and Ray refuses a node or a driver that differs by a patch."""
+    """Another base image has another Python, and Ray refuses nodes and drivers with another patch version."""
     members = [
         template.values[0]
         for template in pod_templates()

@@ -26,7 +26,7 @@ from selsa_training.model.torch_engines import TorchEngines
 
 @pytest.fixture(scope="module")
 def other_checkpoint(r18_checkpoint: Checkpoint) -> Checkpoint:
-    """The same architecture with other weights."""
+    """A checkpoint of the same architecture with other weights."""
     config = CONFIGS["r18-dc5"]
     return Checkpoint(config=config, tensors=untrained_tensors(config, 2), origin="other", sha256="0" * 64)
 

@@ -1,4 +1,4 @@
-"""The native graphs compute what the model computes, whatever the batch, size and number of references."""
+"""The native graphs equal the model for any batch, size and number of references."""
 
 import json
 from pathlib import Path
@@ -115,7 +115,7 @@ def test_every_output_tensor_equals_the_model(
     assert np.array_equal(found.valid.sum(1), want.valid.sum(1))
     for i in range(batch):
         count = int(want.valid[i].sum())
-        # Scores that rounding brings together may come in another order.
+        # The order of scores that rounding makes equal can differ.
         mine, theirs = want.boxes[i, :count], found.boxes[i, :count]
         pairs = np.array(match_boxes(box_iou(mine, theirs), 0.99))
         assert len(pairs) >= count - 1

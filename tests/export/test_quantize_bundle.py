@@ -1,4 +1,4 @@
-"""A bundle in several precisions: measured, told apart by checksums, and judged by its own report."""
+"""A bundle in several precisions: measurements, checksums, and the choice by the bundle's report."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def few() -> PrecisionFrames:
 
 @pytest.fixture(scope="module")
 def with_natives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packaged bundle, whose graphs stand for native ones: they have the same layers."""
+    """The packaged bundle with its graphs also used as native ones, because they have the same layers."""
     folder = Path(shutil.copytree(synthetic_bundle(), tmp_path_factory.mktemp("natives") / "bundle"))
     manifest = Manifest.read(folder)
     pair = manifest.engines["fp32"]

@@ -1,4 +1,4 @@
-"""int8 in a frame engine's graph: what is quantised changes a little, what is not stays as it was."""
+"""int8 in a frame engine's graph: quantised layers change outputs a little, other layers are unchanged."""
 
 from collections import Counter
 

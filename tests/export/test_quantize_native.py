@@ -1,4 +1,4 @@
-"""int8 as TensorRT wants it: symmetric, explicit, and as near to the model as int8 for CPUs.
+"""int8 for TensorRT: symmetric, explicit, and as close to the model as int8 for CPUs.
 
 The packaged model's graph for CPUs has the layers of a native graph, by the same names.
 """

@@ -1,4 +1,4 @@
-"""Both engines are really built by TensorRT-RTX, which needs no GPU for it; none is run here."""
+"""TensorRT-RTX builds both engines, which needs no GPU. The engines are not run here."""
 
 import json
 import re

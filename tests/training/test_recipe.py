@@ -1,4 +1,4 @@
-"""Recipes: the defaults are the published one, and what is not allowed is named."""
+"""Recipes: the defaults are the published recipe, and values that are not allowed are named."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A checkpoint is complete or not there, and is believed only after every check."""
+"""A checkpoint is complete or absent, and is loaded only if every check passes."""
 
 import json
 import os

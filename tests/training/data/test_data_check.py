@@ -1,4 +1,4 @@
-"""`selsa check-data` names what is wrong before training starts; its status says whether training would."""
+"""`selsa check-data` names problems before training; its exit status says whether training would start."""
 
 import json
 import subprocess

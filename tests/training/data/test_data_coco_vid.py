@@ -1,4 +1,4 @@
-"""CocoVID files: mmtracking's format, whatever the order of its records, each bad one named with its line."""
+"""CocoVID files: mmtracking's format, with records in any order; every bad record is named with its line."""
 
 from pathlib import Path
 from typing import Any

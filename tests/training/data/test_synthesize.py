@@ -1,4 +1,4 @@
-"""The synthetic data set: a seed fixes every byte, and what is written is what the reader reads."""
+"""The synthetic data set: a seed fixes every byte, and the reader reads the written data without loss."""
 
 import hashlib
 import json
@@ -95,7 +95,7 @@ def test_all_speeds_occur() -> None:
 
 
 def test_marked_frames_are_the_degraded_ones() -> None:
-    """Without effects nothing differs; with them exactly the objects of the marked frames do."""
+    """Rendering with and without effects differs exactly in the objects of the marked frames."""
     harmless = DegradationRanges(
         effects=(3, 3), blur=(0, 0), motion_blur=(0, 0), occlusion=(0, 0), fade=(0, 0), tint=(0, 0)
     )

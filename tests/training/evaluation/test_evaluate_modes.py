@@ -1,4 +1,4 @@
-"""The modes see what the server's modes see, from frame features that are computed once."""
+"""The modes equal the server's modes, and frame features are computed once."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An evaluation report becomes part of a bundle, and whatever happens the bundle stays valid."""
+"""An evaluation report becomes part of a bundle; the bundle stays valid even if writing fails."""
 
 from pathlib import Path
 

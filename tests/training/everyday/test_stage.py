@@ -1,4 +1,4 @@
-"""The SELSA stage of the everyday model: what it starts as, and what may not change its output."""
+"""The SELSA stage of the everyday model: its initial output, and inputs that must not change its output."""
 
 import pytest
 import torch

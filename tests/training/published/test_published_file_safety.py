@@ -1,4 +1,4 @@
-"""Reading a .pth runs nothing of it, and still gets the tensors out of every honest file."""
+"""Reading a .pth file runs no code from it, and reads the tensors of every harmless file."""
 
 import pathlib
 import pickle
