@@ -160,7 +160,7 @@ def kill_and_recover(client: httpx.Client, video: Path, port: int) -> list[dict[
 
 
 def kill_outright(container: str) -> None:
-    """Send SIGKILL from outside the container: Docker restarts it, which it does not do after `docker kill`."""
+    """Send SIGKILL from outside the container; Docker would not restart it after `docker kill`."""
     asked = ["docker", "inspect", "--format", "{{.State.Pid}}", container]
     pid = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     killer = ["docker", "run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "sh", IMAGE]

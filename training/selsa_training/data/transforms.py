@@ -1,4 +1,4 @@
-"""From a stored frame to a training frame, with augmentation if asked."""
+"""Transform a stored frame into a training frame, with optional augmentation."""
 
 from dataclasses import dataclass
 from typing import Final
