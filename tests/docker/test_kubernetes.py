@@ -1,8 +1,8 @@
 """Properties of docker/kubernetes/, without a cluster and without a network.
 
 Kubernetes' schemas check Kubernetes' own kinds strictly: an unknown field is an error. No package contains
-KubeRay's schema. So a model in this file checks the used parts of the RayService, Kubernetes' schema checks its
-pods, and Ray's own schema checks its Serve configuration.
+KubeRay's schema. So a model in this file checks the used parts of the RayService, Kubernetes' schema checks
+its pods, and Ray's own schema checks its Serve configuration.
 """
 
 import re
