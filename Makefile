@@ -1,22 +1,21 @@
-# Everything that is needed is Python 3.11+ and make: each target makes its own virtual environment, `make demo` a
-# small one in .venv-demo (server and client), all others a full one in .venv (PyTorch included).
+# The only requirements are Python 3.11+ and make. Each target makes its own virtual environment: `make demo` a small
+# one in .venv-demo (server and client), all others a full one in .venv (with PyTorch).
 #
-#   make demo    server up, a real mp4 streamed through the client, detections printed, server down
-#   make test    format, lint, types, import contracts and all tests
-#   make test-large    what `make test` leaves out: the published code's largest models, once more in torch
-#   make search  the property tests with thousands of new examples
+#   make demo    start a server, stream a real MP4 through the client, print the detections, stop the server
+#   make test    check format, lint, types and import contracts, and run all tests but the large ones
+#   make test-large    the tests that `make test` leaves out: the largest published models in torch
+#   make search  run the property tests with thousands of new examples
 #   make train-everyday  the packaged default bundle: sources, training of three seeds, export, evaluation
 #   make train-default   synthetic data, training, export and evaluation of the packaged synthetic bundle
-#   make train-seeds     two seeds more of it, and three of a detector that sees single frames; hours
-#   make page    builds the page that the server has at / (needs Node 20.19 or newer)
-#   make lock    locks what the images are made of, with hashes; MAKE_LOCK=--upgrade takes newer versions
-#   make compose-test    the CPU image and compose profile for real, in a Docker engine; not part of `make test`
-#   make findings runs the scripts that show what other libraries do; needs a network, not part of `make test`
-#   make figures measures everything in benchmarks/README.md on this machine; not part of `make test`
-#   make release wheel and sdist in dist/, checked in empty environments, with SBOM and licences
+#   make train-seeds     two more seeds of that model, and three seeds of a single-frame detector; takes hours
+#   make page    build the web page that the server serves at / (needs Node 20.19 or newer)
+#   make lock    lock the packages of the images, with hashes; MAKE_LOCK=--upgrade takes newer versions
+#   make compose-test    build and run the CPU image and its compose profile; needs a Docker engine, not in `make test`
+#   make findings    run the scripts that show the behaviour of other libraries; needs a network, not in `make test`
+#   make figures     measure everything in benchmarks/README.md on this machine; not in `make test`
+#   make release     build wheel and sdist in dist/, check them in empty environments, write SBOM and licences
 #
-# make demo VIDEO=my.mp4 takes another video than the packaged one, BUNDLE=folder another bundle, PORT=8123
-# another port.
+# `make demo` accepts VIDEO=my.mp4 (another video), BUNDLE=folder (another bundle) and PORT=8123 (another port).
 
 PYTHON ?= python3
 VENV := .venv
@@ -50,11 +49,11 @@ $(DEMO_VENV)/.installed: pyproject.toml
 demo: $(DEMO_VENV)/.installed $(VIDEO)
 	PATH="$(abspath $(DEMO_VENV)/bin):$$PATH" sh docs/demo.sh "$(PORT)" "$(VIDEO)" "$(BUNDLE)"
 
-# The packaged default bundle, by one process per core of two. `make train-default` goes on where it was cut
-# off; SEED=1 is another model. On a GPU: selsa train tiny --set batch=8 --set pretraining.batch=128 ...
+# The packaged synthetic bundle, trained with two processes, one per core. An interrupted `make train-default`
+# resumes. SEED=1 trains another model. On a GPU: selsa train tiny --set batch=8 --set pretraining.batch=128 ...
 
 SEED ?= 0
-# What its report measures. PRECISION=fp32 where the processor has no bfloat16, or OpenVINO is not installed.
+# Precisions in the bundle's report. Use PRECISION=fp32 if the processor has no bfloat16 or OpenVINO is not installed.
 PRECISION ?= fp32,bf16
 SYNTHETIC := $(WORK)/synthetic
 RUN := $(WORK)/runs/tiny-$(SEED)
@@ -78,8 +77,8 @@ train-default: $(SYNTHETIC)/synthesis.json
 		--curve reference_frames --curve proposals --plot $(RECORD)/curves.png
 	cp $(RUN)/log.jsonl $(RUN)/recipe.json $(SYNTHETIC)/synthesis.json $(RECORD)/
 
-# The packaged everyday bundle: three seeds over one cache of frozen features, half an hour on two cores at most.
-# QUALITY="--video clip.mp4 --truth gt.txt" also measures them on labelled persons.
+# The packaged everyday bundle: three seeds trained on one cache of frozen features, at most half an hour on two cores.
+# QUALITY="--video clip.mp4 --truth gt.txt" also measures the three models on a video with labelled persons.
 SOURCES_EVERYDAY := $(WORK)/everyday
 EVERYDAY := server/selsa_bundle/everyday
 EVERYDAY_SEEDS := 0,1,2
@@ -95,8 +94,8 @@ train-everyday: $(VENV)/.installed
 	test -z "$(QUALITY)" || $(BIN)/python benchmarks/everyday_quality.py $(QUALITY) \
 		--json docs/everyday-model/quality.json $(WORK)/runs/everyday-?
 
-# The synthetic model and what it is compared with, for three seeds; tiny-0 is what train-default makes. Goes on where it
-# was cut off.
+# The synthetic model and the single-frame detector that it is compared with, three seeds each. `make train-default`
+# makes tiny-0. Interrupted runs resume.
 SEED_RUNS := tiny-1 tiny-2 tiny-single-frame-0 tiny-single-frame-1 tiny-single-frame-2
 
 train-seeds: $(SYNTHETIC)/synthesis.json
@@ -121,7 +120,7 @@ api-docs:
 		$(abspath $(API_DOCS))
 	cd $(API_DOCS) && sha256sum --check SHA256SUMS
 
-# The page at / of the server ------------------------------------------------------------------------------
+# The web page of the server -------------------------------------------------------------------------------
 
 PAGE := server/page
 
@@ -138,7 +137,7 @@ screenshot: $(VENV)/.installed
 
 RELEASE_VENV := $(WORK)/release/venv
 RELEASE_BIN := $(RELEASE_VENV)/bin
-# The extras of gigabytes are checked with what is installed here already. RELEASE='--final' for the real one.
+# The check of the large extras reuses the packages installed in .venv. RELEASE='--final' makes the real release.
 RELEASE ?=
 
 $(RELEASE_VENV)/.installed: docker/locks/release.txt
@@ -156,9 +155,9 @@ release: $(RELEASE_VENV)/.installed $(VENV)/.installed
 	$(RELEASE_BIN)/python -u tests/release/release.py \
 		--reuse training=$(abspath $(BIN)/python) --reuse export=$(abspath $(BIN)/python) $(RELEASE)
 
-# Findings: what the libraries of this field do, without this project ----------------------------------------
+# Findings: scripts that show the behaviour of other libraries, without this project -------------------------
 #
-# FINDING=name for one of them. FINDINGS_VENV=folder keeps one environment for all, instead of one for each.
+# FINDING=name runs one script. FINDINGS_VENV=folder uses one environment for all scripts instead of one for each.
 
 FINDING ?=
 
@@ -168,8 +167,8 @@ findings:
 
 # Figures: benchmarks/README.md and its pictures, measured on this machine -----------------------------------
 #
-# It takes long: the models are made first, once, and nothing else should run meanwhile. One alone:
-# make figures-memory tables. Fewer rounds: ROUNDS=3
+# This takes long. The models are made once, at the beginning. Run nothing else at the same time. To measure one
+# figure: make figures-memory tables. For fewer rounds: ROUNDS=3
 
 FIGURES := benchmarks/figures
 ROUNDS ?= 5
@@ -179,7 +178,7 @@ ALL_FIGURES := default r50 r50-profile models pytorch memory waiting
 
 .PHONY: figures tables $(addprefix figures-,$(ALL_FIGURES))
 
-# One after the other: `make -j` must not measure two at a time.
+# Sequential even under `make -j`: two measurements at the same time would disturb each other.
 figures: $(VENV)/.installed
 	@set -e; for each in $(ALL_FIGURES); do $(MAKE) --no-print-directory figures-$$each; done
 	@$(MAKE) --no-print-directory tables
@@ -232,8 +231,8 @@ figures-waiting: $(VENV)/.installed
 
 test: format lint contracts types-and-tests
 
-# Types take minutes and need one core at the most, so they are looked at while the tests run. What is said of
-# them comes at the end, and either failing fails.
+# mypy takes minutes on one core, so it runs while the tests run. Its output is printed at the end. The target
+# fails if mypy or the tests fail.
 types-and-tests: $(VENV)/.installed
 	@mkdir -p $(WORK)
 	@$(BIN)/mypy > $(WORK)/types.txt 2>&1 & types=$$!; \
@@ -255,8 +254,8 @@ types: $(VENV)/.installed
 contracts: $(VENV)/.installed
 	$(BIN)/lint-imports
 
-# Several processes share the tests, so torch gets one thread in each. Tests marked `alone` measure time and
-# run after them.
+# The tests run in several processes, so torch gets one thread in each. Tests marked `alone` measure time and run
+# afterwards, in one process.
 tests: $(VENV)/.installed
 	@failed=0; \
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not large' -n logical --maxprocesses 4 \
@@ -267,7 +266,7 @@ tests: $(VENV)/.installed
 test-large: $(VENV)/.installed
 	$(BIN)/pytest -m large
 
-# The property tests with thousands of examples that are new each time, where `make test` repeats the same ones.
+# The property tests with thousands of random examples; `make test` uses the same few examples every time.
 search: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --hypothesis-profile search $$(grep -rl '^@given' tests)
 

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Locks what the images and the release are made of: exact versions with their hashes, for every platform that
-# has wheels. `make lock` runs it; MAKE_LOCK="--upgrade" takes newer versions, otherwise those that are locked stay.
+# Locks the packages of the images and of the release: exact versions with hashes, for every platform that has wheels.
+# `make lock` runs this. Locked versions stay unless MAKE_LOCK="--upgrade" is set.
 # usage: lock.sh UV   (from the repository's root)
 set -eu
 uv=$1
 locks=docker/locks
 
-# No address of an index and no path of this machine gets into a lock: what is in it holds anywhere.
+# A lock must contain no index address and no path of this machine, so that it works on every machine.
 lock() {
     name=$1
     shift

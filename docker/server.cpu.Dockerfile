@@ -1,10 +1,10 @@
-# The server on CPUs: ONNX Runtime, neither PyTorch nor a compiler, at most 600 MB.
+# The server on CPUs: ONNX Runtime, without PyTorch and without a compiler, at most 600 MB.
 #
 #   docker build -f docker/server.cpu.Dockerfile -t selsa-server:cpu .
 #   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 selsa-server:cpu
 #
-# Everything is installed by hash: docker/locks/, which `make lock` makes from pyproject.toml. With
-# --build-arg LOCK=server-cluster it is the image for Ray and shared jobs, which is larger.
+# All packages are installed with the hashes of docker/locks/, which `make lock` makes from pyproject.toml.
+# --build-arg LOCK=server-cluster builds the image for Ray and shared jobs, which is larger.
 ARG BASE=python:3.11-slim
 ARG LOCK=server-cpu
 
@@ -37,9 +37,9 @@ RUN pip --python /opt/selsa/bin/python install --disable-pip-version-check --roo
 COPY docker/ready.py docker/warm.py /build/
 RUN ORT_DISABLE_TELEMETRY=1 /opt/selsa/bin/python /build/warm.py
 
-# What is not needed to run is left behind: this stage is copied as one layer, so that what it removes is gone.
+# This stage is copied as one layer, so that files removed here take no space in the image.
 FROM ${BASE} AS root
-# The number is fixed, so that whoever owns files outside the container can name it.
+# The user id is fixed, so that files outside the container can be owned by it.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin selsa \
     && install -d -o selsa -g selsa -m 0750 /var/lib/selsa/models /var/lib/selsa/spool \
     && rm -rf /usr/local/bin/idle* /usr/local/bin/pip* /usr/local/bin/wheel /usr/local/lib/python3*/ensurepip \
@@ -48,7 +48,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=installed /opt/selsa /opt/selsa
 COPY docker/ready.py /opt/selsa/ready.py
-# KubeRay starts `ray` in a login shell, which has a PATH of its own.
+# KubeRay starts `ray` in a login shell, which sets another PATH.
 RUN if [ -x /opt/selsa/bin/ray ]; then ln -s /opt/selsa/bin/ray /opt/selsa/bin/serve /usr/local/bin/; fi
 
 FROM scratch
@@ -60,7 +60,7 @@ LABEL org.opencontainers.image.title="selsa server (CPU)" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=root / /
-# ONNX Runtime would tell its makers of every model that it loads.
+# ONNX Runtime sends telemetry for every model that it loads, unless it is disabled.
 ENV LANG=C.UTF-8 \
     ORT_DISABLE_TELEMETRY=1 \
     PATH=/opt/selsa/bin:/usr/local/bin:/usr/bin:/bin \
@@ -70,7 +70,7 @@ ENV LANG=C.UTF-8 \
     SELSA_HOST=0.0.0.0 \
     SELSA_JOBS_DIR=/var/lib/selsa/spool/jobs \
     SELSA_SPOOL_DIR=/var/lib/selsa/spool
-# Bundles and compiled engines; uploads and jobs. Nothing else is written but in /tmp.
+# Volumes: bundles and compiled engines; uploads and jobs. All other writes go to /tmp.
 VOLUME ["/var/lib/selsa/models", "/var/lib/selsa/spool"]
 USER 10001:10001
 EXPOSE 8000

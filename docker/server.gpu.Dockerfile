@@ -3,8 +3,8 @@
 #   docker build -f docker/server.gpu.Dockerfile -t selsa-server:gpu .
 #   docker run --rm --gpus all --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 selsa-server:gpu
 #
-# BASE is any Debian or Ubuntu with Python 3.11 or newer among its packages; with CUDA and cuDNN where it is to run.
-# With --build-arg LOCK=server-gpu-cluster it is the image for Ray and shared jobs.
+# BASE is a Debian or Ubuntu image that packages Python 3.11 or newer. To run on a GPU it must have CUDA and cuDNN.
+# --build-arg LOCK=server-gpu-cluster builds the image for Ray and shared jobs.
 ARG BASE=nvidia/cuda:13.0.2-cudnn-runtime-ubuntu24.04
 ARG LOCK=server-gpu
 
@@ -32,9 +32,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/selsa \
     && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
         --require-hashes --only-binary=:all: -r /locks/${LOCK}.txt
-# TensorRT's libraries are in NVIDIA's own index alone, from where their package on PyPI fetches them while it is
-# built: the version of the bindings that are locked, but without a hash of ours. TENSORRT_INDEX names another index
-# that has the wheels; TENSORRT=no leaves them out, and the image then runs on CUDA only.
+# TensorRT's libraries are only in NVIDIA's own index. Their package on PyPI downloads them from there while it is
+# built, in the version of the locked bindings, but without a hash from docker/locks. TENSORRT_INDEX names another
+# index with the wheels. TENSORRT=no leaves TensorRT out; the image then runs with CUDA only.
 ARG TENSORRT=yes
 ARG TENSORRT_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -47,7 +47,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python3 -m pip --python /opt/selsa/bin/python install --disable-pip-version-check --root-user-action=ignore \
         --no-deps ${TENSORRT_INDEX:+--extra-index-url "${TENSORRT_INDEX}"} \
         "tensorrt-cu13-libs==${version}" "tensorrt-cu13==${version}" \
-    # What builds engines for Windows.
+    # Library that builds engines for Windows.
     && find /opt/selsa -name 'libnvinfer_builder_resource_win*' -delete
 COPY docker/trim.sh /build/
 RUN sh /build/trim.sh /opt/selsa/lib/python3*/site-packages
@@ -65,17 +65,17 @@ LABEL org.opencontainers.image.title="selsa server (GPU)" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# The number is fixed, so that whoever owns files outside the container can name it.
+# The user id is fixed, so that files outside the container can be owned by it.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin selsa \
     && install -d -o selsa -g selsa -m 0750 /var/lib/selsa/models /var/lib/selsa/spool \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=installed /opt/selsa /opt/selsa
 COPY docker/ready.py /opt/selsa/ready.py
-# KubeRay starts `ray` in a login shell, which has a PATH of its own.
+# KubeRay starts `ray` in a login shell, which sets another PATH.
 RUN if [ -x /opt/selsa/bin/ray ]; then ln -s /opt/selsa/bin/ray /opt/selsa/bin/serve /usr/local/bin/; fi
 
-# ONNX Runtime would tell its makers of every model that it loads. Its own TensorRT provider, for bundles without
-# native graphs, keeps what it compiled too.
+# ONNX Runtime sends telemetry for every model that it loads, unless it is disabled. Its TensorRT provider, used for
+# bundles without native graphs, also caches compiled engines.
 ENV LANG=C.UTF-8 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
     NVIDIA_VISIBLE_DEVICES=all \
@@ -89,11 +89,11 @@ ENV LANG=C.UTF-8 \
     SELSA_HOST=0.0.0.0 \
     SELSA_JOBS_DIR=/var/lib/selsa/spool/jobs \
     SELSA_SPOOL_DIR=/var/lib/selsa/spool
-# Bundles and compiled engines; uploads and jobs. Nothing else is written but in /tmp.
+# Volumes: bundles and compiled engines; uploads and jobs. All other writes go to /tmp.
 VOLUME ["/var/lib/selsa/models", "/var/lib/selsa/spool"]
 USER 10001:10001
 EXPOSE 8000
-# The first start builds engines, for which a large model takes many minutes.
+# The first start builds engines, which takes many minutes for a large model.
 HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=30m --start-interval=2s \
     CMD ["python", "-I", "-S", "/opt/selsa/ready.py"]
 ENTRYPOINT ["selsa"]

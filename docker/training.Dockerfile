@@ -4,7 +4,7 @@
 #   docker run --rm --gpus all --shm-size 8g -v /data:/data:ro -v "$PWD/runs:/runs" selsa-training \
 #       selsa train r50-dc5 --data /data/ILSVRC2015 -o /runs/r50
 #
-# There is no entry point, so that `torchrun` and `selsa` are called alike.
+# There is no entry point, because both `torchrun` and `selsa` are used.
 ARG BASE=python:3.11-slim
 
 FROM python:3.11-slim AS wheel
@@ -38,12 +38,12 @@ LABEL org.opencontainers.image.title="selsa training" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# The number is fixed, so that whoever owns files outside the container can name it.
+# The user id is fixed, so that files outside the container can be owned by it.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin selsa \
     && install -d -o selsa -g selsa -m 0750 /runs /var/lib/selsa/cache /var/lib/selsa/models
 COPY --from=installed /opt/selsa /opt/selsa
 
-# What timm downloads is kept in a volume; ONNX Runtime would tell its makers of every model that it loads.
+# timm's downloads are kept in a volume. ONNX Runtime sends telemetry for every loaded model, unless it is disabled.
 ENV HF_HOME=/var/lib/selsa/cache/huggingface \
     HOME=/tmp \
     LANG=C.UTF-8 \
@@ -58,6 +58,6 @@ ENV HF_HOME=/var/lib/selsa/cache/huggingface \
 VOLUME ["/runs", "/var/lib/selsa/cache", "/var/lib/selsa/models"]
 WORKDIR /runs
 USER 10001:10001
-# A run of training has no port to ask.
+# Training listens on no port, so there is no health check.
 HEALTHCHECK NONE
 CMD ["selsa", "--help"]

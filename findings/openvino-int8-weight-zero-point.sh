@@ -10,7 +10,7 @@
 # A good guess is wrong because uint8 weights with zero point 128 hold the same numbers as int8 with 0, and
 # are what some quantisers write for processors without VNNI.
 # Product: weights are int8 with zero point 0 (export/selsa_export/int8/nodes.py,
-# tests/export/test_quantize_graph.py::test_scales_are_one_a_channel_and_hold_the_largest_weight).
+# tests/export/test_quantize_graph.py::test_each_channel_has_one_scale_for_its_largest_weight).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

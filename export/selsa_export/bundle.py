@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle's folder."""
+"""Export a checkpoint as a bundle."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -48,18 +48,18 @@ def export_bundle(
     about: About | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:
-    """Write the bundle of a checkpoint; it appears complete and proven, or not at all.
+    """Write the bundle of a checkpoint. The folder appears only if complete and if its engines pass parity.
 
     Args:
         checkpoint: what to export.
         folder: the bundle's folder.
-        frames: uint8 [h, w, 3] RGB, two at least; the engines are compared with torch on them.
-        described: where the frames are from, for the report.
+        frames: at least two, uint8 [h, w, 3] RGB; the engines are compared with torch on them.
+        described: source of the frames, for the report.
         overwrite: replace an older bundle at `folder`.
         natives: precisions of the graphs for TensorRT.
-        precisions: which are made and measured besides fp32.
-        about: the model in words; None: `about_of(checkpoint)`.
-        say: told of every step.
+        precisions: precisions to make and measure besides fp32.
+        about: description of the model; None: `about_of(checkpoint)`.
+        say: receives a line of progress for every step.
 
     Raises:
         ParityError: the engines do not compute what the model computes.

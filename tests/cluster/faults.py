@@ -40,13 +40,13 @@ Records = list[dict[str, Any]]
 
 
 def without_times(records: Records) -> Records:
-    """The records without what the clock and the machine have in them."""
+    """The records without values that depend on the clock or the machine."""
     video = records[0] | {"model": records[0]["model"] | {"provider": ""}}
     return [video, *records[1:-1], {k: v for k, v in records[-1].items() if k not in ("seconds", "timings")}]
 
 
 def expected(folder: Path) -> dict[str, Records]:
-    """What the pipeline alone gives for each video."""
+    """The pipeline's records of each video, without a cluster."""
     pipeline = fake_pipeline(FakeEngines(), batch=4)
     return {
         path.name: without_times(
@@ -57,7 +57,7 @@ def expected(folder: Path) -> dict[str, Records]:
 
 
 def found(folder: Path) -> dict[str, Records]:
-    """What was written for each video."""
+    """The written records of each video."""
     return {
         path.name.removesuffix(".ndjson"): without_times([json.loads(line) for line in path.open()])
         for path in sorted(folder.glob("*.ndjson"))
@@ -83,7 +83,7 @@ def kill_replica(nodes: Any, driver: "subprocess.Popen[str]") -> None:
 
 
 def kill_node(nodes: Any, driver: "subprocess.Popen[str]") -> None:
-    """The raylet of a node that is not the head; what ran there dies with it. Another node comes instead."""
+    """Kill the raylet of a node that is not the head, and with it its processes; then add another node."""
     worker = sorted(nodes.worker_nodes, key=lambda node: node.unique_id)[0]
     for each in worker.all_processes["raylet"]:
         os.kill(each.process.pid, signal.SIGKILL)
@@ -121,7 +121,7 @@ def run(nodes: Any, videos: Path, output: Path, kill: Callable[..., None] | None
 
 
 def undisturbed(nodes: Any, videos: Path, output: Path, alone: dict[str, Records]) -> None:
-    """A run in which nothing is killed."""
+    """A run without kills."""
     begun = time.monotonic()
     run(nodes, videos, output, None, 0)
     assert found(output) == alone

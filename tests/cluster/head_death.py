@@ -1,4 +1,4 @@
-"""The head of a cluster is killed while a server streams: what its client and whoever started it see."""
+"""Kill the head of a cluster while a server streams, and check the client's stream and the server's exit."""
 
 import os
 import signal

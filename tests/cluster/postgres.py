@@ -1,4 +1,4 @@
-"""A PostgreSQL server of Debian's package, on a free port of the loopback, in a folder of its own."""
+"""A PostgreSQL server from Debian's package, on a free loopback port, with its own folder."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""What a cluster costs and how it scales: `python tests/cluster/scaling.py WHAT`.
+"""Measure the cost and the scaling of a cluster: `python tests/cluster/scaling.py WHAT`.
 
 replicas: videos at once on a server before 1, 2, 4, 8 replicas on two local nodes. Their engines are fake
 and sleep a fixed time per frame, so that the machine's cores, which are fewer, are not what is measured.
@@ -114,7 +114,7 @@ def sequence(options: argparse.Namespace) -> dict[str, Any]:
 
 
 class _NoEngines(FakeEngines):
-    """Engines that look at no pixel."""
+    """Engines that ignore the pixels."""
 
     def run_frames(self, frames: Any, image_size: Any) -> FrameBatch:
         return super().run_frames(np.zeros((len(frames), 16, 16, 3), np.uint8), np.full((len(frames), 2), 16))

@@ -1,4 +1,4 @@
-"""What `selsa batch` reads and writes: which videos, under which names, and nothing half-written."""
+"""Inputs and outputs of `selsa batch`: which videos, which file names, and no incomplete files."""
 
 import json
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def test_folders_patterns_lists_and_files_name_each_video_once(archive: Path, tm
     assert names(str(tmp_path / "gone.mp4")) == ["gone.mp4"], "it fails when its turn comes"
 
 
-def test_two_videos_never_share_one_result(archive: Path) -> None:
+def test_two_videos_never_share_one_result_file(archive: Path) -> None:
     found = names(str(archive / "a.mp4"), str(archive / "other" / "a.mp4"))
     assert len(set(found)) == 2 and all(name.startswith("a.mp4-") for name in found)
     assert found == list(reversed(names(str(archive / "other" / "a.mp4"), str(archive / "a.mp4"))))
@@ -79,7 +79,7 @@ def records(video: Path) -> Iterator[BatchRecord]:
     return fake_pipeline(FakeEngines()).run(video, DetectParams(score_threshold=0.5))
 
 
-def test_a_result_is_there_when_it_is_whole_and_only_then(output: BatchOutput, video: Path) -> None:
+def test_a_result_appears_only_when_it_is_complete(output: BatchOutput, video: Path) -> None:
     def breaking() -> Iterator[BatchRecord]:
         yield next(iter(records(video)))
         assert not output.has("day/clip.mp4")
@@ -130,7 +130,9 @@ def test_a_folder_that_cannot_be_written_is_refused() -> None:
         open_output("/proc/selsa", "ndjson", {})
 
 
-def test_a_worker_goes_on_after_a_video_that_fails_and_says_why(output: BatchOutput, video: Path) -> None:
+def test_a_worker_continues_after_a_failed_video_and_reports_the_reason(
+    output: BatchOutput, video: Path
+) -> None:
     pipeline = fake_pipeline(FakeEngines())
     junk = video.with_name("junk.mp4")
     junk.write_bytes(b"x" * 1000)
@@ -161,7 +163,7 @@ def test_a_worker_goes_on_after_a_video_that_fails_and_says_why(output: BatchOut
         ),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_runs(
+def test_impossible_options_are_refused_before_anything_runs(
     arguments: list[str], code: int, said: str, tmp_path: Path
 ) -> None:
     app = typer.Typer()

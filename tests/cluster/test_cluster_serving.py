@@ -1,4 +1,4 @@
-"""The pipeline with frame engines on a Ray cluster of two nodes: equal results, and deaths are made good."""
+"""The pipeline with frame engines on a Ray cluster of two nodes: equal results, also after replicas die."""
 
 import os
 import signal
@@ -73,7 +73,7 @@ def results(pipeline: DetectionPipeline, video: Path) -> list[dict[str, Any]]:
     return records[:-1]
 
 
-def test_detections_are_those_of_the_local_pipeline_and_survive_replicas_that_are_killed(
+def test_detections_equal_the_local_pipeline_also_when_replicas_are_killed(
     cluster: Cluster, videos: list[Path]
 ) -> None:
     slow = fake_pipeline(FakeEngines())
@@ -112,7 +112,7 @@ def _command(process: Path) -> bytes:
         return b""
 
 
-def test_what_an_engine_raises_on_a_replica_is_raised_here(cluster: Cluster, videos: list[Path]) -> None:
+def test_an_engine_error_on_a_replica_is_raised_in_the_server(cluster: Cluster, videos: list[Path]) -> None:
     load = FakeLoad(fail_at=1)
     bundle = cluster.around(fake_bundle(FakeEngines()), load)
     frame = bundle.manifest.preprocess.prepare(np.zeros((48, 64, 3), "uint8"))
@@ -121,7 +121,7 @@ def test_what_an_engine_raises_on_a_replica_is_raised_here(cluster: Cluster, vid
             bundle.engines.run_frames(frame.pixels[None], np.array([frame.image_size]))
 
 
-def test_a_batch_has_one_result_for_each_video_and_is_not_done_twice(
+def test_a_batch_has_one_result_per_video_and_is_not_repeated(
     cluster: Cluster, videos: list[Path], tmp_path: Path
 ) -> None:
     local = fake_pipeline(FakeEngines())
@@ -150,7 +150,7 @@ def test_a_batch_has_one_result_for_each_video_and_is_not_done_twice(
         assert frames == [orjson.loads(orjson.dumps(each)) for each in results(local, video)[1:]]
 
 
-def test_replicas_that_no_node_has_room_for_are_told_of_and_given_up(
+def test_replicas_without_a_node_are_reported_and_given_up(
     cluster: Cluster, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("selsa_server.cluster.deployment.SAY_SECONDS", 1.0)
@@ -167,7 +167,7 @@ def test_replicas_that_no_node_has_room_for_are_told_of_and_given_up(
     [(64, "a worker of 64 cores within 5 s"), (0, "the workers do not start on the cluster: .*'?none'?")],
     ids=["no room", "no engines"],
 )
-def test_workers_that_do_not_start_are_given_up(
+def test_workers_that_do_not_start_end_the_batch(
     cluster: Cluster, videos: list[Path], tmp_path: Path, worker_cpus: float, reason: str
 ) -> None:
     plan = BatchPlan(
@@ -192,7 +192,7 @@ def refusal(*arguments: str) -> str:
     return result.stderr
 
 
-def test_an_address_where_nothing_or_no_cluster_answers_is_refused_in_one_line(
+def test_an_address_without_a_cluster_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "no Ray cluster answers at 127.0.0.1:9: Connection refused" in refusal("--address", "127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""Who works on a job when several servers share a database: one server, or after its death one other."""
+"""Servers that share a database: one server works on a job, and another one if that server dies."""
 
 import time
 from collections import Counter
@@ -44,7 +44,7 @@ def claimed(store: JobStore) -> JobRow:
     return row
 
 
-def test_many_servers_that_claim_at_once_get_every_job_exactly_once(open_store: OpenStore) -> None:
+def test_servers_that_claim_concurrently_get_every_job_exactly_once(open_store: OpenStore) -> None:
     stores = [open_store(f"server-{number}") for number in range(3)]
     for number in range(60):
         add(stores[0], f"job-{number}")
@@ -68,7 +68,9 @@ def test_a_claim_holds_until_its_lease_ends_and_then_one_other_server_gets_the_j
     with ThreadPoolExecutor(2) as pool:
         rows = [row for row in pool.map(JobStore.claim, others) if row is not None]
     assert [(row.id, row.run, row.attempts) for row in rows] == [("job", first.run + 1, 2)]
-    assert not dead.note_progress("job", run=first.run, done=5, total=9, size=1), "the old run is not heard"
+    assert not dead.note_progress("job", run=first.run, done=5, total=9, size=1), (
+        "writes of the old run are rejected"
+    )
     assert not dead.end("job", "done", size=1, run=first.run)
     assert dead.renew([("job", first.run)]) == set()
 
@@ -83,7 +85,7 @@ def test_a_server_that_renews_keeps_its_jobs(open_store: OpenStore) -> None:
         assert other.claim() is None
 
 
-def test_an_orderly_stop_releases_the_jobs_of_that_server_only(open_store: OpenStore) -> None:
+def test_a_clean_shutdown_releases_only_the_jobs_of_that_server(open_store: OpenStore) -> None:
     leaving, staying = open_store("leaving"), open_store("staying")
     add(leaving, "a")
     add(leaving, "b")
@@ -116,7 +118,7 @@ def test_servers_that_start_together_make_the_tables_once(database: str) -> None
             engine.dispose()
 
 
-def test_records_of_a_run_that_lost_its_job_do_not_count(open_store: OpenStore, database: str) -> None:
+def test_records_of_a_run_that_lost_its_job_are_ignored(open_store: OpenStore, database: str) -> None:
     store = open_store("first", lease=1)
     add(store, "job")
     old = claimed(store)

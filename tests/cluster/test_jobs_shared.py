@@ -95,7 +95,7 @@ def owner(database: str, job: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_another_server_continues_the_job_of_a_killed_one_without_lost_or_doubled_records(
+def test_another_server_continues_the_job_of_a_killed_one_without_lost_or_duplicate_records(
     database: str, bucket: str, kind: str, video: bytes, tmp_path: Path
 ) -> None:
     with pair(tmp_path, database, bucket if kind == "s3" else str(tmp_path / "shared")) as servers:

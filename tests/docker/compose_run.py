@@ -1,8 +1,9 @@
-"""`make compose-test`: the CPU profile for real, in a Docker engine that is there.
+"""`make compose-test`: build and run the CPU profile in a Docker engine.
 
-Built, up until healthy, the packaged video through it and compared with detection on this machine, killed
-with a job half done and recovered, down. Prints what it took, and how often each was measured. It removes its
-own containers and volumes only: they are those of a project with a name of its own.
+The script builds the image, waits until the server is healthy, detects on the packaged video and compares
+with local detection, kills the server during a job and waits until the job is complete, and removes
+everything. It prints the measured times and the number of measurements. It has its own project name, so it
+removes only its own containers and volumes.
 """
 
 import argparse
@@ -26,12 +27,12 @@ PROJECT = "selsa-compose-test"
 SERVICE = "server-cpu"
 IMAGE = "selsa-server:cpu"
 PATIENCE = 120.0
-# Another build of a library may round otherwise.
+# Another build of a library may round differently.
 BOX, SCORE = 0.1, 1e-3
 
 
 class FailedError(Exception):
-    """What was promised did not hold."""
+    """A check failed."""
 
 
 def compose(*arguments: str, port: int, quiet: bool = True) -> str:
@@ -51,7 +52,7 @@ def compose(*arguments: str, port: int, quiet: bool = True) -> str:
 
 @contextmanager
 def composed(port: int) -> Iterator[httpx.Client]:
-    """The CPU profile up, and a client of it; down with its volumes at the end."""
+    """Start the CPU profile, yield a client, and remove the profile with its volumes at the end."""
     compose("up", "--detach", "--no-build", port=port)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
@@ -73,7 +74,7 @@ def wait_ready(client: httpx.Client) -> None:
 
 
 def wait_healthy(port: int) -> None:
-    """Until the image's own HEALTHCHECK says so."""
+    """Wait until the image's HEALTHCHECK reports healthy."""
     container = compose("ps", "--quiet", SERVICE, port=port)
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -138,7 +139,7 @@ def detect(client: httpx.Client, video: Path) -> list[dict[str, Any]]:
 
 
 def kill_and_recover(client: httpx.Client, video: Path, port: int) -> list[dict[str, Any]]:
-    """Submit a job, kill the server under it, and give the frames that the job has in the end."""
+    """Submit a job, kill the server while it runs, and return the frames of the finished job."""
     submitted = client.post("/v1/jobs", content=video.read_bytes(), headers={"Content-Type": "video/mp4"})
     submitted.raise_for_status()
     job = "/v1/jobs/" + submitted.json()["id"]
@@ -159,7 +160,7 @@ def kill_and_recover(client: httpx.Client, video: Path, port: int) -> list[dict[
 
 
 def kill_outright(container: str) -> None:
-    """SIGKILL from outside, as if memory had run out: `docker kill` would be no reason to restart."""
+    """Send SIGKILL from outside the container; Docker would not restart it after `docker kill`."""
     asked = ["docker", "inspect", "--format", "{{.State.Pid}}", container]
     pid = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     killer = ["docker", "run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "sh", IMAGE]

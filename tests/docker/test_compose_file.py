@@ -1,4 +1,4 @@
-"""What docker/compose.yaml promises, read as YAML; where the compose command is, it reads the file too."""
+"""Properties of docker/compose.yaml, read as YAML, and by the compose command if it is installed."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def seconds(text: str) -> int:
     return int(match[1])
 
 
-def test_without_a_profile_the_gpu_is_meant() -> None:
+def test_the_default_profile_is_the_gpu() -> None:
     assert "COMPOSE_PROFILES=gpu" in (DOCKER / ".env").read_text().splitlines()
     assert SERVICES["server-gpu"]["profiles"] == ["gpu"]
     assert all(service["profiles"] for service in SERVICES.values())
@@ -43,7 +43,7 @@ def test_every_service_is_confined(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_ports_are_on_the_loopback_address_unless_told_otherwise(name: str) -> None:
+def test_ports_are_on_the_loopback_address_by_default(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
         assert re.fullmatch(r"\$\{\w+:-127\.0\.0\.1:\d+\}:\d+", port)
 
@@ -71,13 +71,13 @@ def test_the_settings_are_those_of_the_server(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_the_gpu_is_asked_for_where_it_is_used(name: str) -> None:
+def test_services_that_use_the_gpu_request_it(name: str) -> None:
     device = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     expected = {"resources": {"reservations": {"devices": [device]}}} if name in OF_GPUS else None
     assert SERVICES[name].get("deploy") == expected
 
 
-def test_what_is_mounted_and_built_is_there() -> None:
+def test_mounted_and_built_files_exist() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
@@ -87,7 +87,7 @@ def test_what_is_mounted_and_built_is_there() -> None:
             assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
 
 
-def test_keys_come_as_files() -> None:
+def test_keys_are_mounted_as_files() -> None:
     keys = yaml.safe_load((DOCKER / "compose.keys.yaml").read_text())
     for name in SERVERS:
         assert keys["services"][name]["environment"]["SELSA_API_KEYS_FILE"] == "/run/secrets/api_keys"
@@ -97,8 +97,8 @@ def test_keys_come_as_files() -> None:
 
 @pytest.mark.parametrize("profiles", [[], ["cpu"], ["cpu", "metrics"], ["training"], ["engines"]])
 @pytest.mark.parametrize("keys", [False, True], ids=["open", "keys"])
-def test_docker_compose_reads_it(profiles: list[str], keys: bool) -> None:
-    """The same file by the tool that it is for."""
+def test_docker_compose_accepts_the_file(profiles: list[str], keys: bool) -> None:
+    """Read the file with Docker's own command."""
     if shutil.which("docker") is None:
         pytest.skip("no docker: whether `docker compose config` takes the file is not tested")
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0:
@@ -126,7 +126,7 @@ def known_metrics() -> set[str]:
     return named | {f"{name}{end}" for name in named for end in ("_bucket", "_sum", "_count")}
 
 
-def test_the_board_shows_what_the_server_counts() -> None:
+def test_the_dashboard_uses_metrics_of_the_server() -> None:
     board = json.loads((DOCKER / "grafana/dashboards/selsa.json").read_text())
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     named = {name for text in expressions for name in NAME.findall(text)}
@@ -138,7 +138,7 @@ def test_the_board_shows_what_the_server_counts() -> None:
 
 
 @pytest.mark.parametrize("name", ["prometheus.yml", "prometheus.keys.yml"])
-def test_prometheus_asks_whichever_server_runs(name: str) -> None:
+def test_prometheus_scrapes_every_server_profile(name: str) -> None:
     config = yaml.safe_load((DOCKER / "prometheus" / name).read_text())
     (job,) = config["scrape_configs"]
     assert job["static_configs"] == [{"targets": ["selsa:8000"]}]

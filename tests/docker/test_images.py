@@ -1,4 +1,4 @@
-"""What the Dockerfiles and locks promise, without an engine: `make compose-test` builds and runs one."""
+"""Properties of the Dockerfiles and locks; needs no Docker engine, unlike `make compose-test`."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ EXTRAS = {
     "server-gpu-cluster": ["server-gpu", "cluster", "tracing"],
     "training": ["training", "export"],
 }
-# Only NVIDIA's own index has them whole; see server.gpu.Dockerfile.
+# Only NVIDIA's own index has the complete packages; see server.gpu.Dockerfile.
 UNLOCKED = {"tensorrt"}
 
 
@@ -52,7 +52,7 @@ def base() -> list[Requirement]:
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
-def test_everything_locked_has_a_version_and_a_hash(path: Path) -> None:
+def test_every_locked_package_has_a_version_and_a_hash(path: Path) -> None:
     blocks = re.split(r"\n(?=\S)", path.read_text().split("make lock\n")[1].strip())
     assert blocks
     for block in blocks:
@@ -62,13 +62,13 @@ def test_everything_locked_has_a_version_and_a_hash(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
-def test_a_lock_holds_on_every_machine(path: Path) -> None:
+def test_a_lock_has_no_address_and_no_path_of_a_machine(path: Path) -> None:
     assert re.findall(r"://|^-|\bfile:|/home|/root|/tmp", path.read_text(), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("image", EXTRAS)
-def test_a_lock_is_that_of_pyproject(image: str) -> None:
-    """A requirement that was added or raised since shows here: `make lock`."""
+def test_a_lock_matches_pyproject(image: str) -> None:
+    """Fails if a requirement was added or raised after the last `make lock`."""
     text = (DOCKER / "locks" / f"{image}.txt").read_text()
     locked: dict[str, list[str]] = {}
     for name, version, _ in PINNED.findall(text):
@@ -84,20 +84,20 @@ def test_a_lock_is_that_of_pyproject(image: str) -> None:
         )
 
 
-def test_what_serves_has_no_torch() -> None:
+def test_server_images_have_no_torch() -> None:
     for image in EXTRAS.keys() - {"training"}:
         names = {name for name, _, _ in PINNED.findall((DOCKER / "locks" / f"{image}.txt").read_text())}
         assert not names & {"torch", "torchvision", "timm", "onnxscript"}
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_an_image_runs_as_a_fixed_user_without_rights(path: Path) -> None:
+def test_an_image_runs_as_a_fixed_unprivileged_user(path: Path) -> None:
     names = dict(final_stage(path))
     assert names["USER"] == "10001:10001"
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_an_image_says_how_it_is_and_what(path: Path) -> None:
+def test_an_image_has_a_health_check_and_labels(path: Path) -> None:
     stage = final_stage(path)
     labels = next(text for name, text in stage if name == "LABEL")
     for key in ("title", "description", "licenses", "version", "revision"):
@@ -107,12 +107,12 @@ def test_an_image_says_how_it_is_and_what(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_an_image_tells_nobody_what_it_runs(path: Path) -> None:
+def test_an_image_disables_telemetry(path: Path) -> None:
     assert any("ORT_DISABLE_TELEMETRY=1" in text for name, text in final_stage(path) if name == "ENV")
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_what_is_installed_is_locked(path: Path) -> None:
+def test_installed_packages_are_locked(path: Path) -> None:
     for name, text in instructions(path):
         if name != "RUN":
             continue
@@ -125,7 +125,7 @@ def test_what_is_installed_is_locked(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_what_is_copied_is_sent_to_the_engine(path: Path) -> None:
+def test_copied_files_are_in_the_build_context(path: Path) -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [line[1:] for line in ignored if line.startswith("!")]
     assert ignored[1] == "*"
@@ -140,7 +140,7 @@ def test_what_is_copied_is_sent_to_the_engine(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [*DOCKER.rglob("*.sh"), *DOCKER.rglob("*.sbatch")], ids=lambda path: path.name
 )
-def test_the_scripts_are_scripts(path: Path) -> None:
+def test_the_scripts_have_valid_syntax(path: Path) -> None:
     shell = "bash" if "bash" in path.read_text().splitlines()[0] else "sh"
     assert subprocess.run([shell, "-n", path]).returncode == 0
 

@@ -1,8 +1,8 @@
-"""What docker/kubernetes/ promises, without a cluster and without a network.
+"""Properties of docker/kubernetes/, without a cluster and without a network.
 
-Kubernetes' own kinds are checked with its schemas, strictly: an unknown field is a mistake. KubeRay's is in
-no package, so of a RayService the parts that are used are checked by a model here, its pods with Kubernetes'
-schema, and its Serve configuration with Ray's own.
+Kubernetes' schemas check Kubernetes' own kinds strictly: an unknown field is an error. No package contains
+KubeRay's schema. So a model in this file checks the used parts of the RayService, Kubernetes' schema checks
+its pods, and Ray's own schema checks its Serve configuration.
 """
 
 import re
@@ -56,7 +56,7 @@ class RayServiceSpec(Strict):
 
 
 def pod_templates() -> list[Any]:
-    """Every pod that would run: its template, by where it is."""
+    """The template of every pod, by its place in the manifests."""
     spec = RayServiceSpec.model_validate(SERVICE["spec"])
     groups = {"head": spec.cluster.head} | {each.group_name: each for each in spec.cluster.workers}
     found = [pytest.param(group.template, id=name) for name, group in groups.items()]
@@ -92,7 +92,7 @@ def test_a_schema_finds_a_mistake() -> None:
         validator.validate(wrong, validator.latest_version(), strict=True)
 
 
-def test_servers_are_told_settings_that_there_are() -> None:
+def test_servers_are_configured_with_existing_settings() -> None:
     for template in pod_templates():
         for container in template.values[0]["spec"]["containers"]:
             names = [each["name"] for each in container.get("env", []) if each["name"].startswith("SELSA_")]
@@ -100,8 +100,8 @@ def test_servers_are_told_settings_that_there_are() -> None:
             assert {name.removeprefix("SELSA_").lower() for name in names} <= set(ServerSettings.model_fields)
 
 
-def test_who_joins_a_ray_cluster_has_its_image() -> None:
-    """Another base has another Python, and Ray refuses a node or a driver that differs by a patch."""
+def test_all_pods_of_a_ray_cluster_have_the_same_image() -> None:
+    """Another base image has another Python, and Ray refuses nodes and drivers with another patch version."""
     members = [
         template.values[0]
         for template in pod_templates()
@@ -134,7 +134,7 @@ def test_a_server_may_drain_before_it_is_killed() -> None:
             assert spec["terminationGracePeriodSeconds"] >= int(env["SELSA_DRAIN_TIMEOUT"]) + 10
 
 
-def test_selectors_select_and_scalers_scale_what_is_there() -> None:
+def test_selectors_and_scalers_refer_to_existing_objects() -> None:
     labels = [template.values[0]["metadata"]["labels"] for template in pod_templates()]
     names = {document["metadata"]["name"] for document in ALL if document["kind"] == "Deployment"}
     for document in ALL:
@@ -147,7 +147,7 @@ def test_selectors_select_and_scalers_scale_what_is_there() -> None:
             assert metric in Path(metrics.__file__).read_text()
 
 
-def test_the_serve_configuration_is_what_ray_takes_and_the_application_too() -> None:
+def test_ray_and_the_application_accept_the_serve_configuration() -> None:
     schema = pytest.importorskip("ray.serve.schema", reason="no Ray here: pip install 'selsa[cluster]'")
     from selsa_server.cluster.app import EnginesArgs, engines
 

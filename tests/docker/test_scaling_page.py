@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md are those that its figures give."""
+"""The tables of docs/scaling.md match its figures."""
 
 import subprocess
 import sys

@@ -26,7 +26,7 @@ from selsa_training.model.torch_engines import TorchEngines
 
 @pytest.fixture(scope="module")
 def other_checkpoint(r18_checkpoint: Checkpoint) -> Checkpoint:
-    """The same architecture with other weights."""
+    """A checkpoint of the same architecture with other weights."""
     config = CONFIGS["r18-dc5"]
     return Checkpoint(config=config, tensors=untrained_tensors(config, 2), origin="other", sha256="0" * 64)
 
@@ -53,20 +53,20 @@ def test_the_report_says_how_far_the_engines_are_from_torch(r18_bundle: Path) ->
     assert report["batched"] == "equal"
 
 
-def test_engines_of_other_weights_are_told_apart(other_checkpoint: Checkpoint, r18_bundle: Path) -> None:
+def test_engines_with_other_weights_fail_parity(other_checkpoint: Checkpoint, r18_bundle: Path) -> None:
     frames = [Preprocess().prepare(frame) for frame in procedural_frames(2)]
     engines = load_engines(r18_bundle).engines
     report = measure_parity(detector_of(other_checkpoint), engines, frames, "procedural clip")
     assert len(report.failures()) >= 3
 
 
-def test_a_bundle_whose_engines_differ_is_never_there(wrong_graphs: None, tmp_path: Path) -> None:
+def test_a_bundle_whose_engines_differ_is_never_written(wrong_graphs: None, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="have no partner"):
         export_bundle(small_checkpoint(1), tmp_path / "bundle", procedural_frames(2), "procedural clip")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_so_and_exits_non_zero(wrong_graphs: None, tmp_path: Path) -> None:
+def test_the_command_reports_the_difference_and_fails(wrong_graphs: None, tmp_path: Path) -> None:
     small = small_checkpoint(1)
     save_checkpoint(tmp_path / "checkpoint", small.config, small.tensors, small.origin)
     done = run(str(tmp_path / "checkpoint"), "-o", str(tmp_path / "bundle"))
@@ -82,12 +82,12 @@ def run(*arguments: str):
 
 
 @pytest.mark.parametrize("missing", ["checkpoint", "frames"])
-def test_what_cannot_be_read_is_named(missing: str, tmp_path: Path) -> None:
+def test_an_unreadable_input_is_named(missing: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     frames = ["--frames", str(tmp_path / "empty")] if missing == "frames" else []
     done = run(str(tmp_path / "nothing"), "-o", str(tmp_path / "bundle"), *frames)
     assert done.exit_code == 3
-    assert ("no frame can be read" if missing == "frames" else "is no checkpoint") in done.stderr
+    assert ("no frame can be read" if missing == "frames" else "is not a checkpoint") in done.stderr
     assert not (tmp_path / "bundle").exists()
 
 

@@ -1,4 +1,4 @@
-"""The forms that graphs are written from compute what the model's own parts compute."""
+"""The modules that graphs are written from equal the model's own parts."""
 
 import torch
 from hypothesis import given, settings
@@ -22,8 +22,10 @@ HEADS, WIDTH, COUNT = 2, 6, 5
     rows=st.integers(1, 30),
     share=st.sampled_from([0.0, 0.3, 1.0]),
 )
-def test_two_memories_side_by_side_are_one_memory(seed: int, batch: int, rows: int, share: float) -> None:
-    """`share` 0: every row of the bank is masked. What lies in masked rows is large."""
+def test_attention_over_two_memories_equals_attention_over_their_concatenation(
+    seed: int, batch: int, rows: int, share: float
+) -> None:
+    """`share` 0: every row of the bank is masked. Masked rows have large values."""
     draw = torch.Generator().manual_seed(seed)
     query, key, value = (torch.randn(batch, COUNT, WIDTH, generator=draw) for _ in range(3))
     bank_valid = torch.rand(rows, generator=draw) < share

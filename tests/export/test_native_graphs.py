@@ -1,4 +1,4 @@
-"""The native graphs compute what the model computes, whatever the batch, size and number of references."""
+"""The native graphs equal the model for any batch, size and number of references."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,9 @@ def nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 @pytest.mark.parametrize("precision", ["native", "native-fp16"])
-def test_there_are_only_operators_that_every_tensorrt_has(r18_native_bundle: Path, precision: str) -> None:
+def test_native_graphs_have_only_operators_that_every_tensorrt_has(
+    r18_native_bundle: Path, precision: str
+) -> None:
     pair = Manifest.read(r18_native_bundle).engines[precision]
     for name in ("frame", "sequence"):
         found = onnx.load(r18_native_bundle / pair[name].file)
@@ -66,7 +68,7 @@ def test_there_are_only_operators_that_every_tensorrt_has(r18_native_bundle: Pat
             assert {n.op_type for n in found.graph.node if "frames" in n.input} <= {"Cast", "Shape"}
 
 
-def test_half_precision_is_in_the_graph_and_nowhere_near_a_box(r18_native_bundle: Path) -> None:
+def test_half_precision_is_used_for_features_and_not_for_boxes(r18_native_bundle: Path) -> None:
     manifest = Manifest.read(r18_native_bundle)
     half, single = (manifest.engines[v]["frame"] for v in ("native-fp16", "native"))
     assert half.bytes < 0.52 * single.bytes
@@ -105,7 +107,7 @@ def relative(want: np.ndarray, found: np.ndarray) -> float:
     ("batch", "height", "width", "references"),
     [(1, 256, 256, 1), (3, 256, 400, 4), (2, 336, 192, 2), (1, 16, 16, 1), (2, 64, 48, 3)],
 )
-def test_every_tensor_is_the_models(
+def test_every_output_tensor_equals_the_model(
     native: Engines, model: TorchEngines, batch: int, height: int, width: int, references: int
 ) -> None:
     pixels, sizes = frames(batch, height, width, seed=batch * height + width)
@@ -113,7 +115,7 @@ def test_every_tensor_is_the_models(
     assert np.array_equal(found.valid.sum(1), want.valid.sum(1))
     for i in range(batch):
         count = int(want.valid[i].sum())
-        # Scores that rounding brings together may come in another order.
+        # The order of scores that rounding makes equal can differ.
         mine, theirs = want.boxes[i, :count], found.boxes[i, :count]
         pairs = np.array(match_boxes(box_iou(mine, theirs), 0.99))
         assert len(pairs) >= count - 1

@@ -1,4 +1,4 @@
-"""The native operators compute in ONNX Runtime what the model's own compute in torch."""
+"""The native operators in ONNX Runtime equal the model's operators in torch."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def check(suppression: tuple[ort.InferenceSession, float], boxes: np.ndarray, sc
 def boxes_of(kind: str, rng: np.random.Generator, batch: int, count: int) -> np.ndarray:
     """[B, N, 4] xyxy."""
     if kind == "chains":
-        # Each overlaps the next: what is kept decides what is kept after it, all along.
+        # Each box overlaps the next one, so every decision depends on the one before.
         left = np.arange(count, dtype=np.float32) * rng.uniform(0.2, 3) + np.zeros((batch, 1), np.float32)
         return np.stack([left, left * 0, left + 5, left * 0 + 5], -1).astype(np.float32)
     if kind == "grid":
@@ -110,14 +110,14 @@ def test_suppression_keeps_what_torchvision_keeps_in_its_order(
 def test_a_long_chain_in_one_window_is_settled_over_several_turns(
     suppression: tuple[ort.InferenceSession, float],
 ) -> None:
-    """The worst case: every box depends on the one before, so a round settles two."""
+    """The worst case: every box depends on the one before, so a round decides only two boxes."""
     left = np.arange(200, dtype=np.float32)[None]
     boxes = np.stack([left, left * 0, left + 2.4, left * 0 + 1], -1)
     scores = np.linspace(1, 0.3, 200, dtype=np.float32)[None]
     check(suppression, boxes, scores)
 
 
-def test_the_best_come_in_the_order_of_one_pass_however_many_passes_it_takes(
+def test_topk_in_several_passes_has_the_order_of_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(native_operators, "LARGEST_TOPK", 10)

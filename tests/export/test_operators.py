@@ -1,4 +1,4 @@
-"""The translated operators compute in ONNX Runtime what they compute in torch."""
+"""The translated operators in ONNX Runtime equal the operators in torch."""
 
 from pathlib import Path
 

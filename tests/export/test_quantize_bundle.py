@@ -1,4 +1,4 @@
-"""A bundle in several precisions: measured, told apart by checksums, and judged by its own report."""
+"""A bundle in several precisions: measurements, checksums, and the choice by the bundle's report."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ from selsa_export.cli.quantize import quantize
 from selsa_export.errors import CalibrationError, PrecisionError
 from selsa_export.parity.frames import read_frames
 from selsa_export.parity.gate_frames import widest
-from selsa_export.precision.copy import quantize_bundle
+from selsa_export.precision.bundle import quantize_bundle
 from selsa_export.precision.frames import PrecisionFrames, procedural_clips, read_clips
 from selsa_export.precision.measure import compare_with, detections_of
 from selsa_export.precision.plan import PrecisionPlan, check_precisions
@@ -46,7 +46,7 @@ def few() -> PrecisionFrames:
 
 @pytest.fixture(scope="module")
 def with_natives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packaged bundle, whose graphs stand for native ones: they have the same layers."""
+    """The packaged bundle with its graphs also used as native ones, because they have the same layers."""
     folder = Path(shutil.copytree(synthetic_bundle(), tmp_path_factory.mktemp("natives") / "bundle"))
     manifest = Manifest.read(folder)
     pair = manifest.engines["fp32"]
@@ -71,7 +71,7 @@ def report(quantized: Path) -> PrecisionReport:
     return read_precisions(quantized / "precisions.json")
 
 
-def test_the_old_bundle_is_as_it_was_and_the_new_one_is_whole(with_natives: Path, quantized: Path) -> None:
+def test_the_old_bundle_is_unchanged_and_the_new_one_is_complete(with_natives: Path, quantized: Path) -> None:
     old, new = verify_bundle(with_natives)[0], verify_bundle(quantized)[0]
     assert set(new.engines) == {*old.engines, "int8", "native-int8"}
     assert new.engines["fp32"] == old.engines["fp32"]
@@ -81,7 +81,7 @@ def test_the_old_bundle_is_as_it_was_and_the_new_one_is_whole(with_natives: Path
         assert new.engines[variant]["frame"].bytes < 0.35 * old.engines["fp32"]["frame"].bytes
 
 
-def test_what_tensorrt_would_compute_is_judged_by_a_stand_in_and_has_no_speed(
+def test_tensorrt_is_measured_with_a_stand_in_and_without_speed(
     quantized: Path, report: PrecisionReport
 ) -> None:
     for precision in ("fp16", "int8"):
@@ -133,14 +133,14 @@ def test_the_report_has_every_way_that_this_machine_can_run(report: PrecisionRep
     assert base.agreement.score_quantiles["1"] == 0
 
 
-def test_the_report_says_what_each_block_costs_and_does(report: PrecisionReport) -> None:
+def test_the_report_has_cost_and_effect_of_each_block(report: PrecisionReport) -> None:
     assert sum(layer.cost for layer in report.layers) == pytest.approx(1, abs=1e-3)
     assert all(layer.damage > 0 for layer in report.layers)
     assert not any(layer.kept_fp32 for layer in report.layers)
 
 
 @needs_vnni
-def test_int8_runs_is_told_and_passes_its_own_tolerance_but_not_that_of_fp32(quantized: Path) -> None:
+def test_int8_runs_and_passes_its_own_tolerance_but_not_that_of_fp32(quantized: Path) -> None:
     bundle = load_engines(quantized, EngineOptions(provider="cpu", precision="int8"))
     assert (bundle.engines.info.precision, bundle.variant, bundle.why) == ("int8", "int8", "as asked for")
     difference = prove_engines(bundle)
@@ -170,7 +170,7 @@ def copy(quantized: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(quantized, tmp_path / "bundle"))
 
 
-def test_an_edited_int8_engine_is_refused_and_fp32_does_not_care(copy: Path) -> None:
+def test_an_edited_int8_engine_is_refused_and_fp32_still_loads(copy: Path) -> None:
     path = copy / "frame.int8.onnx"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -183,7 +183,7 @@ def test_an_edited_int8_engine_is_refused_and_fp32_does_not_care(copy: Path) -> 
             load_engines(copy, EngineOptions(provider="cpu", precision="int8"))
 
 
-def test_a_report_that_was_edited_decides_nothing(copy: Path) -> None:
+def test_an_edited_report_is_ignored(copy: Path) -> None:
     content = json.loads((copy / "precisions.json").read_bytes())
     content["measured"][0]["times_as_fast"] = 99
     (copy / "precisions.json").write_text(json.dumps(content))
@@ -207,7 +207,9 @@ def test_a_precision_that_the_bundle_lacks_is_refused() -> None:
         load_engines(synthetic_bundle(), EngineOptions(provider="cpu", precision="int8"))
 
 
-def test_bounds_that_do_not_hold_are_told_and_never_chosen_unasked(report: PrecisionReport) -> None:
+def test_a_precision_outside_its_bounds_is_reported_and_never_chosen_automatically(
+    report: PrecisionReport,
+) -> None:
     found = report.of("cpu", "int8")
     if found is None:
         pytest.skip("int8 was not measured on this processor")
@@ -230,7 +232,7 @@ def video(path: Path, frames: int, blue: int = 0) -> Path:
     return path
 
 
-def test_no_frame_both_calibrates_and_judges(tmp_path: Path) -> None:
+def test_calibration_and_comparison_use_different_frames(tmp_path: Path) -> None:
     found = read_clips([video(tmp_path / "a.avi", 9), video(tmp_path / "b.avi", 40, blue=200)])
     assert [len(clip) for clip in found.judged] == [5, 12]
     assert len(found.calibration) == 4 + 12
@@ -255,14 +257,14 @@ def test_an_unknown_precision_is_named_with_what_is_allowed() -> None:
     assert check_precisions("int8, fp32") == ("fp32", "int8")
 
 
-def test_a_plan_without_videos_has_drawn_frames() -> None:
+def test_a_plan_without_videos_has_procedural_frames() -> None:
     frames = procedural_clips()
     assert len(frames.calibration) == len(frames.judged[0]) == 3
     assert replace(frames, described="x").described == "x"
 
 
 @pytest.mark.parametrize("command", ["export", "quantize"])
-def test_the_commands_say_what_is_missing_and_write_nothing(tmp_path: Path, command: str) -> None:
+def test_the_commands_name_what_is_missing_and_write_nothing(tmp_path: Path, command: str) -> None:
     app = typer.Typer()
     app.command()({"export": export, "quantize": quantize}[command])
     target = str(tmp_path / "out")

@@ -1,4 +1,4 @@
-"""int8 in a frame engine's graph: what is quantised changes a little, what is not stays as it was."""
+"""int8 in a frame engine's graph: quantised layers change outputs a little, other layers are unchanged."""
 
 from collections import Counter
 
@@ -52,7 +52,7 @@ def relative(want: np.ndarray, found: np.ndarray) -> float:
     return float(np.linalg.norm(want - found) / np.linalg.norm(want))
 
 
-def test_every_layer_belongs_to_a_block_and_those_that_place_boxes_to_none(layers: list[Layer]) -> None:
+def test_every_layer_belongs_to_a_block_except_those_that_compute_boxes(layers: list[Layer]) -> None:
     groups = Counter(layer.group for layer in layers)
     assert groups["backbone.stem"] == 3
     assert groups["backbone.layer2.0"] == 3  # with the projection of the identity
@@ -61,7 +61,7 @@ def test_every_layer_belongs_to_a_block_and_those_that_place_boxes_to_none(layer
     assert len(layers) == 28
 
 
-def test_nothing_quantised_is_the_same_graph(
+def test_quantising_no_block_gives_the_same_graph(
     model: onnx.ModelProto, calibration: Calibration, frames: list[PreparedFrame]
 ) -> None:
     same = quantize_graph(model, (), calibration.ranges)
@@ -70,7 +70,7 @@ def test_nothing_quantised_is_the_same_graph(
         assert np.array_equal(value, found[name])
 
 
-def test_everything_quantised_still_finds_the_same_boxes(
+def test_quantising_every_block_still_finds_the_same_boxes(
     model: onnx.ModelProto, layers: list[Layer], calibration: Calibration, frames: list[PreparedFrame]
 ) -> None:
     quantized = quantize_graph(model, {layer.node for layer in layers}, calibration.ranges)
@@ -82,7 +82,7 @@ def test_everything_quantised_still_finds_the_same_boxes(
     assert not np.array_equal(want["memory"], found["memory"])
 
 
-def test_weights_are_stored_as_bytes_and_nothing_else_of_them_stays(
+def test_weights_are_stored_only_as_bytes(
     model: onnx.ModelProto, layers: list[Layer], calibration: Calibration
 ) -> None:
     nodes = {layer.node for layer in layers}
@@ -107,7 +107,7 @@ def test_one_block_disturbs_the_features_less_than_all(
     assert 0 < relative(want["memory"], found["memory"]) < 0.02
 
 
-def test_scales_are_one_a_channel_and_hold_the_largest_weight(
+def test_each_channel_has_one_scale_for_its_largest_weight(
     model: onnx.ModelProto, layers: list[Layer], calibration: Calibration
 ) -> None:
     layer = next(layer for layer in layers if layer.group == "neck")
@@ -141,7 +141,7 @@ def test_a_channel_without_weights_keeps_its_bias(
     assert not constants[f"{node.input[1]}_quantized"][3].any()
 
 
-def test_ranges_lie_around_what_the_frames_showed(layers: list[Layer], calibration: Calibration) -> None:
+def test_ranges_include_the_values_of_the_frames(layers: list[Layer], calibration: Calibration) -> None:
     for low, high in calibration.ranges.values():
         assert low < high
     low, high = calibration.ranges[layers[0].activation]  # normalised pixels

@@ -1,4 +1,4 @@
-"""int8 as TensorRT wants it: symmetric, explicit, and as near to the model as int8 for CPUs.
+"""int8 for TensorRT: symmetric, explicit, and as close to the model as int8 for CPUs.
 
 The packaged model's graph for CPUs has the layers of a native graph, by the same names.
 """
@@ -69,7 +69,7 @@ def test_everything_is_symmetric_and_weights_have_a_scale_for_each_output_channe
     assert kinds["QuantizeLinear", True] == 0
 
 
-def test_biases_and_what_places_boxes_stay_as_they_are(
+def test_biases_and_layers_that_compute_boxes_are_not_quantised(
     model: onnx.ModelProto, quantized: onnx.ModelProto
 ) -> None:
     constants = {each.name: each for each in quantized.graph.initializer}
@@ -79,7 +79,7 @@ def test_biases_and_what_places_boxes_stay_as_they_are(
     assert quantized.ByteSize() < 0.3 * model.ByteSize()
 
 
-def test_of_a_residual_sum_one_side_is_bytes_and_the_other_the_convolutions_own(
+def test_a_residual_sum_has_one_quantised_input(
     quantized: onnx.ModelProto,
 ) -> None:
     made_by = {name: node for node in quantized.graph.node for name in node.output}
@@ -101,7 +101,7 @@ def test_kept_blocks_are_those_of_the_fp32_graph(model: onnx.ModelProto, ranges:
     assert len(quantized) == 2 and "head.stages.0.fc.weight_dequantize" in quantized
 
 
-def test_it_computes_almost_what_the_model_computes(
+def test_the_int8_graph_is_close_to_the_model(
     model: onnx.ModelProto, quantized: onnx.ModelProto, frames: list[PreparedFrame]
 ) -> None:
     onnx.checker.check_model(quantized, full_check=True)

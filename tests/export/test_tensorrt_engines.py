@@ -1,4 +1,4 @@
-"""Both engines are really built by TensorRT-RTX, which needs no GPU for it; none is run here."""
+"""TensorRT-RTX builds both engines, which needs no GPU. The engines are not run here."""
 
 import json
 import re
@@ -122,7 +122,7 @@ def test_the_int8_engine_is_built_for_every_kind_of_gpu_and_holds_bytes(
 
 
 @pytest.mark.slow
-def test_progress_is_told_and_the_fp32_engine_is_the_larger(
+def test_progress_is_reported_and_the_fp32_engine_is_larger(
     r18_native_bundle: Path, library: TensorRT, cache: Path
 ) -> None:
     told: list[tuple[str, float]] = []
@@ -175,7 +175,7 @@ def test_the_command_prints_the_file_of_each_engine(
         (["--sm", "86", "--precision", "int8"], "has no native graphs in int8"),
     ],
 )
-def test_what_cannot_be_built_is_one_sentence(
+def test_an_engine_that_cannot_be_built_gives_one_sentence(
     r18_native_bundle: Path, library: TensorRT, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     done = run(str(r18_native_bundle), "--cache", str(tmp_path), *arguments)
@@ -185,7 +185,7 @@ def test_what_cannot_be_built_is_one_sentence(
     assert not list(tmp_path.glob("*.engine"))
 
 
-def test_a_bundle_without_native_graphs_says_how_to_get_them(library: TensorRT, tmp_path: Path) -> None:
+def test_without_native_graphs_the_error_says_how_to_get_them(library: TensorRT, tmp_path: Path) -> None:
     done = run("--sm", "86", "--cache", str(tmp_path))
     assert done.exit_code == 3
     assert "has no native graphs in fp32" in done.stderr

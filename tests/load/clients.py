@@ -1,7 +1,7 @@
-"""What clients do to a server, well-behaved and not, and whether what they are told is right.
+"""Behaviours of good and bad clients, with checks of the server's responses.
 
-Each behaviour is a function of one request: it returns what came of it in a word, and raises
-`WrongAnswerError` for an answer that is not what it must be.
+Each behaviour is a function of one request. It returns the outcome as a word, and raises `WrongAnswerError`
+for a wrong response.
 """
 
 import random
@@ -22,7 +22,7 @@ PIECES = 8
 
 
 class WrongAnswerError(Exception):
-    """A response that is incomplete, has lost or doubled frames, or says what is not so."""
+    """A response that is incomplete, has lost or duplicate frames, or is wrong."""
 
 
 @dataclass(slots=True)
@@ -132,7 +132,7 @@ def leaves_reading(client: Client) -> str:
     return "left"
 
 
-# What is done, and how often of a hundred times.
+# Behaviours and their frequency in percent.
 BEHAVIOURS: dict[Callable[[Client], str], int] = {
     json_document: 25,
     records: 25,

@@ -1,4 +1,4 @@
-"""What the clients of the mixed load send: good videos of several sizes, and what is none or not whole."""
+"""Request bodies of the mixed load: good videos of several sizes, damaged videos and other files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ GOOD = ((64, 48, 10), (320, 192, 16), (192, 320, 8), (640, 360, 12), (1280, 720,
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A request's body and what is right to answer.
+    """A request's body and the correct response.
 
     Attributes:
         body: the file's bytes.
-        frames: in it; 0 for what is refused.
-        codes: of the problem, for what is refused.
+        frames: frames of the video; 0 if the server must refuse it.
+        codes: allowed problem codes if the server must refuse it.
     """
 
     body: bytes
@@ -27,7 +27,7 @@ class Film:
 
 
 def good_films(folder: Path) -> list[Film]:
-    """Videos that are whole."""
+    """Complete videos."""
     films = []
     for width, height, frames in GOOD:
         path = folder / f"{width}x{height}.mp4"
@@ -37,7 +37,7 @@ def good_films(folder: Path) -> list[Film]:
 
 
 def bad_films(good: list[Film]) -> list[Film]:
-    """What the server refuses, by whatever means it finds out."""
+    """Bodies that the server must refuse."""
     whole = good[1].body
     flipped = bytearray(whole)
     media = flipped.index(b"mdat") + 8

@@ -1,4 +1,4 @@
-"""Mixed load: clients of all kinds at once for a while, and what is left of the server after it."""
+"""Mixed load: all kinds of clients at the same time; afterwards the server's memory and files are checked."""
 
 import random
 import statistics
@@ -45,7 +45,7 @@ class MixedReport:
         outcomes: behaviour -> what came of it -> how often.
         frames: of complete responses.
         failures: answers that were not what they must be; empty when all is well.
-        resident: bytes after the warm-up and at the end, with nobody there; None where it cannot be read.
+        resident: bytes after the warm-up and at the end, without clients; None if unknown.
         resident_busy: likewise with everybody there, medians over the last quarter: they depend on who is.
         left_open: files that the server holds open and did not before.
         left_in_spool: files that are still there.
@@ -72,7 +72,7 @@ class MixedReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether all checks passed."""
         return not (self.failures or self.left_open or self.left_in_spool or self.growth > GROWTH_ALLOWED)
 
     def as_dict(self) -> dict[str, object]:
@@ -86,7 +86,7 @@ def run_mixed(
     spool: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> MixedReport:
-    """Put load on a server, then look at what it holds on to.
+    """Put load on a server, then check its memory and open files.
 
     Args:
         server: where; without its pid neither memory nor open files are looked at.
@@ -174,7 +174,7 @@ def _watch(
 def _look_for_leftovers(
     server: ServerProcess, spool: Path | None, before: list[str], report: MixedReport
 ) -> None:
-    """Clients that left may be noticed late; what is there after a while is there to stay."""
+    """The server may notice late that clients left, so wait; what it still holds afterwards is leaked."""
     deadline = time.monotonic() + SETTLED_AFTER
     while True:
         now = server.open_files() if server.pid else []

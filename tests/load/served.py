@@ -1,4 +1,4 @@
-"""A real `selsa serve` process, and what the kernel says of it."""
+"""A real `selsa serve` process, and its memory and files as the kernel reports them."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ class ServerProcess:
 
     Attributes:
         address: `http://host:port`.
-        pid: of the process; None for a server elsewhere, of which nothing can be read.
+        pid: process id; None for a remote server, whose memory and files are unknown.
     """
 
     def __init__(self, address: str, pid: int | None) -> None:
@@ -40,7 +40,7 @@ class ServerProcess:
 
 @contextmanager
 def serving(bundle: Path, options: Sequence[str] = ()) -> Iterator[ServerProcess]:
-    """`selsa serve` on a free port of the loopback, ready; told to stop at the end of the block."""
+    """Run `selsa serve` on a free loopback port during the block; it is ready when the block starts."""
     selsa = Path(sys.executable).parent / "selsa"
     command = [selsa, "serve", "--bundle", bundle, "--port", "0", "--log-level", "error", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -14,7 +14,7 @@ GROWTH_OF_A_MINUTE = 0.5
 
 
 @pytest.mark.slow
-def test_a_minute_of_mixed_load_leaves_the_server_as_it_was(tmp_path: Path) -> None:
+def test_a_minute_of_mixed_load_leaks_nothing(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
     with serving(make_bundle(tmp_path), ["--spool-dir", str(spool), "--threads", "2"]) as server:

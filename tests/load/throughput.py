@@ -1,8 +1,8 @@
 """Frames per second of one client, of several at once, and of the pipeline without HTTP, in turn.
 
 Each round does the same work three ways: the pipeline alone in this process, one client that sends the videos
-one after another, and as many clients at once as there are videos. The three share the machine's mood, so
-their ratios are taken within a round, and the median over the rounds is what counts.
+one after another, and one client per video at the same time. Other load on the machine affects all three, so
+their ratios are computed within a round, and the result is the median over the rounds.
 """
 
 import statistics

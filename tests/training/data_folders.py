@@ -60,7 +60,7 @@ def write_imagenet(root: Path, *, frames: int = 6) -> Path:
 
 
 def coco_content() -> dict[str, list[dict[str, Any]]]:
-    """Two videos of three frames and a still; ids start anywhere and nothing is in order."""
+    """Two videos of three frames and a still; ids are arbitrary and records unordered."""
     images: list[dict[str, Any]] = [
         {
             "id": 10 * video + frame,

@@ -1,4 +1,4 @@
-"""A local server of one file that misbehaves as told, and remembers what it was asked."""
+"""A local server of one file that fails on demand and records its requests."""
 
 import contextlib
 import re
@@ -14,7 +14,7 @@ CONTENT = bytes(range(256)) * 4096
 
 @dataclass
 class Server:
-    """What a local file server does, and what it was asked."""
+    """The behaviour of a local file server, and its recorded requests."""
 
     content: bytes = CONTENT
     etag: str | None = '"one"'

@@ -100,7 +100,7 @@ def test_an_expected_error_is_one_line_and_status_3(
     assert not Path("out").exists()
 
 
-def test_importing_the_commands_loads_nothing_heavy() -> None:
+def test_importing_the_commands_loads_no_heavy_module() -> None:
     heavy = ("torch", "numpy", "cv2", "httpx", "onnxruntime", "safetensors", "pydantic")
     code = f"import sys, selsa_training.cli.weights; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Recipes: the defaults are the published one, and what is not allowed is named."""
+"""Recipes: the defaults are the published recipe, and values that are not allowed are named."""
 
 from pathlib import Path
 
@@ -53,13 +53,15 @@ def test_a_recipe_file_holds_the_differences_from_its_base(tmp_path: Path) -> No
         ('model = "r50-dc5"\n[optimiser]\nrate = -1', [], "optimiser.rate"),
         ('model = "r50-dc5"', ["sampling.count=3"], "even number"),
         ('model = "r50-dc5"', ["optimiser.method=adam"], "optimiser.method"),
-        ('model = "r50-dc5"', ["rate"], "no override"),
+        ('model = "r50-dc5"', ["rate"], "not an override"),
         ('model = "r50-dc5"', ["model.head.width=100"], "width 100"),
         ("model = ", [], "not TOML"),
         ("", [], "model"),
     ],
 )
-def test_what_is_not_allowed_is_named(tmp_path: Path, content: str, overrides: list[str], named: str) -> None:
+def test_a_value_that_is_not_allowed_is_named(
+    tmp_path: Path, content: str, overrides: list[str], named: str
+) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(content)
     with pytest.raises(RecipeError, match=named):
@@ -84,7 +86,7 @@ def test_the_published_schedule_warms_up_and_drops_twice() -> None:
     )
 
 
-def test_a_cosine_ends_at_nothing() -> None:
+def test_a_cosine_schedule_ends_at_zero() -> None:
     schedule = load_recipe("tiny").schedule
     factors = [rate_factor(schedule, step, 99) for step in range(schedule.warm_up, schedule.steps)]
     assert factors == sorted(factors, reverse=True)

@@ -106,7 +106,7 @@ def _export(
     from selsa_training.checkpoint.checkpoint import load_checkpoint
 
     natives = native_precisions(native)
-    # Read first: a wrong path should not cost the minutes of an export.
+    # Read the frames first, so that a wrong path fails before the export, which takes minutes.
     clip = procedural_frames() if frames is None else read_frames(frames)
     described = "procedural clip" if frames is None else frames.name
     _say(f"reading {folder}")

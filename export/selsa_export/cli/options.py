@@ -1,4 +1,4 @@
-"""Options of `selsa export` and `selsa quantize` that say which precisions a bundle is to have."""
+"""Options of `selsa export` and `selsa quantize` that choose the precisions of a bundle."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -37,11 +37,11 @@ def plan_of(
     split: Literal["train", "val"],
     limit: int | None,
 ) -> "PrecisionPlan | None":
-    """What the options ask for; None: fp32 alone, with nothing to measure.
+    """The plan that the options ask for; None if the only precision is fp32, which needs no measurement.
 
     Raises:
         PrecisionError: a precision is unknown, or cannot be measured on this machine.
-        CalibrationError: a video cannot be read, or int8 is wanted and none is named.
+        CalibrationError: a video cannot be read, or int8 is requested without a video.
         DataError: the data set cannot be read.
     """
     from selsa_export.errors import CalibrationError

@@ -1,4 +1,4 @@
-"""`selsa quantize`: precisions of a bundle that is already there, without its checkpoint."""
+"""`selsa quantize`: add precisions to an existing bundle, without its checkpoint."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ def quantize(
         from selsa_bundle.files.new_folder import check_target
         from selsa_bundle.manifest import MANIFEST_NAME
         from selsa_export.errors import ExportError
-        from selsa_export.precision.copy import quantize_bundle
+        from selsa_export.precision.bundle import quantize_bundle
         from selsa_export.precision.summary import summary_of
 
         try:

@@ -1,18 +1,18 @@
-"""Attention over two memories under one softmax, in the form that the graphs are written from.
+"""Attention over two memories with one softmax, in the form that the graphs are written from.
 
-The memory of the key frame's own proposals and the bank are never put together: the bank is the same for all
-key frames of a batch, and putting it beside each one's own memory would copy it for each.
+The memory of the key frame's own proposals and the bank are never concatenated. All key frames of a batch
+share the bank, and concatenation would copy it once per key frame.
 """
 
 import torch
 from torch import Tensor
 
-# Added to the logits of rows that are no proposals: nothing is left of them beside any other.
+# Added to the logits of padding rows; the softmax gives them weight 0 if any other row exists.
 MASKED = -1e30
 
 
 def mask_bias(valid: Tensor) -> Tensor:
-    """What is added to logits: float32, 0 where a row is a proposal."""
+    """The bias to add to logits: float32, 0 where a row is a proposal, `MASKED` elsewhere."""
     return torch.where(valid, 0.0, MASKED)
 
 
@@ -23,14 +23,14 @@ def attend(
     bias: tuple[Tensor, Tensor],
     heads: int,
 ) -> Tensor:
-    """One softmax over two memories, side by side.
+    """Attention of `query` over both memories, with one softmax.
 
     Args:
         query: [B, P, C].
         own: keys and values of the key frames' own proposals, each [B, P, C].
         bank: keys and values of the reference frames' proposals, each [1, R, C], for all B.
         bias: float32 [B, 1, 1, P] and [R], from `mask_bias`.
-        heads: how many heads; divides C.
+        heads: number of heads; divides C.
 
     Returns:
         [B, P, C], heads concatenated.
@@ -44,7 +44,8 @@ def attend(
     weights = [(x - highest).exp() for x in logits]
     total = weights[0].sum(-1, keepdim=True) + weights[1].sum(-1, keepdim=True)
     exact = q.dtype == torch.float32
-    # Dividing what comes out is cheaper; but in half precision what comes out undivided may be too large.
+    # Dividing the result is cheaper. In half precision the undivided result could overflow, so divide the
+    # weights.
     shares = weights if exact else [(x / total).to(q.dtype) for x in weights]
     parts = [torch.matmul(x, value) for x, (_, value) in zip(shares, memories, strict=True)]
     gathered = (parts[0] + parts[1]) / total if exact else parts[0] + parts[1]

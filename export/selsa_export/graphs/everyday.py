@@ -14,7 +14,7 @@ class EverydayFrameGraph(nn.Module):
     """The frame engine; inputs and outputs of the tensor contract.
 
     Args:
-        detector: in evaluation mode, on the CPU; it stays as it is.
+        detector: in evaluation mode, on the CPU; it is not modified.
         precision: of the network; boxes, features and keys are float32.
     """
 
@@ -55,7 +55,7 @@ class EverydaySequenceGraph(nn.Module):
 
 
 class _InPrecision(nn.Module):
-    """The network computed in another type; what goes in and comes out is float32."""
+    """The network computed in another type; its inputs and outputs are float32."""
 
     def __init__(self, network: nn.Module, precision: FloatPrecision) -> None:
         super().__init__()

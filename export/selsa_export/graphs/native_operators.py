@@ -1,6 +1,6 @@
 """ONNX translations for the native graphs: only operators that every TensorRT has.
 
-They take the place of `selsa_export.graphs.operators` when a native graph is written; the model is the same.
+They replace those of `selsa_export.graphs.operators` when a native graph is written. The model is the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,16 +14,16 @@ from selsa_export.graphs.native_suppression import DECIDED, greedy_suppression
 # Importing the operator registers it with torch.
 from selsa_training.model import nms as _nms
 
-# TensorRT's TopK takes no more.
+# Upper limit of K in TensorRT's TopK.
 LARGEST_TOPK: Final = 3840
 assert _nms.greedy_nms is not None
 
 
 def _top(scores: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Sequence[Any]:  # noqa: A002, FBT001, FBT002  the names are torch's
-    """`torch.topk` in passes: each takes what TensorRT can, and is masked out of the next.
+    """`torch.topk` in several passes of at most `LARGEST_TOPK`; each pass is masked out of the next.
 
-    The passes together are in the order of one, also for equal scores, if the runtime's `TopK` takes the
-    lower index first, as the ONNX standard asks. OpenVINO's does not.
+    The passes together have the order of a single pass, also for equal scores, if the runtime's `TopK` takes
+    the lower index first, as the ONNX standard requires. OpenVINO's does not.
     """
     assert largest
     assert sorted

@@ -1,17 +1,17 @@
-"""Exact greedy suppression out of operators that every runtime has: an ONNX loop over windows of candidates.
+"""Exact greedy suppression with operators that every runtime has: an ONNX loop over windows of candidates.
 
-TensorRT's own suppression looks at 5,000 boxes at most and gives a shape that depends on the data;
-TensorRT-RTX has none. This one gives what `selsa_training.model.nms.greedy_nms` gives. Equal scores come in
-the same order only where `TopK` takes the lower index first. The ONNX standard asks for that and ONNX Runtime
-does it; OpenVINO 2026.4 does not, and is never given these graphs.
+TensorRT's own suppression considers at most 5,000 boxes, and its output shape depends on the data.
+TensorRT-RTX has no suppression. This one equals `selsa_training.model.nms.greedy_nms`. Equal scores have the
+same order only if `TopK` takes the lower index first. The ONNX standard requires that, and ONNX Runtime does
+it. OpenVINO 2026.4 does not; these graphs never run on it.
 
-Each turn of the loop takes the `WINDOW` best undecided boxes. Inside that window `ROUNDS` times: keep what no
-higher undecided box overlaps, drop what a kept one overlaps. Then everything that a kept box overlaps is
-dropped. No higher undecided box overlaps a kept one, so no later turn could take it back; and every turn
-decides its best box at least, so the loop ends. It ends early once as many boxes as are wanted are kept above
-every undecided one. No matrix of all candidates is made.
+Each iteration takes the `WINDOW` best undecided boxes. Inside the window it repeats two steps three times:
+keep every box that no higher undecided box overlaps, and drop every box that a kept box overlaps. Then it
+drops all other boxes that a kept box overlaps. A kept box is final, because no higher undecided box overlaps
+it. Every iteration decides at least its best box, so the loop ends. It ends early when enough boxes are kept
+with scores above every undecided box. No matrix over all pairs of candidates is needed.
 
-Shape legend of the functions: B frames, N candidates, M places of the window.
+Shape legend of the functions: B frames, N candidates, M rows of the window.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from onnxscript import FLOAT, INT64, ir, script
 from onnxscript import opset18 as op
 
 WINDOW: Final = 64
-# Lower than every score: a box that is decided, or that never was a candidate.
+# Lower than every score; marks a box that is decided or is not a candidate.
 DECIDED: Final = -1e30
 
 
@@ -42,11 +42,11 @@ def _settle(
     earlier: FLOAT[...],
     decided: FLOAT[...],
 ) -> FLOAT[...]:
-    """The scores of what is kept, `decided` in all other places: [B, N].
+    """The scores of the kept boxes, `decided` for all other boxes: [B, N].
 
-    Args: corners and area [B, 1, N]; scores [B, N], `decided` where a box is no candidate; then scalars, but
-    window [1], wanted [1, 1] and earlier [1, M, M], which is 1 where the column comes before the row. No
-    other function is called: the exporter would not know of it.
+    Args: corners and area [B, 1, N]; scores [B, N], `decided` for a box that is no candidate; window [1];
+        wanted [1, 1]; earlier [1, M, M], which is 1 where the column comes before the row; the others are
+        scalars. This function must not call other functions, because the exporter would not export them.
     """
     zero, one = op.Constant(value_float=0.0), op.Constant(value_float=1.0)
     rows, columns, square = op.Constant(value_ints=[1]), op.Constant(value_ints=[2]), op.Shape(earlier)
@@ -56,7 +56,7 @@ def _settle(
     while go:
         best, place = op.TopK(remaining, window, axis=1)
         across = op.Unsqueeze(place, rows)
-        # Each box of the window with every box: [B, M, N], 1 where they overlap too much; 0 / 0 is not.
+        # Each box of the window against every box: [B, M, N], 1 where the IoU is too high. 0 / 0 gives 0.
         right_most = op.Min(right, op.Transpose(op.GatherElements(right, across, axis=2), perm=[0, 2, 1]))
         left_most = op.Max(left, op.Transpose(op.GatherElements(left, across, axis=2), perm=[0, 2, 1]))
         bottom_most = op.Min(bottom, op.Transpose(op.GatherElements(bottom, across, axis=2), perm=[0, 2, 1]))
@@ -64,7 +64,7 @@ def _settle(
         areas = area + op.Transpose(op.GatherElements(area, across, axis=2), perm=[0, 2, 1])
         shared = op.Relu(right_most - left_most) * op.Relu(bottom_most - top_most)
         overlap = op.Cast(shared / (areas - shared) > iou, to=1)
-        # Among themselves, [B, M, M]: by a higher one.
+        # Within the window, [B, M, M]: 1 where a higher box overlaps.
         above = earlier * op.GatherElements(overlap, op.Expand(across, square), axis=2)
         undecided = op.Cast(op.Unsqueeze(best, columns) > floor, to=1)
         keep = undecided * (one - op.Min(op.MatMul(above, undecided), one))
@@ -78,7 +78,7 @@ def _settle(
         undecided = (undecided - keep) * (one - op.Min(op.MatMul(above, keep), one))
         keep = undecided * (one - op.Min(op.MatMul(above, undecided), one))
         kept = kept + keep
-        # What is kept, and what that overlaps, is decided.
+        # Kept boxes and the boxes that they overlap are now decided.
         is_kept = op.Squeeze(kept, columns) > zero
         before = op.GatherElements(accepted, place, axis=1)
         accepted = op.ScatterElements(accepted, place, op.Where(is_kept, best, before), axis=1)
@@ -99,7 +99,7 @@ def greedy_suppression(
     score_threshold: float,
     max_output: int,
 ) -> Sequence[Any]:
-    """The translation of `selsa::greedy_nms`; traced into the graph, apart from the loop."""
+    """The translation of `selsa::greedy_nms`; traced into the graph, except for the loop, a function."""
     boxes, scores = _filled(boxes, scores, max(WINDOW, max_output))
     floor = op.Constant(value_float=score_threshold)
     decided = op.Constant(value_float=DECIDED)
@@ -126,7 +126,7 @@ def greedy_suppression(
 
 
 def _filled(boxes: Any, scores: Any, count: int) -> tuple[Any, Any]:
-    """With `count` further places that are no candidates, unless there are as many candidates for certain."""
+    """Append `count` rows that are no candidates, unless there are known to be at least `count` rows."""
     known = scores.shape[1] if scores.shape is not None else None
     if isinstance(known, int) and known >= count:
         return boxes, scores

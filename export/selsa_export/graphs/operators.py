@@ -1,6 +1,6 @@
 """ONNX translations of the model's own operators, for ONNX Runtime and OpenVINO.
 
-Each is traced into the graph when the exporter meets the operator; together they use only operators of the
+The exporter traces a translation into the graph where it finds the operator. They use only operators of the
 ONNX standard.
 """
 
@@ -23,10 +23,10 @@ def _greedy_nms(
     score_threshold: float,
     max_output: int,
 ) -> Sequence[Any]:
-    """`NonMaxSuppression` over the batch, its list of (frame, class, box) scattered into [B, max_output].
+    """`NonMaxSuppression` over the batch; its list of (frame, class, box) is scattered into [B, max_output].
 
-    The list is ordered by frame, and by descending score within a frame: a row's rank within its frame is its
-    position less the number of rows of the frames before.
+    The list is ordered by frame, and within a frame by descending score. So a row's rank within its frame is
+    its position minus the number of rows of all earlier frames.
     """
     one_class = op.Unsqueeze(scores, op.Constant(value_ints=[1]))
     selected = op.NonMaxSuppression(

@@ -1,4 +1,4 @@
-"""The types that graphs are written in."""
+"""The floating-point types of graphs."""
 
 from typing import Final, Literal
 

@@ -1,8 +1,8 @@
 """RoIAlign as two matrix products, in the form that graphs are written from.
 
-Bilinear interpolation is separable, and so is the average over samples: a box is pooled by one matrix along x
-and one along y. What differs from `selsa_training.model.roi_align_matrices`: boxes are proposals, clipped to
-their frame, so that no sample lies outside the feature map; and nothing is repeated for each cell.
+Bilinear interpolation and the average over samples are separable, so one matrix along x and one along y pool
+a box. There are two differences to `selsa_training.model.roi_align_matrices`. Boxes are proposals, clipped to
+their frame, so no sample is outside the feature map. And no values are repeated per cell.
 
 Shape legend: B frames, P boxes, K cells of the output along each axis.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoiProducts:
-    """How boxes are pooled.
+    """Pools features of boxes; the attributes are the settings.
 
     Attributes:
         size: K.
@@ -28,14 +28,13 @@ class RoiProducts:
     scale: float
 
     def __call__(self, features: Tensor, boxes: Tensor) -> Tensor:
-        """RoI features [B * P, K * K * channels] of features [B, channels, h, w]: column by column, in each
-        its rows, in each the channels.
+        """RoI features [B * P, K * K * channels], in the order (column, row, channel).
 
-        Frames are rarely higher than wide, and what lies between the products, B * P * K * h * channels
-        values, is smallest with the longer side first.
+        The product along the longer side comes first, which keeps the intermediate result (B * P * K * h *
+        channels values) small. Frames are usually wider than high.
 
         Args:
-            features: any float type.
+            features: [B, channels, h, w], any float type.
             boxes: float32 [B, P, 4], xyxy in pixels, inside the frame.
         """
         batch, _, height, width = features.shape
@@ -50,10 +49,11 @@ class RoiProducts:
         return pooled.reshape(batch * count, -1)
 
     def _weights(self, low: Tensor, high: Tensor, cells: int) -> Tensor:
-        """[B, P, K * cells]: how much each cell counts in each output cell, along one axis."""
+        """[B, P, K * cells]: weight of each input cell in each output cell, along one axis."""
         batch, count = low.shape
         step = (high - low) / (self.size * self.sampling_ratio)
-        # All first samples, then all second ones: their average then runs over long rows.
+        # First samples of all cells, then second samples: the average then runs over long rows, which is
+        # faster.
         place = torch.arange(self.size * self.sampling_ratio, dtype=low.dtype) + 0.5
         place = place.reshape(self.size, self.sampling_ratio).transpose(0, 1).reshape(-1)
         at = (low[..., None] + step[..., None] * place).clamp(0, cells - 1)
@@ -62,7 +62,7 @@ class RoiProducts:
         return weights.reshape(batch, count, self.sampling_ratio, self.size * cells).mean(2)
 
     def reordered(self, layer: nn.Linear) -> nn.Linear:
-        """A layer on RoI features in the order (channel, row, column), for the order that they come in."""
+        """The layer with weights reordered from (channel, row, column) to (column, row, channel)."""
         weight = layer.weight.reshape(layer.out_features, -1, self.size, self.size).permute(0, 3, 2, 1)
         turned = nn.Linear(layer.in_features, layer.out_features)
         turned.weight = nn.Parameter(weight.flatten(1).contiguous(), requires_grad=False)

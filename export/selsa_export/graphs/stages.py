@@ -1,12 +1,14 @@
-"""The two stages of the detector in the form that the graphs are written from, whatever runs them.
+"""The two stages of the detector in the form that the graphs are written from, for every runtime.
 
-Same weights, same outputs up to rounding. What differs: bytes become floats before anything else happens to
-them (TensorRT casts a uint8 input first or not at all); RoIAlign may be two matrix products, with the weights
-of the first shared layer put into the order they come in; the key frame's own memory and the bank are
-attended to side by side, so that the bank is never copied; rows of all frames go through the head's layers
-together, so that each is one product with its bias; and, in half precision, what computes features does so in
-float16, while whatever a box's coordinates pass through stays float32: between 512 and 1,024 pixels float16
-knows only every half pixel.
+Weights are the same, and outputs are equal up to rounding. The differences to the model are:
+
+- Bytes are converted to floats first, because TensorRT allows a cast of a uint8 input only as the first
+  operation.
+- RoIAlign may be two matrix products. The weights of the first shared layer are then reordered to match.
+- Attention reads the key frame's own memory and the bank separately, so the bank is never copied.
+- The rows of all frames go through the head's layers together, so each layer is one product with its bias.
+- In half precision, layers that compute features use float16. Everything that computes box coordinates stays
+  float32, because the step of float16 between 512 and 1,024 is half a pixel.
 """
 
 import copy
@@ -28,9 +30,9 @@ class FrameGraph(nn.Module):
     """The frame engine; inputs and outputs of the tensor contract.
 
     Args:
-        detector: in evaluation mode, on the CPU; it stays as it is.
-        precision: of what computes features.
-        roi_products: whether RoIAlign is two matrix products, rather than one operator.
+        detector: in evaluation mode, on the CPU; it is not modified.
+        precision: of the layers that compute features.
+        roi_products: compute RoIAlign with two matrix products instead of one operator.
     """
 
     def __init__(self, detector: SelsaDetector, precision: FloatPrecision, *, roi_products: bool) -> None:
@@ -71,7 +73,7 @@ class FrameGraph(nn.Module):
         return FrameFeatures(boxes, valid, queries, kept)
 
     def _normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
-        """`SelsaDetector.normalise`, bytes to floats first: [B, 3, H, W]."""
+        """As `SelsaDetector.normalise`, but converts bytes to floats first: [B, 3, H, W]."""
         images = frames.to(torch.float32).permute(0, 3, 1, 2)
         _, _, height, width = images.shape
         inside_h = (torch.arange(height)[None] < image_size[:, :1]).to(torch.float32)
@@ -80,7 +82,7 @@ class FrameGraph(nn.Module):
         return ((images - self.mean) / self.std * inside).to(self.dtype)
 
     def _memorise(self, roi_features: Tensor) -> list[Tensor]:
-        """`AggregationHead.memorise` of rows: queries, then key and value of each stage, [rows, C] each."""
+        """As `AggregationHead.memorise`: queries, then key and value of each stage, [rows, C] each."""
         first = self.head.stages[0]
         assert isinstance(first, AggregationStage)
         queries = first.fc(roi_features)
@@ -91,8 +93,8 @@ class SequenceGraph(nn.Module):
     """The sequence engine; inputs and outputs of the tensor contract.
 
     Args:
-        detector: in evaluation mode, on the CPU; it stays as it is.
-        precision: of layers and products; softmax, boxes and their suppression are float32.
+        detector: in evaluation mode, on the CPU; it is not modified.
+        precision: of layers and products; softmax, boxes and suppression are float32.
     """
 
     def __init__(self, detector: SelsaDetector, precision: FloatPrecision) -> None:
@@ -124,10 +126,10 @@ class SequenceGraph(nn.Module):
     def _aggregate(
         self, queries: Tensor, valid: Tensor, memory: Tensor, bank: Tensor, bank_valid: Tensor
     ) -> Tensor:
-        """`AggregationHead.aggregate` with the two memories apart: [B * P, C]."""
+        """As `AggregationHead.aggregate`, with the two memories kept separate: [B * P, C]."""
         bias = (mask_bias(own_rows(valid))[:, None, None, :], mask_bias(bank_valid))
         batch, count, width = queries.shape
-        # Key and value of each stage one after the other, so that one operator takes them apart.
+        # Keys and values of all stages are on one axis, so one operator splits them.
         own = memory.reshape(batch, -1, count, width)
         shared = bank.reshape(1, -1, bank.shape[2], width)
 
@@ -147,7 +149,7 @@ class SequenceGraph(nn.Module):
 
 
 def _without_batch_norm(backbone: Backbone) -> Backbone:
-    """Each batch normalisation multiplied into the convolution before it, in float32, in place."""
+    """Fold each batch normalisation into the convolution before it, in float32, in place."""
     leaves = [(name, module) for name, module in backbone.named_modules() if not list(module.children())]
     for (name, conv), (following, norm) in itertools.pairwise(leaves):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

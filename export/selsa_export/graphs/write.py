@@ -1,8 +1,8 @@
 """The two stages of the detector as ONNX graphs with dynamic batch, height, width and reference count.
 
-ONNX Runtime and OpenVINO take one kind, TensorRT the other (*native*, of operators that every TensorRT has).
-Both are written from the same modules; they differ in how the best candidates and those to be suppressed are
-found, and in how RoIAlign is computed.
+There are two kinds: one for ONNX Runtime and OpenVINO, and *native* graphs for TensorRT, which use only
+operators that every TensorRT has. Both are written from the same modules. They differ in top-k, in
+suppression and in RoIAlign.
 """
 
 import contextlib
@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
 from selsa_bundle.contract import BANK_VALID, Dimensions, EngineContract, EngineName, contract_for
 from selsa_export.graphs.everyday import EverydayFrameGraph, EverydaySequenceGraph
-from selsa_export.graphs.half_weights import store_half_weights
 from selsa_export.graphs.native_operators import NATIVE_TRANSLATIONS
 from selsa_export.graphs.operators import TRANSLATIONS
 from selsa_export.graphs.precision import FloatPrecision
@@ -36,6 +38,8 @@ OPSET: Final = 18
 TRACE_BATCH: Final = 2
 TRACE_SIZE: Final = (96, 160)
 TRACE_REFERENCES: Final = 3
+# Weights below this size stay float32: the saving is smaller than the cost of a node.
+SMALLEST_BYTES: Final = 1024
 
 
 def write_graph(engine: EngineName, detector: AnyDetector, path: Path) -> EngineContract:
@@ -47,14 +51,14 @@ def write_graph(engine: EngineName, detector: AnyDetector, path: Path) -> Engine
     stage = _stage(engine, detector, "fp32", native=False)
     contract = _write(engine, stage, detector, path, TRANSLATIONS)
     if engine == "frame" and isinstance(detector, EverydayDetector):
-        store_half_weights(path)
+        _store_half_weights(path)
     return contract
 
 
 def write_native_graph(
     engine: EngineName, detector: AnyDetector, path: Path, precision: FloatPrecision = "fp32"
 ) -> EngineContract:
-    """The same out of operators that every TensorRT has; inputs and outputs are float32 in any precision."""
+    """As `write_graph`, with operators that every TensorRT has; inputs and outputs are always float32."""
     stage = _stage(engine, detector, precision, native=True)
     return _write(engine, stage, detector, path, NATIVE_TRANSLATIONS)
 
@@ -73,9 +77,9 @@ def _stage(
 def roi_products(config: ModelConfig) -> bool:
     """Whether RoIAlign is two matrix products in the graph for CPUs.
 
-    On feature maps of a few hundred cells they take a third of the time of ONNX Runtime's RoIAlign. Their
-    share grows with the map: on R-50's of over 2,000 cells they take as long, three times as long as
-    OpenVINO's RoIAlign, and much more memory.
+    On feature maps of a few hundred cells the products take a third of the time of ONNX Runtime's RoIAlign.
+    The ratio grows with the map. On the maps of R-50, with over 2,000 cells, the products take the same time
+    as ONNX Runtime's RoIAlign, three times the time of OpenVINO's, and much more memory.
     """
     cells = -(-config.preprocess.long_side // STRIDE) * -(-config.preprocess.short_side // STRIDE)
     return cells <= MAX_CELLS
@@ -104,16 +108,16 @@ def _write(
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    # Where in whose folder each operator was traced: nothing that runs needs it.
+    # The metadata holds source paths of this machine. No runtime needs it.
     ClearMetadataAndDocStringPass()(program.model)
     program.save(str(path), include_initializers=True, external_data=False)
     return contract
 
 
 def _dynamic_shapes(contract: EngineContract, multiple: int) -> tuple[dict[int, Any], ...]:
-    """Every dimension that the contract names by a letter is dynamic; H and W are multiples of a number.
+    """Every dimension that the contract names by a letter is dynamic; H and W are multiples of `multiple`.
 
-    Without the number, torch cannot tell that a map that is halved and doubled is as large as before.
+    Without `multiple`, torch cannot prove that a map has its old size after it was halved and doubled.
     """
     sizes: dict[str, Any] = {letter: multiple * torch.export.Dim(letter.lower()) for letter in "HW"}
     return tuple(
@@ -141,9 +145,31 @@ def _example(contract: EngineContract, dims: Dimensions) -> tuple[torch.Tensor, 
     )
 
 
+def _store_half_weights(path: Path) -> None:
+    """Rewrite the graph at `path`: store weights as float16 if that represents them exactly.
+
+    Runtimes fold the casts back to float32 when they load the graph, so results and speed are unchanged.
+    """
+    model = onnx.load(str(path))
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if values.nbytes < SMALLEST_BYTES or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name, stored = tensor.name, f"{tensor.name}.half"
+        tensor.CopyFrom(numpy_helper.from_array(half, stored))
+        casts.append(helper.make_node("Cast", [stored], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    for index, cast in enumerate(casts):
+        model.graph.node.insert(index, cast)
+    onnx.save(model, str(path))
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints progress and warns of its own deprecations; neither is for our user."""
+    """Suppress the exporter's progress output and its warnings about its own deprecations."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

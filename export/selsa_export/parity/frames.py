@@ -10,7 +10,7 @@ import numpy.typing as npt
 from selsa_export.errors import ParityFramesError
 
 Frame = npt.NDArray[np.uint8]
-# Enough for a bank of several frames and a batch of two; more would say the same again.
+# Enough for a bank of several frames and a batch of two. More frames would add no information.
 PARITY_FRAMES = 4
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
@@ -19,7 +19,7 @@ def read_frames(path: Path, count: int = PARITY_FRAMES) -> list[Frame]:
     """`count` frames of a video or a folder of pictures, spread over it, as uint8 [h, w, 3] RGB.
 
     Raises:
-        ParityFramesError: there is nothing to read.
+        ParityFramesError: no frame can be read.
     """
     source = _pictures(path) if path.is_dir() else _video(path)
     frames = list(source)
@@ -61,7 +61,7 @@ def _pictures(folder: Path) -> Iterator[Frame]:
 
 
 def _video(path: Path, limit: int = 64) -> Iterator[Frame]:
-    """The first `limit` frames: exact seeking is the server's business, not the exporter's."""
+    """The first `limit` frames; the exporter does not seek."""
     capture = cv2.VideoCapture(str(path))
     try:
         for _ in range(limit):

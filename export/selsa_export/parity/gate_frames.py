@@ -1,4 +1,4 @@
-"""The gate of a bundle: two small drawn frames and what trusted engines make of them."""
+"""The gate of a bundle: two small procedural frames and the outputs of trusted engines for them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from selsa_bundle.preprocess import Preprocess
 from selsa_bundle.tolerance import USUAL_TOLERANCES, GateTolerance, Precision
 from selsa_export.parity.frames import procedural_frames
 
-# Small, so that a server's start stays short; drawn, so that a bundle holds nobody's pictures.
+# The frames are small, so that a server starts quickly.
 GATE_FRAMES: Final = 2
 GATE_LONG_SIDE: Final = 320
 GATE_SHORT_SIDE: Final = 192
@@ -25,10 +25,10 @@ def write_gate_file(folder: Path, engines: Engines, preprocess: Preprocess, orig
     """Write `gate.npz` into a bundle's folder.
 
     Args:
-        folder: the bundle's.
-        engines: those whose outputs others must have.
-        preprocess: of the bundle; the frames are smaller than it makes them.
-        origin: what the engines are.
+        folder: the bundle's folder.
+        engines: the engines whose outputs every runtime must reproduce.
+        preprocess: of the bundle; the gate's frames are smaller.
+        origin: description of the engines.
 
     Raises:
         EngineError: an engine failed.
@@ -50,9 +50,9 @@ def write_gate_file(folder: Path, engines: Engines, preprocess: Preprocess, orig
 
 
 def tolerance_around(measured: GateDifference, precision: Precision) -> GateTolerance:
-    """Twice what was measured on the exporter's machine: other processors round otherwise, not twice as far.
+    """Twice the measured difference, because other processors round differently, but not twice as far.
 
-    Each bound has a floor, since a difference of nothing here says little about elsewhere.
+    Each bound has a minimum, because a difference of 0 on this machine does not imply 0 on another one.
     """
     boxes = measured.boxes_unmatched / max(1, measured.boxes)
     detections = measured.detections_unmatched / max(1, measured.detections)
@@ -66,7 +66,7 @@ def tolerance_around(measured: GateDifference, precision: Precision) -> GateTole
 
 
 def widest(tolerances: Sequence[GateTolerance]) -> GateTolerance:
-    """A tolerance that allows whatever one of these allows."""
+    """The smallest tolerance that includes all of these."""
     return GateTolerance(
         partner_iou=min(each.partner_iou for each in tolerances),
         unmatched=max(each.unmatched for each in tolerances),

@@ -1,4 +1,4 @@
-"""The native graphs of a bundle, compared with torch like every graph."""
+"""The native graphs of a bundle and their comparison with torch."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ VARIANTS: Final[dict[FloatPrecision, Variant]] = {"fp32": "native", "fp16": "nat
 FILES: Final[dict[FloatPrecision, str]] = {"fp32": "native", "fp16": "native.fp16"}
 TOLERANCES: Final[dict[FloatPrecision, Tolerance]] = {
     "fp32": Tolerance(),
-    # What is wrong in any model. Untrained weights, whose scores lie close together, were within a quarter of
-    # each of these; a trained model is far closer.
+    # Differences above these bounds mean a wrong graph for any model. Untrained weights, whose scores are
+    # close together, stayed within a quarter of each bound. Trained models differ far less.
     "fp16": Tolerance(score=0.25, corner=32, feature=0.05, unmatched=0.1),
 }
 
@@ -51,11 +51,11 @@ def write_natives(
 ) -> tuple[dict[Variant, dict[EngineName, EngineFile]], dict[str, EngineParity]]:
     """Write the native graphs into a bundle's folder and compare them with torch.
 
-    ONNX Runtime runs them on the CPU. It computes float16 graphs in float32 between casts, so for fp16 the
-    comparison sees what rounding of weights and of every result costs, and not how a GPU adds up.
+    ONNX Runtime runs them on the CPU. It computes float16 graphs in float32 between casts. So for fp16 the
+    comparison measures the rounding of weights and results, but not the summation on a GPU.
 
     Returns:
-        For the manifest and for the parity report.
+        The files for the manifest and the results for the parity report.
 
     Raises:
         ParityError: a graph differs from the model by more than its precision explains.

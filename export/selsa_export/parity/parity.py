@@ -1,7 +1,7 @@
-"""Parity: the exported engines in ONNX Runtime against the model in torch, on the same frames.
+"""Parity: compare the exported engines in ONNX Runtime with the model in torch, on the same frames.
 
-Every tensor of the contract is compared. Proposals and detections are matched by their boxes, because equal
-scores may come in another order.
+Every tensor of the contract is compared. Proposals and detections are matched by their boxes, because the
+order of equal scores can differ.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class _Outputs:
 
 @dataclass(frozen=True, slots=True)
 class ParityReference:
-    """What the model says of a clip in torch, to be compared with any number of engines.
+    """The outputs of the model in torch for a clip, to compare with any number of engines.
 
     Attributes:
         frames: the clip; every frame is a key frame and a reference frame.
@@ -48,7 +48,7 @@ class ParityReference:
         return cls(frames, _run(TorchEngines(detector), frames))
 
     def measure(self, engines: Engines, tolerance: Tolerance) -> EngineParity:
-        """Run the engines on the same frames and compare everything they say."""
+        """Run the engines on the same frames and compare all outputs."""
         wanted, found = self.wanted, _run(engines, self.frames)
         family = engines.dimensions.tensors
         proposals = [
@@ -74,7 +74,7 @@ class ParityReference:
         )
 
     def report(self, engines: Engines, described: str) -> ParityReport:
-        """The report of the engines that every runtime takes; `described` says where the frames are from."""
+        """The report of the fp32 engines; `described` is the source of the frames."""
         return ParityReport(
             **self.measure(engines, Tolerance()).model_dump(),
             frames=described,
@@ -86,13 +86,13 @@ class ParityReference:
 def measure_parity(
     detector: Detector, engines: Engines, frames: Sequence[PreparedFrame], described: str
 ) -> ParityReport:
-    """Run model and engines on a clip and compare everything they say.
+    """Run the model and the engines on a clip and compare all outputs.
 
     Args:
         detector: the model in evaluation mode on the CPU.
         engines: the exported engines.
         frames: the clip; every frame is a key frame and a reference frame.
-        described: where the frames are from, for the report.
+        described: source of the frames, for the report.
     """
     return ParityReference.of(detector, frames).report(engines, described)
 
@@ -121,7 +121,7 @@ def _run(engines: Engines, frames: Sequence[PreparedFrame]) -> _Outputs:
 def _batched(
     engines: Engines, frames: Sequence[PreparedFrame], alone: _Outputs
 ) -> Literal["equal", "within tolerance", "outside tolerance"]:
-    """The first frame twice in one batch with the second, against each alone."""
+    """Compare a batch (first frame, second frame, first frame) with each frame run alone."""
     chosen = [0, *(i for i in (1, 0) if frames[i].pixels.shape == frames[0].pixels.shape)]
     batch = engines.run_frames(
         np.stack([frames[i].pixels for i in chosen]),

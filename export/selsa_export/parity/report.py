@@ -1,4 +1,4 @@
-"""What a bundle says of its engines' parity with torch, and how far rounding may take them."""
+"""The parity report of a bundle, and the differences that rounding explains."""
 
 from typing import Literal
 
@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Tolerance(BaseModel):
-    """What rounding explains for fp32 on a CPU; a wrong implementation is far beyond each of them.
+    """Largest differences that rounding explains for fp32 on a CPU; wrong implementations exceed them by far.
 
-    Measured on the published code run twice with other settings: scores differ by at most 5.1e-5, corners by
-    0.004 px at 1920x1080; the mildest wrong implementation tried differs by 1.9e-2 and 2.3 px.
+    Two runs of the published code with different settings differ by at most 5.1e-5 in scores and 0.004 px in
+    corners at 1920x1080. The smallest error that was tried differs by 1.9e-2 and 2.3 px.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -21,7 +21,7 @@ class Tolerance(BaseModel):
 
 
 class EngineParity(BaseModel):
-    """How far one pair of engines is from torch on a clip."""
+    """Differences between one pair of engines and torch on a clip."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,9 +40,9 @@ class EngineParity(BaseModel):
     batched: Literal["equal", "within tolerance", "outside tolerance"]
 
     def failures(self) -> list[str]:
-        """What lies outside the tolerance, one sentence each; empty if nothing does."""
+        """One sentence for each value outside the tolerance; empty if parity holds."""
         t = self.tolerance
-        # Two boxes of almost equal score may change places at the cut: one a frame is no difference.
+        # At the cut, two boxes of almost equal score can change places. One such box per frame is allowed.
         allowed_proposals = t.unmatched * self.proposals + self.frame_count
         allowed_detections = t.unmatched * self.detections
         checks = (

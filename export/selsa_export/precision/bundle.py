@@ -1,10 +1,12 @@
-"""Precisions of a bundle: int8 graphs are made, every way to run it is measured, and the bundle says so."""
+"""Precisions of a bundle: make int8 graphs, measure every way to run the bundle, and write the report."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from selsa_bundle.files.new_folder import new_folder
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.gate.check import GateDifference, compare_outputs
 from selsa_bundle.gate.gate import read_gate, run_gate
@@ -17,36 +19,67 @@ from selsa_bundle.precision_report import (
     PrecisionReport,
 )
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines
+from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines, verify_bundle
 from selsa_bundle.runtimes.processor import processor_name
 from selsa_bundle.tolerance import USUAL_TOLERANCES, GateTolerance, Precision
 from selsa_export.errors import PrecisionError
-from selsa_export.parity.gate_frames import tolerance_around, widest
+from selsa_export.parity.gate_frames import tolerance_around, widest, write_gate_file
 from selsa_export.precision.graphs import add_int8
 from selsa_export.precision.measure import Judge, PrecisionData, ap50_of, seconds_in_turn, times_as_fast
 from selsa_export.precision.plan import PrecisionPlan
 from selsa_export.precision.ways import BASE, OpenWay, Way, opened_ways
 
 ROUNDS: Final = 7
+DERIVED: Final = "the bundle's fp32 engines in ONNX Runtime, whose agreement with torch parity.json reports"
 
 Ways = Mapping[Way, OpenWay]
 Differences = Mapping[Way, GateDifference]
 
 
-def add_precisions(
-    folder: Path, plan: PrecisionPlan, say: Callable[[str], None] = lambda _: None
-) -> PrecisionReport:
-    """Add what is wanted to a bundle with a gate that nobody uses yet; `folder` is changed step by step.
+def quantize_bundle(
+    bundle: Path,
+    folder: Path,
+    plan: PrecisionPlan | None,
+    *,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> PrecisionReport | None:
+    """Copy a bundle to `folder` and add the planned precisions; the original is not modified.
+
+    A bundle of an older version without a gate gets one, also without a plan.
 
     Raises:
         BundleError: the bundle cannot be used.
-        CalibrationError, PrecisionError: as the plan's parts say, or what is wanted needs graphs that the
+        ExportError: see the parts of the plan.
+        TargetTakenError: something is at `folder` that may not be replaced.
+        OSError: the folder cannot be written.
+    """
+    manifest, _ = verify_bundle(bundle)
+    with new_folder(folder, marker=MANIFEST_NAME, overwrite=overwrite) as part:
+        for name in _files(manifest):
+            shutil.copyfile(bundle / name, part / name)
+        if manifest.gate is None:
+            engines = load_engines(part, FP32_ON_CPU).engines
+            gate = write_gate_file(part, engines, manifest.preprocess, DERIVED)
+            manifest = manifest.model_copy(update={"gate": gate})
+            (part / MANIFEST_NAME).write_bytes(manifest.to_json())
+        return None if plan is None else add_precisions(part, plan, say)
+
+
+def add_precisions(
+    folder: Path, plan: PrecisionPlan, say: Callable[[str], None] = lambda _: None
+) -> PrecisionReport:
+    """Add the planned precisions to a bundle that has a gate. Changes `folder`, which must not be in use.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        CalibrationError, PrecisionError: see the parts of the plan; or a precision needs graphs that the
             bundle lacks.
     """
     manifest = Manifest.read(folder)
     if "fp16" in plan.precisions and "native-fp16" not in manifest.engines:
         raise PrecisionError(
-            "--precision fp16 is TensorRT's and needs the native graphs in fp16; this bundle has "
+            "--precision fp16 is for TensorRT and needs the native graphs in fp16; this bundle has "
             f"{', '.join(manifest.engines)}: export it with --native fp16"
         )
     base = load_engines(folder, FP32_ON_CPU).engines
@@ -104,7 +137,7 @@ def _measured(
 
 
 def _seconds(ways: Ways, frame: PreparedFrame, say: Callable[[str], None]) -> dict[Way, list[float]]:
-    """Of the frame engine for one frame, by round; not of what stands in for something else."""
+    """Seconds of the frame engine for one frame, by round; ways with a stand-in are not timed."""
     say("measuring speed, in turn")
     timed = {way: opened.engines for way, opened in ways.items() if opened.stand_in is None}
     return seconds_in_turn(timed, frame, rounds=ROUNDS)
@@ -146,7 +179,7 @@ def _gate_differences(folder: Path, manifest: Manifest, ways: Ways) -> Differenc
 
 
 def _with_report(folder: Path, manifest: Manifest, ways: Ways, differences: Differences) -> Manifest:
-    """The manifest with the report, and with tolerances of the gate for what was measured."""
+    """The manifest with the report, and with gate tolerances for the measured precisions."""
     assert manifest.gate is not None
     tolerances = dict(manifest.gate.tolerances)
     for precision in dict.fromkeys(precision for _, precision in differences):
@@ -158,12 +191,20 @@ def _with_report(folder: Path, manifest: Manifest, ways: Ways, differences: Diff
 
 
 def _tolerance(precision: Precision, ways: Ways, differences: Differences) -> GateTolerance:
-    """One bound for every provider that computes so: the widest.
+    """One tolerance for all providers of a precision: the widest of theirs.
 
-    Where only a stand-in was measured, what is usual at least: it rounds otherwise than the real one.
+    If only a stand-in was measured, at least the usual tolerance, because the real provider rounds
+    differently.
     """
     measured = [way for way in differences if way[1] == precision]
     around = [tolerance_around(differences[way], precision) for way in measured]
     if all(ways[way].stand_in is not None for way in measured):
         around.append(USUAL_TOLERANCES[precision])
     return widest(around)
+
+
+def _files(manifest: Manifest) -> set[str]:
+    """The manifest and the files that it names; other files in the folder are not part of the bundle."""
+    graphs = {engine.file for pair in manifest.engines.values() for engine in pair.values()}
+    others = (manifest.parity, manifest.gate, manifest.precisions, manifest.evaluation)
+    return {MANIFEST_NAME, *graphs, *(each.file for each in others if each is not None)}

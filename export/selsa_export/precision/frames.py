@@ -1,4 +1,4 @@
-"""Frames of a person's videos: some to calibrate int8 on, others to judge precisions by."""
+"""Frames of the user's videos: some calibrate int8, the others compare the detections of the precisions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from selsa_export.errors import CalibrationError
 from selsa_export.parity.frames import Frame, procedural_frames
 
-# Ranges settle after a few dozen frames; each costs a run of the frame engine in fp32.
+# Ranges hardly change after a few dozen frames, and each frame costs one run of the frame engine in fp32.
 CALIBRATION_FRAMES = 24
 JUDGED_FRAMES = 24
 MAX_FRAMES_READ = 20_000
@@ -18,12 +18,12 @@ MAX_FRAMES_READ = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionFrames:
-    """Frames by what they are for; no frame is in both.
+    """Frames by purpose; no frame has both.
 
     Attributes:
-        calibration: uint8 [h, w, 3] RGB, what ranges of activations are taken from.
-        judged: clips of such frames, each a video's: what detections are compared on.
-        described: where they are from.
+        calibration: uint8 [h, w, 3] RGB; the ranges of activations come from these.
+        judged: one clip of such frames per video; detections are compared on these.
+        described: source of the frames.
     """
 
     calibration: tuple[Frame, ...]
@@ -44,7 +44,7 @@ def read_clips(videos: Sequence[Path]) -> PrecisionFrames:
     for video in videos:
         wanted = max(2, CALIBRATION_FRAMES // len(videos)), max(2, JUDGED_FRAMES // len(videos))
         frames = _spread(video, sum(wanted))
-        # Every so manyth frame judges, so that both kinds are from all over the video.
+        # Every `step`-th frame is for comparison, so that both kinds are spread over the whole video.
         step = max(2, round(len(frames) / min(wanted[1], len(frames) // 2)))
         judged.append(tuple(frames[::step]))
         calibration += [frame for number, frame in enumerate(frames) if number % step]
@@ -53,7 +53,7 @@ def read_clips(videos: Sequence[Path]) -> PrecisionFrames:
 
 
 def procedural_clips() -> PrecisionFrames:
-    """Drawn frames, where nobody named a video: right for speed, no stand-in for real ones."""
+    """Procedural frames, used if no video is given. They suffice to measure speed, but not accuracy."""
     frames = procedural_frames(6)
     return PrecisionFrames(
         calibration=tuple(frames[1::2]), judged=(tuple(frames[::2]),), described="procedural clip"
@@ -73,7 +73,7 @@ def _spread(video: Path, count: int) -> list[Frame]:
 
 
 def _frames(video: Path, keep: "set[int] | tuple[()]") -> Iterator[Frame | None]:
-    """Each frame of a video, None for those that are not kept, which are not decoded to pictures."""
+    """Each frame of a video; None for a frame that is not in `keep`, which is not converted to a picture."""
     capture = cv2.VideoCapture(str(video))
     try:
         for index in range(MAX_FRAMES_READ):

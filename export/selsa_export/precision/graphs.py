@@ -1,7 +1,7 @@
-"""The int8 graphs of a bundle: one for CPUs and, where it has native graphs, one for TensorRT.
+"""The int8 graphs of a bundle: one for CPUs and, if the bundle has native graphs, one for TensorRT.
 
-Both are calibrated on the same frames and leave the same blocks in fp32: those that the search found on the
-graph for CPUs.
+Both are calibrated on the same frames and keep the same blocks in fp32. The search on the graph for CPUs
+chooses these blocks.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from selsa_export.precision.plan import PrecisionPlan
 
 INT8_NAME: Final = "frame.int8.onnx"
 NATIVE_INT8_NAME: Final = "frame.native.int8.onnx"
-# What the sequence engine of TensorRT computes in beside an int8 frame engine, the first that there is.
+# The sequence engine that TensorRT uses with an int8 frame engine: the first of these that the bundle has.
 NATIVE_SEQUENCES: Final[tuple[Variant, ...]] = ("native-fp16", "native")
 
 
@@ -35,10 +35,10 @@ def add_int8(
     """Write the int8 graphs into a bundle's folder.
 
     Returns:
-        The manifest with them, and what was found of each block.
+        The manifest with them, and the result of the search for each block.
 
     Raises:
-        PrecisionError: the bundle's graph is not of this exporter.
+        PrecisionError: the bundle's graph was not written by this exporter.
     """
     frames = [manifest.preprocess.prepare(frame) for frame in plan.frames.calibration]
     pair = manifest.engines["fp32"]
@@ -54,7 +54,7 @@ def add_int8(
     model = onnx.load(str(folder / pair["frame"].file))
     found = quantize_until(model, frames, agreement, plan.bounds, manifest.dimensions.tensors, say)
     onnx.save(found.model, str(folder / INT8_NAME))
-    # The sequence engine stays fp32: it is a tenth of the time, and scores are what is looked at.
+    # The sequence engine stays fp32: it takes a tenth of the time, and it computes the scores.
     manifest = _with(folder, manifest, "int8", INT8_NAME, "fp32")
     if "native" in manifest.engines:
         kept = [layer.group for layer in found.layers if layer.kept_fp32]
@@ -71,7 +71,7 @@ def _write_native(
     frames: Sequence[PreparedFrame],
     say: Callable[[str], None],
 ) -> None:
-    """Its tensors are not all those of the graph for CPUs, so they are calibrated anew."""
+    """Write the int8 graph for TensorRT, calibrated again because its tensors differ from the CPU graph."""
     model = onnx.load(str(folder / manifest.engines["native"]["frame"].file))
     say("int8 for TensorRT")
     tensors = sorted(native_tensors(model, layers_of(model)))

@@ -1,4 +1,4 @@
-"""What a way to run a bundle costs and changes: agreement with fp32, speed, and AP50 on a data set."""
+"""Measurements of a way to run a bundle: agreement with fp32, speed, and AP50 on a data set."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ from selsa_training.data.formats.open_data import DataSource, open_data
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.records import DataSet
 
-# A person looks at detections above this one; boxes that overlap so much are the same to a tracker.
+# Detections with a lower score are ignored. Boxes with at least this IoU count as the same box.
 THRESHOLD: Final = 0.3
 SAME_BOX_IOU: Final = 0.9
 QUANTILES: Final = (0.5, 0.9, 0.95, 0.99, 1.0)
@@ -32,7 +32,7 @@ class PrecisionData:
 
     Attributes:
         data: its videos.
-        name: as the person named it.
+        name: as given on the command line.
         split: which part.
     """
 
@@ -60,7 +60,7 @@ def open_precision_data(
 
 
 def detections_of(engines: Engines, clips: Clips) -> list[DetectionBatch]:
-    """Every frame of every clip as a key frame, over the memory of its clip.
+    """Detections of every frame of every clip; the reference bank of a frame is its whole clip.
 
     Raises:
         EngineError: the runtime failed.
@@ -77,7 +77,7 @@ def detections_of(engines: Engines, clips: Clips) -> list[DetectionBatch]:
 
 
 def compare_with(want: Sequence[DetectionBatch], have: Sequence[DetectionBatch]) -> DetectionAgreement:
-    """How far detections agree with those of fp32 on the same frames."""
+    """Agreement of detections with those of fp32 on the same frames."""
     agreement = Agreement()
     for reference, candidate in zip(want, have, strict=True):
         mine, theirs = reference.of(0), candidate.of(0)
@@ -98,11 +98,11 @@ def compare_with(want: Sequence[DetectionBatch], have: Sequence[DetectionBatch])
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Agreement with fp32 on a person's clips.
+    """Agreement with fp32 on the user's clips.
 
     Attributes:
-        clips: what is looked at.
-        want: what fp32 finds there.
+        clips: the frames to detect on.
+        want: the detections of fp32 on them.
     """
 
     clips: Clips
@@ -110,11 +110,11 @@ class Judge:
 
     @classmethod
     def of(cls, engines: Engines, clips: Clips) -> "Judge":
-        """A judge that goes by what these engines find."""
+        """A judge that compares with the detections of these engines."""
         return cls(clips, detections_of(engines, clips))
 
     def agreement(self, engines: Engines) -> DetectionAgreement:
-        """How far other engines agree."""
+        """Agreement of other engines."""
         return compare_with(self.want, detections_of(engines, self.clips))
 
 
@@ -123,7 +123,7 @@ def seconds_in_turn(
 ) -> dict[Way, list[float]]:
     """Seconds of the frame engine for one frame, by way and round.
 
-    The ways take turns within a round, so that a machine that is busy for a while is busy for all of them.
+    The ways take turns within a round, so that other load on the machine affects all of them.
     """
     for engines in ways.values():
         _frame(engines, frame)

@@ -1,4 +1,4 @@
-"""What is wanted of a bundle's precisions, checked before anything long begins."""
+"""The requested precisions of a bundle, checked before the long work starts."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,14 +15,14 @@ PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16", "int8")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionPlan:
-    """What is wanted of a bundle.
+    """The requested precisions of a bundle.
 
     Attributes:
-        precisions: of `PRECISIONS`.
-        frames: what to calibrate int8 and to compare detections on.
-        data: what to take AP50 on; None: nothing.
-        bounds: what a precision must keep to be chosen unasked.
-        threads: of the engines; 0: as they like.
+        precisions: some of `PRECISIONS`.
+        frames: frames to calibrate int8 and to compare detections on.
+        data: data set to measure AP50 on; None: AP50 is not measured.
+        bounds: limits that a precision must keep to be chosen automatically.
+        threads: of the engines; 0: the engines decide.
     """
 
     precisions: tuple[Precision, ...]

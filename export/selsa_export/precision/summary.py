@@ -1,10 +1,10 @@
-"""A report of precisions in a few lines, for the person who had it made."""
+"""A report of precisions in a few lines, for the terminal."""
 
 from selsa_bundle.precision_report import PrecisionReport
 
 
 def summary_of(report: PrecisionReport) -> list[str]:
-    """A line per way to run, and one per way that was not measured."""
+    """One line per measured way to run, and one per way that was not measured."""
     lines = []
     for each in report.measured:
         found = each.agreement
@@ -20,6 +20,6 @@ def summary_of(report: PrecisionReport) -> list[str]:
         failures = each.failures(report.bounds)
         is_base = (each.provider, each.precision) == ("cpu", "fp32")
         if failures and not is_base:
-            parts.append(f"not chosen unasked: {'; '.join(failures)}")
+            parts.append(f"not chosen automatically: {'; '.join(failures)}")
         lines.append(", ".join(parts))
     return lines + [f"{way} not measured: {reason}" for way, reason in report.left_out.items()]

@@ -31,12 +31,14 @@ GPU_WAYS: Final[tuple[Way, ...]] = (("tensorrt", "fp16"), ("tensorrt", "int8"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenWay:
-    """A way to run a bundle, running.
+    """A way to run a bundle, with loaded engines.
 
     Attributes:
-        engines: what runs.
+        engines: the loaded engines.
         variant: which of the bundle's graphs.
-        stand_in: what computes in place of the provider, which is not here; its speed says nothing.
+        stand_in: description of what computes instead of a provider that is missing on this machine; None if
+            the
+            provider itself runs. The speed of a stand-in is not reported.
     """
 
     engines: Engines
@@ -48,10 +50,10 @@ class OpenWay:
 def opened_ways(
     folder: Path, manifest: Manifest, plan: PrecisionPlan
 ) -> Iterator[tuple[dict[Way, OpenWay], dict[str, str]]]:
-    """The ways that are measured, the base first, and those that are not, with the reason.
+    """The ways to measure, the base first, and the ways that cannot be measured, with the reason.
 
-    TensorRT's graphs are computed by ONNX Runtime on the CPU: that shows what rounding weights and results
-    costs, and not how a GPU adds up.
+    ONNX Runtime runs TensorRT's graphs on the CPU. This measures the rounding of weights and results, but not
+    the summation on a GPU.
     """
     host = Host.here()
     ways: dict[Way, OpenWay] = {}
@@ -74,7 +76,7 @@ def opened_ways(
 def _opener(
     way: Way, folder: Path, manifest: Manifest, plan: PrecisionPlan, host: Host
 ) -> tuple[str, Callable[[], OpenWay] | None]:
-    """What opens a way, or why it cannot be opened."""
+    """A function that opens a way, or the reason why it cannot be opened."""
     provider, precision = way
     variant = next((each for each in GRAPHS[way] if each in manifest.engines), None)
     if variant is None:

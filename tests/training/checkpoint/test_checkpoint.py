@@ -1,4 +1,4 @@
-"""A checkpoint is complete or not there, and is believed only after every check."""
+"""A checkpoint is complete or absent, and is loaded only if every check passes."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_a_checkpoint_is_loaded_bit_for_bit_as_saved(saved: Path, tensors: dict[
         assert torch.equal(loaded.tensors[name], tensor), name
 
 
-def test_nothing_but_the_checkpoint_is_left_beside_it(saved: Path) -> None:
+def test_no_temporary_file_is_left_beside_the_checkpoint(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == ["r18"]
     assert sorted(path.name for path in saved.iterdir()) == ["checkpoint.json", "model.safetensors"]
 
@@ -158,10 +158,10 @@ def test_a_manifest_value_that_is_not_allowed_is_named(
         load_checkpoint(folder)
 
 
-def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointFileError, match="is no checkpoint"):
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointFileError, match="is not a checkpoint"):
         load_checkpoint(tmp_path)
-    with pytest.raises(CheckpointFileError, match="is no checkpoint"):
+    with pytest.raises(CheckpointFileError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "nowhere")
 
 

@@ -1,4 +1,4 @@
-"""`selsa check-data` names what is wrong before training starts; its status says whether training would."""
+"""`selsa check-data` names problems before training; its exit status says whether training would start."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def app() -> typer.Typer:
     return app
 
 
-def test_importing_the_commands_loads_nothing_heavy() -> None:
+def test_importing_the_commands_loads_no_heavy_module() -> None:
     heavy = ("torch", "numpy", "cv2", "PIL", "rich.progress", "pycocotools")
     code = f"import sys, selsa_training.cli.data; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -112,7 +112,7 @@ def test_a_path_without_a_data_set_gives_one_line_and_status_3(
     assert message in result.stderr
 
 
-def test_images_are_looked_at(app: typer.Typer, tmp_path: Path) -> None:
+def test_images_are_checked(app: typer.Typer, tmp_path: Path) -> None:
     path = write_coco(tmp_path, coco_content())
     (tmp_path / "v7/0.jpg").write_bytes(b"no image at all")
     (tmp_path / "v7/1.jpg").unlink()
@@ -133,7 +133,7 @@ def test_images_are_looked_at(app: typer.Typer, tmp_path: Path) -> None:
     assert "4 fatal" in result.stdout
 
 
-def test_sizes_are_those_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
+def test_sizes_follow_the_exif_orientation(tmp_path: Path) -> None:
     from PIL import Image
 
     path = tmp_path / "turned.jpg"
@@ -144,7 +144,7 @@ def test_sizes_are_those_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x", None])
-def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "image.jpg"
     if content is not None:
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""CocoVID files: mmtracking's format, whatever the order of its records, each bad one named with its line."""
+"""CocoVID files: mmtracking's format, with records in any order; every bad record is named with its line."""
 
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def test_no_value_in_any_field_crashes_the_reader(
     read(path, IssueLog())
 
 
-def test_lines_of_records_are_found_however_they_are_laid_out() -> None:
+def test_lines_of_records_are_found_for_any_json_layout() -> None:
     assert record_lines('{"a": 1, "b": [{"x": [1]}, {}]}', "b") == [1, 1]
     assert record_lines('{\n"b":\n [\n{"x":\n 1}\n,\n{}]}', "b") == [4, 7]
     assert record_lines('{"a": [\n1]}', "b") == []

@@ -1,4 +1,4 @@
-"""EPIC-KITCHENS-55: (top, left, height, width) lists, several rows a frame, a split that never moves."""
+"""EPIC-KITCHENS-55: (top, left, height, width) lists, several rows per frame, a stable split."""
 
 from pathlib import Path
 

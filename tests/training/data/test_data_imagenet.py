@@ -177,7 +177,7 @@ def test_a_broken_annotation_is_named_with_its_line(
         (xml_object("n00007846"), "unknown_class", 0),
     ],
 )
-def test_a_bad_object_is_counted_and_training_goes_on(
+def test_a_bad_object_is_counted_and_does_not_prevent_training(
     root: Path, found: str, kind: str, objects: int
 ) -> None:
     path = root / "Annotations/VID/val/w0/000001.xml"
@@ -191,7 +191,7 @@ def test_a_bad_object_is_counted_and_training_goes_on(
     log.raise_if_fatal()
 
 
-def test_a_box_one_pixel_over_the_edge_is_clipped_in_silence(root: Path) -> None:
+def test_a_box_one_pixel_over_the_edge_is_clipped_without_an_issue(root: Path) -> None:
     (root / "Annotations/VID/val/w0/000001.xml").write_text(xml(xml_object(box=(0, 0, 65, 48))))
     log = IssueLog()
     assert read_imagenet(root, "val", log).objects(1).boxes.tolist() == [[0, 0, 64, 48]]

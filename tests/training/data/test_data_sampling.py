@@ -86,14 +86,14 @@ def test_test_time_references_span_the_video() -> None:
     assert whole_video_references(data, 0, 14)[::13] == [0, 4]
 
 
-def test_no_references_are_no_references() -> None:
+def test_zero_references_give_an_empty_list() -> None:
     for method in ("bilateral_uniform", "whole_clip"):
         sampling = ReferenceSampling(method=method, count=0)
         assert plan_sample(clips(9), 3, sampling, sample_random(0, 0, 0)).frames == (3,)
 
 
 @pytest.mark.parametrize("options", [{"count": 3}, {"count": -2}, {"window": 0}])
-def test_samplings_that_mean_nothing_are_refused(options: dict[str, int]) -> None:
+def test_invalid_samplings_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(options.values())))):
         ReferenceSampling(**options)  # type: ignore[arg-type]
 
@@ -116,7 +116,7 @@ def test_several_processes_see_the_samples_of_one(count: int, batch: int, world:
     assert {e for step in whole for e, _ in step} == {epoch}
 
 
-def test_a_resumed_order_goes_on_where_it_was() -> None:
+def test_a_resumed_order_continues_at_its_step() -> None:
     whole = list(BatchOrder(count=23, batch=2, seed=5, epoch=3))
     resumed = BatchOrder(count=23, batch=2, seed=5)
     resumed.start(epoch=3, step=7)
@@ -126,7 +126,7 @@ def test_a_resumed_order_goes_on_where_it_was() -> None:
     assert list(BatchOrder(count=23, batch=2, seed=5, epoch=4)) != whole
 
 
-def test_an_order_that_means_nothing_is_refused() -> None:
+def test_an_invalid_order_is_refused() -> None:
     with pytest.raises(ValueError, match="rank 2 of 2"):
         BatchOrder(count=3, batch=1, rank=2, world=2)
 

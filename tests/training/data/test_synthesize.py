@@ -1,4 +1,4 @@
-"""The synthetic data set: a seed fixes every byte, and what is written is what the reader reads."""
+"""The synthetic data set: a seed fixes every byte, and the reader reads the written data without loss."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ def read(folder: Path, split: str) -> DataSet:
     return data
 
 
-def test_a_seed_fixes_every_byte_however_many_workers_there_are(written: Path, tmp_path: Path) -> None:
+def test_a_seed_fixes_every_byte_for_any_number_of_workers(written: Path, tmp_path: Path) -> None:
     assert write_synthetic(tmp_path / "again", SMALL, SHAPES, workers=2).frames == 144
     assert checksums(tmp_path / "again") == checksums(written)
 
@@ -95,7 +95,7 @@ def test_all_speeds_occur() -> None:
 
 
 def test_marked_frames_are_the_degraded_ones() -> None:
-    """Without effects nothing differs; with them exactly the objects of the marked frames do."""
+    """Rendering with and without effects differs exactly in the objects of the marked frames."""
     harmless = DegradationRanges(
         effects=(3, 3), blur=(0, 0), motion_blur=(0, 0), occlusion=(0, 0), fade=(0, 0), tint=(0, 0)
     )
@@ -165,7 +165,7 @@ def test_an_existing_folder_is_replaced_only_if_it_is_a_synthetic_set(written: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "set"]
 
 
-def test_nothing_is_left_of_a_failed_attempt(tmp_path: Path) -> None:
+def test_a_failed_attempt_leaves_no_files(tmp_path: Path) -> None:
     def fail(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
@@ -195,13 +195,13 @@ def test_sprites_come_from_a_folder(tmp_path: Path) -> None:
     assert sprites.by_class["dog"][0].levels[0].shape == (32, 26, 4)
 
 
-def test_a_folder_that_will_not_do_says_why(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
     folder = sprite_folder(tmp_path / "sprites")
     cv2.imwrite(str(folder / "fox.png"), np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(SpriteError, match=r"fox\.png has no transparency"):
         load_sprite_folder(folder, IMAGENET_VID)
     cv2.imwrite(str(folder / "fox.png"), np.zeros((9, 9, 4), np.uint8))
-    with pytest.raises(SpriteError, match="fox shows nothing"):
+    with pytest.raises(SpriteError, match="fox is completely transparent"):
         load_sprite_folder(folder, IMAGENET_VID)
     (folder / "fox.png").write_bytes(b"x")
     with pytest.raises(SpriteError, match=r"fox\.png cannot be read"):
@@ -225,7 +225,7 @@ def test_sprites_come_from_a_colour_emoji_font() -> None:
     assert len(set(images)) == 30
 
 
-def test_a_font_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_font_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "font.ttf"
     path.write_bytes(b"no font")
     with pytest.raises(SpriteError, match="cannot be used"):

@@ -34,7 +34,7 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_modes_stand_side_by_side_and_the_document_says_how_to_repeat_it(
+def test_modes_are_printed_together_and_the_document_allows_a_repetition(
     checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
     document = tmp_path / "scores.json"
@@ -75,7 +75,7 @@ def test_curves_are_tables_a_document_and_a_picture(checkpoint: Path, folder: Pa
     assert width > 1000
 
 
-def test_a_bundle_takes_its_report_with_it(r18_bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_contains_its_report(r18_bundle: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(r18_bundle, bundle)
     folder = write_set(tmp_path / "set", clips=1, length=2)

@@ -1,4 +1,4 @@
-"""The modes see what the server's modes see, from frame features that are computed once."""
+"""The modes equal the server's modes, and frame features are computed once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -109,7 +109,7 @@ def test_a_mode_gives_the_detections_of_the_server(
     assert_same(from_the_server(engines, one, film, params), run(engines, one, [variant])[variant])
 
 
-def test_every_frame_goes_through_the_frame_engine_once_whatever_is_compared(data: DataSet) -> None:
+def test_every_frame_goes_through_the_frame_engine_once_for_all_variants(data: DataSet) -> None:
     fake = FakeEngines()
     comparison = compare(MODES, ("reference_frames", "proposals"), references=3, proposals=2)
     found = run(fake, data, comparison.variants)
@@ -150,7 +150,7 @@ def test_sequence_mode_without_references_is_single_mode() -> None:
     assert variant_of("sequence", 0) == variant_of("single", 14)
 
 
-def test_the_references_matter(engines: TorchEngines, data: DataSet) -> None:
+def test_references_change_the_detections(engines: TorchEngines, data: DataSet) -> None:
     found = run(engines, data, [variant_of(mode, 3) for mode in MODES])
     assert len({each.scores.tobytes() for each in found.values()}) == 3
 
@@ -164,7 +164,7 @@ def test_fewer_proposals_give_the_detections_of_an_engine_with_fewer(data: DataS
     assert_same({frame: of_frame(other, frame) for frame in range(22)}, one)
 
 
-def test_a_detector_that_is_always_right_scores_100_in_every_mode_whatever_its_class_order(
+def test_a_perfect_detector_scores_100_in_every_mode_with_any_class_order(
     data: DataSet,
 ) -> None:
     order = np.random.default_rng(0).permutation(30)

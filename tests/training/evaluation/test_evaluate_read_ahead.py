@@ -11,7 +11,7 @@ from selsa_training.data.first_videos import first_videos
 from selsa_training.evaluation.modes import read_ahead
 
 
-def test_results_come_in_order_and_only_so_far_ahead() -> None:
+def test_results_are_in_order_and_reading_ahead_is_bounded() -> None:
     asked: list[int] = []
 
     def items() -> Iterator[int]:
@@ -26,7 +26,7 @@ def test_results_come_in_order_and_only_so_far_ahead() -> None:
     assert next(results, None) is None
 
 
-def test_an_error_comes_in_the_place_of_its_item() -> None:
+def test_an_error_is_raised_at_its_item() -> None:
     results = read_ahead(lambda number: 6 // number, [3, 2, 0, 1], workers=2, depth=4)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""An evaluation report becomes part of a bundle, and whatever happens the bundle stays valid."""
+"""An evaluation report becomes part of a bundle; the bundle stays valid even if writing fails."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_a_manifest_without_a_report_has_the_bytes_it_always_had(bundle: Path) -
         (".manifest.json.part", b"older"),
     ],
 )
-def test_a_bundle_is_valid_however_far_writing_its_report_comes(
+def test_a_bundle_is_valid_wherever_writing_its_report_stops(
     bundle: Path, blocked: str, older: bytes | None
 ) -> None:
     if older is not None:

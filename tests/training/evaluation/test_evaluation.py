@@ -57,7 +57,7 @@ def hit(x: float, score: float, label: int = 0, y: float = 10) -> tuple[Box, flo
     return ((x, y, x + 20, y + 20), score, label)
 
 
-def test_finding_everything_and_nothing_else_is_100() -> None:
+def test_perfect_detections_score_100() -> None:
     data = data_of([[at(0), at(50, label=1)], [at(100)]])
     scores = evaluate_vid(data, detections_of([[hit(0, 0.5), hit(50, 0.9, 1)], [hit(100, 0.1)]]))
     assert scores.ap50["all"] == 100
@@ -84,7 +84,7 @@ def test_a_second_detection_of_one_object_is_a_false_alarm() -> None:
     assert scores.ap50["all"] == pytest.approx(100 * (1 / 2 + 1 / 2 * 2 / 3))
 
 
-def test_half_an_overlap_is_enough_and_less_is_not() -> None:
+def test_an_iou_of_a_half_is_enough() -> None:
     data = data_of([[at(0)]])
     exactly = ((0.0, 10.0, 20.0, 20.0), 0.9, 0)
     assert evaluate_vid(data, detections_of([[exactly]])).ap50["all"] == 100
@@ -99,7 +99,7 @@ def test_a_detection_of_another_class_or_in_another_frame_finds_nothing() -> Non
     assert evaluate_vid(data, detections_of([[], []])).ap50["all"] == 0
 
 
-def test_objects_in_frames_that_were_not_looked_at_are_not_missed() -> None:
+def test_objects_in_unevaluated_frames_do_not_count_as_missed() -> None:
     data = data_of([[at(0)], [at(0)]])
     assert evaluate_vid(data, detections_of([[hit(0, 0.9)]])).ap50["all"] == 100
 

@@ -1,4 +1,4 @@
-"""The SELSA stage of the everyday model: what it starts as, and what may not change its output."""
+"""The SELSA stage of the everyday model: its initial output, and inputs that must not change its output."""
 
 import pytest
 import torch
@@ -41,14 +41,14 @@ def bank_of(known: EverydayFeatures) -> Rows:
     return Rows(rows, known.logits[:, :ROWS].flatten(0, 1)[None], known.valid[:, :ROWS].flatten()[None])
 
 
-def test_with_a_gate_that_was_not_trained_the_logits_are_exactly_the_frozen_detectors(
+def test_with_an_untrained_gate_the_logits_equal_those_of_the_frozen_detector(
     detector: EverydayDetector,
 ) -> None:
     key = features(detector, 2, 1)
     assert torch.equal(detector.mix(key, bank_of(features(detector, 3, 2))), key.logits)
 
 
-def test_frames_in_a_batch_get_what_they_get_alone(detector: EverydayDetector) -> None:
+def test_a_frame_in_a_batch_has_the_same_output_as_alone(detector: EverydayDetector) -> None:
     key, bank = features(detector, 3, 1), bank_of(features(opened(detector), 4, 2))
     together = detector.mix(key, bank)
     for frame in range(3):
@@ -62,7 +62,7 @@ def test_the_order_of_the_reference_frames_does_not_matter(detector: EverydayDet
     assert torch.allclose(detector.mix(key, bank_of(known)), detector.mix(key, bank_of(turned)), atol=1e-5)
 
 
-def test_rows_that_are_no_proposals_change_nothing(detector: EverydayDetector) -> None:
+def test_padding_rows_change_no_output(detector: EverydayDetector) -> None:
     key, known = features(opened(detector), 1, 1), features(detector, 2, 2)
     bank = bank_of(known)
     junk = Rows(
@@ -74,7 +74,7 @@ def test_rows_that_are_no_proposals_change_nothing(detector: EverydayDetector) -
     assert torch.allclose(detector.mix(key, bank), detector.mix(key, more), atol=1e-5)
 
 
-def test_an_empty_bank_leaves_the_frame_to_itself(detector: EverydayDetector) -> None:
+def test_with_an_empty_bank_a_frame_attends_only_to_itself(detector: EverydayDetector) -> None:
     key = features(opened(detector), 1, 1)
     empty = bank_of(features(detector, 1, 2))._replace(valid=torch.zeros(1, ROWS, dtype=torch.bool))
     other = bank_of(features(detector, 1, 3))._replace(valid=torch.zeros(1, ROWS, dtype=torch.bool))
@@ -98,7 +98,7 @@ def test_a_frame_of_any_shape_has_finite_proposals_inside_it(
     assert (best.diff() <= 0).all()
 
 
-def test_the_loss_is_nothing_where_scores_are_their_targets() -> None:
+def test_the_loss_is_zero_if_scores_equal_their_targets() -> None:
     targets = torch.rand(5, CLASSES) * 0.98 + 0.01
     assert loss(targets.logit(), targets) < 1e-4
     assert loss(targets.logit() + 1, targets) > loss(targets.logit() + 0.5, targets) > 0

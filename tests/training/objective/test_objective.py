@@ -143,7 +143,7 @@ def test_a_frame_without_positive_anchors_has_a_divisor_of_one_more() -> None:
     assert losses.divisor.tolist() == [257]
 
 
-def test_boxes_that_do_not_count_are_neither() -> None:
+def test_boxes_that_are_no_candidates_are_neither_positive_nor_negative() -> None:
     truth = truth_of([[0, 0, 100, 100]])
     boxes = torch.tensor([[[0.0, 0, 100, 100], [200, 200, 300, 300]]])
     match = match_boxes(boxes, torch.zeros(1, 2, dtype=torch.bool), truth, RPN)
@@ -198,7 +198,7 @@ def test_random_numbers_depend_on_the_sample_alone() -> None:
 # Losses --------------------------------------------------------------------------------------------------
 
 
-def test_a_head_that_is_right_has_no_loss_and_one_that_is_wrong_has() -> None:
+def test_a_correct_head_has_no_loss_and_a_wrong_one_has() -> None:
     truth = truth_of([[10, 10, 50, 50]])
     boxes = torch.tensor([[[12.0, 10, 50, 48], [100, 100, 120, 130]]])
     match = match_boxes(boxes, torch.ones(1, 2, dtype=torch.bool), truth, RPN)

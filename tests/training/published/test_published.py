@@ -179,16 +179,16 @@ def test_mmtrackings_other_models_are_not_taken_for_selsa(tmp_path: Path, extra:
 @pytest.mark.parametrize(
     "content", [{}, [], "text", {"state_dict": {}}, {"state_dict": 3}, {"meta": {}}, None]
 )
-def test_a_file_without_tensors_is_said_to_be_none(tmp_path: Path, content: object) -> None:
+def test_a_file_without_tensors_is_refused(tmp_path: Path, content: object) -> None:
     assert "checkpoint" in error_of(write(tmp_path / "file.pth", content))
 
 
-def test_a_detector_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
+def test_a_detector_of_another_kind_is_refused(tmp_path: Path) -> None:
     state = {"backbone.conv1.weight": torch.zeros(64, 3, 7, 7), "fc.weight": torch.zeros(10, 512)}
     assert "is not a SELSA checkpoint: it has none of" in error_of(write(tmp_path / "file.pth", state))
 
 
-def test_a_safetensors_file_is_told_apart(tmp_path: Path) -> None:
+def test_a_safetensors_file_is_recognised_and_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3)}, tmp_path / "file.pth")
     with pytest.raises(CheckpointFileError, match="safetensors"):
         import_published(tmp_path / "file.pth")
@@ -220,7 +220,7 @@ def with_copies(tensors: dict[str, torch.Tensor]) -> State:
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("ema", [False, True])
-def test_averaged_copies_are_left_out_or_taken_and_the_notes_say_which(
+def test_averaged_copies_are_left_out_or_used_and_the_notes_name_the_choice(
     tmp_path: Path, ema: bool, prefix: str
 ) -> None:
     own = untrained_tensors(R18, 1)
@@ -234,7 +234,7 @@ def test_averaged_copies_are_left_out_or_taken_and_the_notes_say_which(
     assert note in origin
 
 
-def test_averaged_weights_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_missing_averaged_weights_are_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "plain.pth", published_state_dict(R18, untrained_tensors(R18, 1)))
     with pytest.raises(TensorsError, match="no averaged weights"):
         import_published(file, ema=True)

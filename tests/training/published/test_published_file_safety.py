@@ -1,4 +1,4 @@
-"""Reading a .pth runs nothing of it, and still gets the tensors out of every honest file."""
+"""Reading a .pth file runs no code from it, and reads the tensors of every harmless file."""
 
 import pathlib
 import pickle
@@ -194,21 +194,21 @@ def test_a_file_cut_off_anywhere_is_refused_with_one_sentence(tmp_path: Path, zi
         (b"PK\x03\x04 and no zip", "damaged or incomplete"),
     ],
 )
-def test_a_file_that_is_no_pth_is_told_apart(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_pth_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "file.pth"
     file.write_bytes(content)
     with pytest.raises(CheckpointFileError, match=message):
         read_pth(file)
 
 
-def test_a_zip_of_something_else_is_told_apart(tmp_path: Path) -> None:
+def test_another_zip_file_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "file.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(CheckpointFileError, match=r"not one written by torch\.save"):
         read_pth(tmp_path / "file.pth")
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_have_different_messages(tmp_path: Path) -> None:
     with pytest.raises(CheckpointFileError, match="No such file"):
         read_pth(tmp_path / "nowhere.pth")
     with pytest.raises(CheckpointFileError, match="Is a directory"):

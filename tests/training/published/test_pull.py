@@ -113,7 +113,7 @@ def test_a_server_that_ignores_ranges_is_read_from_the_beginning(server: Server,
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_weak_etag_is_no_proof_that_the_file_is_the_same(server: Server, tmp_path: Path) -> None:
+def test_a_weak_etag_does_not_prove_that_the_file_is_the_same(server: Server, tmp_path: Path) -> None:
     server.etag = 'W/"one"'
     server.break_after = [300_000]
     assert get(server, tmp_path).read_bytes() == CONTENT
@@ -126,13 +126,13 @@ def test_a_download_that_lacked_only_its_last_step_is_finished(server: Server, t
     assert len(server.requests) == 1
 
 
-def test_more_bytes_than_the_server_has_are_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_a_part_that_is_longer_than_the_file_is_discarded(server: Server, tmp_path: Path) -> None:
     begun(tmp_path, len(CONTENT) + 50, content=CONTENT + b"x" * 50)
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.asked_ranges == [f"bytes={len(CONTENT) + 50}-", None]
 
 
-def test_a_passing_failure_is_tried_again(server: Server, tmp_path: Path) -> None:
+def test_a_temporary_failure_is_retried(server: Server, tmp_path: Path) -> None:
     server.statuses = [503, 429]
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 3
@@ -149,7 +149,7 @@ def test_a_lasting_failure_ends_the_download_and_keeps_the_received_bytes(
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_slow_progress_is_never_given_up(server: Server, tmp_path: Path) -> None:
+def test_a_download_with_slow_progress_continues(server: Server, tmp_path: Path) -> None:
     server.break_after = [100_000] * 9
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 10
@@ -160,7 +160,7 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
         get(Server(base="http://127.0.0.1:1"), tmp_path)
 
 
-def test_a_missing_file_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+def test_a_missing_file_is_not_requested_again(server: Server, tmp_path: Path) -> None:
     server.statuses = [404]
     with pytest.raises(DownloadError, match="404"):
         get(server, tmp_path)
@@ -174,7 +174,7 @@ def test_a_file_with_another_checksum_is_deleted(server: Server, tmp_path: Path)
     assert files(tmp_path) == []
 
 
-def test_only_https_is_asked_unless_the_caller_names_another_server(server: Server, tmp_path: Path) -> None:
+def test_only_https_is_allowed_unless_the_caller_names_another_server(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="only https is allowed"):
         get(server, tmp_path, policy=DownloadPolicy())
     assert server.requests == []
@@ -189,7 +189,7 @@ def test_a_redirect_is_followed_only_to_an_allowed_address(server: Server, tmp_p
         get(server, tmp_path)
 
 
-def test_two_at_once_download_once(server: Server, tmp_path: Path) -> None:
+def test_two_concurrent_pulls_download_once(server: Server, tmp_path: Path) -> None:
     results: list[bytes] = []
     threads = [
         threading.Thread(target=lambda: results.append(get(server, tmp_path).read_bytes())) for _ in range(4)
@@ -203,9 +203,9 @@ def test_two_at_once_download_once(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_full_disk_is_said_to_be_full(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(server: Server, tmp_path: Path) -> None:
     (tmp_path / f"{published().name}.part").symlink_to("/dev/full")
-    with pytest.raises(DownloadError, match="no room left"):
+    with pytest.raises(DownloadError, match="no space left"):
         get(server, tmp_path)
 
 

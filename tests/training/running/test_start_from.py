@@ -69,12 +69,12 @@ def test_another_architecture_is_refused(checkpoint: Path) -> None:
         start_from(build_detector(of_classes(CONFIGS["tiny"], "dog")), read_weights(checkpoint))
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="none of: a checkpoint"):
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="none of these: a checkpoint"):
         read_weights(tmp_path)
 
 
-def test_the_weights_of_a_bundle_give_its_model() -> None:
+def test_the_weights_of_a_bundle_reproduce_its_model() -> None:
     from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 
     folder = synthetic_bundle()

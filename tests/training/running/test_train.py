@@ -253,7 +253,7 @@ def test_mixed_precision_gives_similar_losses(whole: Path, recipe: Path, data: P
     )
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_step_and_samples(
+def test_a_loss_that_is_not_a_number_ends_the_run_and_names_step_and_samples(
     recipe: Path, data: Path, tmp_path: Path
 ) -> None:
     more = ("--set", "optimiser.rate=100", "--set", "optimiser.clip=0", "--set", "optimiser.method=sgd")
@@ -292,7 +292,7 @@ def test_training_lowers_the_loss(recipe: Path, data: Path, tmp_path: Path) -> N
         (("--set", "model.neck_channels=none"), "model.neck_channels"),
     ],
 )
-def test_what_is_not_allowed_is_named_before_training_begins(
+def test_a_value_that_is_not_allowed_is_named_before_training_starts(
     recipe: Path, data: Path, tmp_path: Path, more: tuple[str, ...], named: str
 ) -> None:
     result = CliRunner().invoke(app, arguments(recipe, data, tmp_path / "run", *more))

@@ -1,4 +1,4 @@
-"""Our checkpoint: a folder with `model.safetensors` (the tensors) and `checkpoint.json` (what they are)."""
+"""A checkpoint: a folder with `model.safetensors` (the tensors) and `checkpoint.json` (their description)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -121,7 +121,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         found = _sha256(path)
         if found != manifest.sha256:
             raise ChecksumMismatchError(
-                f"{path} has sha256 {found}, {MANIFEST_NAME} says {manifest.sha256}; make the checkpoint anew"
+                f"{path} has sha256 {found}, {MANIFEST_NAME} says {manifest.sha256}; "
+                "make the checkpoint again"
             )
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -160,7 +161,7 @@ def _read_manifest(folder: Path) -> CheckpointManifest:
             raw = file.read(MAX_MANIFEST_BYTES)
     except OSError as error:
         raise CheckpointFileError(
-            f"{folder} is no checkpoint: cannot read {path}: {_reason(error)}"
+            f"{folder} is not a checkpoint: cannot read {path}: {_reason(error)}"
         ) from error
     try:
         return CheckpointManifest.model_validate_json(raw)

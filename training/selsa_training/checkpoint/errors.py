@@ -1,10 +1,10 @@
 """Errors around checkpoints: reading, writing, importing and downloading them.
 
     CheckpointError
-    ├── CheckpointFileError    a file or folder is missing, unreadable, or not what it should be
+    ├── CheckpointFileError    a file or folder is missing, unreadable, or of the wrong kind
     ├── ChecksumMismatchError  a file is not the one its checksum describes
     ├── TensorsError           a tensor is missing, unexpected, of the wrong shape or type, or not finite
-    ├── TargetExistsError      the place to write to is taken
+    ├── TargetExistsError      the target path already exists
     └── DownloadError          a published file could not be downloaded
 
 The message is one sentence for the person at the command line.
@@ -12,15 +12,15 @@ The message is one sentence for the person at the command line.
 
 
 class CheckpointError(Exception):
-    """Base of everything that can be wrong with a checkpoint."""
+    """Base of all errors of checkpoints."""
 
 
 class CheckpointFileError(CheckpointError):
-    """A file or folder is missing, unreadable, unwritable, or not what it should be."""
+    """A file or folder is missing, unreadable, unwritable, or of the wrong kind."""
 
 
 class ChecksumMismatchError(CheckpointError):
-    """A file's sha256 is not the one that was promised."""
+    """A file's sha256 is not the expected one."""
 
 
 class TensorsError(CheckpointError):
@@ -28,7 +28,7 @@ class TensorsError(CheckpointError):
 
 
 class TargetExistsError(CheckpointError):
-    """Something is already at the place to write to."""
+    """The target path already exists."""
 
 
 class DownloadError(CheckpointError):

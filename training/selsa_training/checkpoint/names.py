@@ -1,4 +1,4 @@
-"""The two spellings of every tensor's name: ours and mmtracking's."""
+"""Translation of tensor names between this project and mmtracking."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import torch
 from selsa_training.config import ModelConfig
 from selsa_training.model.tensor_shapes import expected_shapes
 
-# (ours, published), both as whole dotted prefixes; `*` stands for the number of the stage.
+# (name here, published name), both as dotted prefixes; `*` stands for the number of the stage.
 PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     ("backbone", "detector.backbone"),
     ("neck.conv", "detector.neck.convs.0.conv"),
@@ -27,10 +27,10 @@ PREFIXES: Final[tuple[tuple[str, str], ...]] = (
 
 
 def published_name(name: str) -> str:
-    """The published name of one of our tensors.
+    """The published name of a tensor of this project.
 
     Raises:
-        KeyError: it is none of our names.
+        KeyError: no tensor of this project has the name.
     """
     for ours, published in PREFIXES:
         translated = _translate(name, ours, published)
@@ -40,7 +40,7 @@ def published_name(name: str) -> str:
 
 
 def our_name(published: str) -> str | None:
-    """Our name of a published tensor, or None if a SELSA model has no such tensor."""
+    """The name in this project of a published tensor, or None if a SELSA model has no such tensor."""
     for ours, theirs in PREFIXES:
         translated = _translate(published, theirs, ours)
         if translated is not None:
@@ -51,7 +51,7 @@ def our_name(published: str) -> str | None:
 def published_state_dict(
     config: ModelConfig, tensors: Mapping[str, torch.Tensor]
 ) -> OrderedDict[str, torch.Tensor]:
-    """The same tensors as mmtracking's `state_dict`, the inverse of what an import does to the names.
+    """The tensors as mmtracking's `state_dict`; the inverse of the renaming at import.
 
     Raises:
         KeyError: a tensor of the configuration is missing.
@@ -60,7 +60,7 @@ def published_state_dict(
 
 
 def _translate(name: str, source: str, target: str) -> str | None:
-    """`name` with the prefix `source` replaced by `target`, or None where it does not begin with it."""
+    """`name` with the prefix `source` replaced by `target`; None if the name does not have the prefix."""
     wanted, parts = source.split("."), name.split(".")
     if len(parts) <= len(wanted):
         return None

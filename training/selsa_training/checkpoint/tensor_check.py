@@ -1,4 +1,4 @@
-"""Compare tensors with those a configuration calls for, and say precisely where they differ."""
+"""Compare tensors with the tensors that a configuration requires, and name every difference."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -18,13 +18,13 @@ def check_names_and_shapes(
     what: str,
     shown: Callable[[str], str] = str,
 ) -> None:
-    """Raise unless `tensors` has exactly the expected names and shapes; every fault is counted.
+    """Raise unless `tensors` has exactly the expected names and shapes. The error counts all differences.
 
     Args:
         tensors: name -> tensor.
         expected: name -> shape.
-        what: how the message begins, for example a file's name.
-        shown: how a name is written in the message.
+        what: the beginning of the message, for example a file's name.
+        shown: translates a tensor name for the message.
 
     Raises:
         TensorsError: some tensors are unexpected, missing or misshapen; the first of each kind are named.

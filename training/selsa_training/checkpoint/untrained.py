@@ -1,13 +1,13 @@
-"""Weights that were never trained, the same on every machine.
+"""Untrained weights, the same on every machine.
 
-They detect nothing meaningful. They exist so that the whole system can be tested for exactness against the
-published code's outputs, measured and tried without a trained model: activations stay near unit size, and a
-few tens of boxes per frame score above 0.05.
+Their detections have no meaning. They allow exactness tests against the published code's outputs,
+measurements and trials without a trained model. Activations stay near unit size, and a few tens of boxes per
+frame score above 0.05.
 
-Every tensor has its own random stream, seeded with crc32(published name) + seed, so neither order nor the
-presence of other tensors matters. Of numpy's generator only the raw 64-bit words are used, which numpy
-guarantees never to change. Arithmetic is on integers up to the last step, one float32 multiplication and for
-some tensors one addition, so every IEEE 754 machine gets the same bits.
+Every tensor has its own random stream, seeded with crc32(published name) + seed. So its values depend neither
+on the order nor on the presence of other tensors. Only the raw 64-bit words of numpy's generator are used;
+numpy guarantees that they never change. The arithmetic uses integers except for the last step, which is one
+float32 multiplication and, for some tensors, one addition. So every IEEE 754 machine gets the same bits.
 """
 
 import math
@@ -30,9 +30,9 @@ Float32 = npt.NDArray[np.float32]
 UNTRAINED: Final = "untrained weights"
 # Standard deviation of the sum of four independent uniform 16-bit integers.
 SUM_STD: Final = math.sqrt(4 * (65536.0**2 - 1) / 12)
-# Range of the scale that ends a residual branch, small so that the sum over many blocks does not grow.
+# Range of the last scale of a residual branch. It is small, so that the sum over many blocks does not grow.
 RESIDUAL_SCALE: Final = {"bottleneck": (0.3, 0.5), "basic": (0.5, 0.8)}
-# The background's logit is raised by this much, or every proposal would be a detection.
+# Added to the background's logit; without it every proposal would be a detection.
 BACKGROUND_BIAS: Final = 9.0
 BLOCK: Final = re.compile(r"backbone\.layer(\d)\.\d+\.(.+)")
 
@@ -44,8 +44,8 @@ class Normal:
     Attributes:
         std: standard deviation.
         mean: added at the end, in float32.
-        zero_sum: axes over which the values sum to zero; they keep a layer from answering to a constant.
-        view: shape in which the axes are counted, if not the tensor's own.
+        zero_sum: axes over which the values sum to zero, so that the layer ignores a constant input.
+        view: shape that `zero_sum` refers to; None: the tensor's shape.
     """
 
     std: float
@@ -63,7 +63,7 @@ class Uniform:
 
 
 def untrained_tensors(config: ModelConfig, seed: int) -> dict[str, torch.Tensor]:
-    """All tensors of the model of this configuration: our name -> float32 (counters: int64 zeros).
+    """All tensors of the model of this configuration: name -> float32 (counters: int64 zeros).
 
     Args:
         config: the model's configuration.
@@ -90,7 +90,7 @@ def _tensor(name: str, shape: Shape, config: ModelConfig, seed: int) -> torch.Te
 
 
 def _recipe(name: str, shape: Shape, config: ModelConfig) -> Normal | Uniform:
-    """How a tensor is drawn, from its name."""
+    """The distribution of a tensor, chosen by its name."""
     part, _, _ = name.partition(".")
     if part == "backbone":
         return _backbone_recipe(name, shape, config)
@@ -128,7 +128,7 @@ def _backbone_recipe(name: str, shape: Shape, config: ModelConfig) -> Normal | U
     block = BLOCK.fullmatch(name)
     if block is None or block[2] != ("bn3.weight" if plan.bottleneck else "bn2.weight"):
         return Uniform(low=0.8, high=1.2)
-    # A stage of many blocks gets smaller branches: the same growth over the stage.
+    # A stage with more blocks gets smaller scales, so that every stage grows by the same factor.
     shrink = math.sqrt(min(1.0, 6 / plan.blocks[int(block[1]) - 1]))
     low, high = RESIDUAL_SCALE["bottleneck" if plan.bottleneck else "basic"]
     return Uniform(low=low * shrink, high=high * shrink)
@@ -167,10 +167,10 @@ def _normal(words: npt.NDArray[np.uint64], recipe: Normal, shape: Shape) -> Floa
 def _without_mean(
     values: npt.NDArray[np.int64], axes: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.int64], float]:
-    """`values` less their mean over `axes`, times a factor that keeps them integers; and that factor.
+    """`values` minus their mean over `axes`, times a factor that keeps them integers; and that factor.
 
-    The factor is the number of values averaged, halved as often as it takes for the results to fit into the
-    24 bits that float32 holds exactly.
+    The factor is the number of averaged values, halved until the results fit into the 24 bits that float32
+    holds exactly.
     """
     count = math.prod(values.shape[axis] for axis in axes)
     centred = values * count - values.sum(axis=axes, keepdims=True)

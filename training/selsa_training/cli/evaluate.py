@@ -82,7 +82,6 @@ def evaluate(
         from selsa_training.evaluation.curves import CURVES
         from selsa_training.evaluation.modes import DetectionRun
         from selsa_training.evaluation.opened_model import ModelOptions, open_model
-        from selsa_training.evaluation.provenance import describe_data, describe_run
         from selsa_training.evaluation.variants import MODES
 
         wanted = _chosen(modes or MODES, MODES, "--mode")
@@ -100,7 +99,7 @@ def evaluate(
         comparison = compare(wanted, curves, references=references, proposals=kept)
         outcome = _run(opened, videos, comparison, DetectionRun(batch=batch, workers=workers), tracks=tracks)
         settings = {"modes": wanted, "reference_frames": references, "proposals": kept, "limit": limit}
-        about = describe_run(opened.about, describe_data(source, split, videos, issues), settings)
+        about = _describe_run(opened.about, _describe_data(source, split, videos, issues), settings)
         _print(outcome, classes_table=classes_table)
         _write(outcome, about, json, plot, opened.bundle if write_report else None)
 
@@ -224,3 +223,57 @@ def _title(about: dict[str, Any]) -> str:
     data = about["data"]
     split = f", {data['split']}" if data["split"] else ""
     return f"{about['model']['name']} on {Path(data['path']).name}{split}: {data['videos']} videos"
+
+
+def _describe_run(model: dict[str, Any], data: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The head of a report: version, time, model, data and settings, enough to repeat the evaluation."""
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    return {
+        "made_by": "selsa evaluate",
+        "selsa": version("selsa"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": model,
+        "data": data,
+        "settings": settings,
+    }
+
+
+def _describe_data(source: "DataSource", split: str, data: "DataSet", log: "IssueLog") -> dict[str, Any]:
+    """The data of an evaluation.
+
+    Args:
+        source: as given on the command line.
+        split: which part; ignored for a CocoVID file, which has no parts.
+        data: the evaluated videos.
+        log: problems of the annotations.
+
+    Raises:
+        EvaluationError: the settings of a synthetic data set exist and cannot be read.
+    """
+    return {
+        "path": str(source.path),
+        "split": None if source.path.suffix == ".json" else split,
+        "videos": data.video_count,
+        "frames": data.frame_count,
+        "objects": data.object_count,
+        "issues": dict(log.counts),
+        "synthesis": _synthesis(source.path),
+    }
+
+
+def _synthesis(path: Path) -> Any:
+    """The settings of a synthetic data set; None for any other data set."""
+    import json
+
+    from selsa_training.data.synthetic.write import MARKER
+    from selsa_training.evaluation.errors import EvaluationError
+
+    place = (path.parent if path.suffix == ".json" else path) / MARKER
+    if not place.is_file():
+        return None
+    try:
+        return json.loads(place.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{place} cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""The order of the samples and their distribution over processes. Stated, so that a run resumes exactly."""
+"""The order of the samples and their distribution over processes. It is deterministic, so runs can resume."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ _ORDER: Final = 2
 class BatchOrder:
     """Batches of sample indices of one epoch for one process; goes into `DataLoader(batch_sampler=...)`.
 
-    The order of an epoch is one permutation for all processes. Step s takes the next `batch * accumulate *
-    world` of it, process `rank` the rank-th part of those, in `accumulate` batches. So two processes, or two
-    accumulated batches, see together exactly what one process with twice the batch sees. The last step wraps
-    around to the beginning of the permutation.
+    The order of an epoch is one permutation for all processes. Every step takes the next `batch * accumulate
+    * world` samples. Process `rank` takes the rank-th part of these, in `accumulate` batches. So two
+    processes, or two accumulated batches, have together the same samples as one process with twice the batch.
+    The last step wraps around to the beginning of the permutation.
 
     Attributes:
         count: samples in all.
@@ -29,8 +29,9 @@ class BatchOrder:
         world: processes.
         seed: of the permutations.
         epoch: the epoch of the next iteration.
-        step: the step it begins with. The two are the whole state; a data loader reads ahead, so the training
-            loop counts steps itself and sets them when it resumes.
+        step: the first step of the next iteration. `epoch` and `step` are the whole state. A data loader
+            reads
+            ahead, so the training loop counts the steps and sets both when it resumes.
     """
 
     count: int

@@ -12,25 +12,25 @@ from selsa_training.data.issues import IssueLog
 from selsa_training.data.name_table import NameTable
 from selsa_training.data.records import UNKNOWN_TRACK, DataSet
 
-# ImageNet VID writes coordinates up to the image's width and one beyond; that is no issue.
+# ImageNet VID's coordinates may exceed the image by one pixel. This is not reported as an issue.
 EDGE_TOLERANCE: Final = 1.0
-# Smaller boxes are left out, as mmdet does: a target of no width has no logarithm.
+# Smaller boxes are left out, as in mmdet, because a target of width 0 has no logarithm.
 LEAST_SIDE: Final = 1.0
 
-# A line, or how to find it: looking for it costs more than reading the record did.
+# A line number, or a function that finds it. The search is slower than reading the record.
 Line = int | Callable[[], int | None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundObject:
-    """An object as its source describes it, before it is checked.
+    """An unchecked object from a source file.
 
     Attributes:
         label: index into the class list.
         box: xyxy in pixels.
         track: number of the object in its video.
-        flags: bits of `records`.
-        motion: motion IoU, NaN if the source does not say it.
+        flags: flag bits defined in `records`.
+        motion: motion IoU, NaN if the source does not have it.
     """
 
     label: int
@@ -42,7 +42,7 @@ class FoundObject:
 
 @dataclass(slots=True)
 class DataSetBuilder:
-    """Takes videos, their frames and their objects in order, without keeping a Python object per value."""
+    """Receives videos, frames and objects in order, and stores them without a Python object per value."""
 
     # Quoted: `array` takes no parameters at run time before Python 3.12.
     classes: tuple[str, ...]
@@ -86,7 +86,7 @@ class DataSetBuilder:
         self.first_object.append(len(self.labels))
 
     def add_object(self, found: FoundObject, source: Path, line: Line = None) -> None:
-        """Add an object to the current frame, clipped to it, or log why not.
+        """Add an object to the current frame, clipped to the frame, or log an issue.
 
         Args:
             found: the object.

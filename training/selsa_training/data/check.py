@@ -27,14 +27,14 @@ def check_images(
     Args:
         data: the data set.
         log: takes the issues.
-        decode: decode every image to its last pixel; otherwise only its header is read.
-        workers: threads; decoding leaves Python's lock.
-        progress: called with (images done, all of them).
+        decode: decode every image completely; otherwise only its header is read.
+        workers: threads; decoding releases the GIL.
+        progress: called with (checked images, all images).
     """
     frames = iter(range(data.frame_count))
     done = 0
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        # In chunks: a future per frame of ImageNet VID would take a gigabyte.
+        # In chunks, because one future per frame of ImageNet VID would take a gigabyte.
         while chunk := list(islice(frames, CHUNK)):
             problems = pool.map(partial(_problem, data, decode=decode), chunk)
             for frame, problem in zip(chunk, problems, strict=True):

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from selsa_training.data.images import read_image
 from selsa_training.data.records import DataSet
 
-# Of the box's long side, on every side; and how far a crop moves and scales at random.
+# Margin on every side, and largest random shift and scale, as shares of the box's long side.
 CONTEXT: Final = 0.1
 SHAKE: Final = 0.1
 _CROPS: Final = 4
@@ -22,7 +22,7 @@ _CROPS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class CropBatch:
-    """N crops: `images` uint8 [N, size, size, 3] RGB, `labels` int64 [N], and the frames they are from."""
+    """N crops: `images` uint8 [N, size, size, 3] RGB, `labels` int64 [N], and the names of their frames."""
 
     images: Tensor
     labels: Tensor
@@ -30,7 +30,7 @@ class CropBatch:
 
 
 class ObjectCrops(Dataset[CropBatch]):
-    """Batch i has the objects of some frames drawn for it: a function of seed, rank and i."""
+    """Batches of crops. Batch i has the objects of random frames and depends only on seed, rank and i."""
 
     def __init__(self, data: DataSet, *, size: int, frames: int, batches: int, seed: int, rank: int) -> None:
         self.data = data
@@ -43,7 +43,7 @@ class ObjectCrops(Dataset[CropBatch]):
         self.rank = rank
 
     def __len__(self) -> int:
-        """Batches in all."""
+        """Number of batches."""
         return self.batches
 
     def __getitem__(self, index: int) -> CropBatch:
@@ -70,7 +70,7 @@ class ObjectCrops(Dataset[CropBatch]):
 def _crop(
     pixels: npt.NDArray[np.uint8], box: Sequence[float], size: int, random: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """A square around the box, moved, scaled and mirrored at random; what lies outside repeats the edge."""
+    """A square around the box, moved, scaled and mirrored at random; edge pixels repeat outside the image."""
     x1, y1, x2, y2 = (float(x) for x in box)
     side = max(x2 - x1, y2 - y1) * (1 + 2 * CONTEXT) * random.uniform(1 - SHAKE, 1 + 2 * SHAKE)
     move_x, move_y = random.uniform(-SHAKE, SHAKE, 2) * side

@@ -2,7 +2,7 @@
 
     DataError
     ├── DataIssuesError    a data set has fatal issues; training and evaluation refuse to start on it
-    ├── ImageError         an image is missing, or is not one
+    ├── ImageError         an image is missing, or the file is not an image
     └── SpriteError        the sprites for a synthetic data set cannot be found or used
 
 The message is one sentence for the person at the command line.
@@ -10,7 +10,7 @@ The message is one sentence for the person at the command line.
 
 
 class DataError(Exception):
-    """Base of everything that can be wrong with a data set."""
+    """Base of all errors of data sets."""
 
 
 class DataIssuesError(DataError):
@@ -22,4 +22,4 @@ class ImageError(DataError):
 
 
 class SpriteError(DataError):
-    """A folder or font does not hold what the synthetic generator needs."""
+    """A folder or font does not contain the sprites that the synthetic generator needs."""

@@ -18,9 +18,9 @@ _ORIENTATION = 0x0112
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Decode an image or a frame: uint8 [h, w, 3], RGB, turned as its EXIF orientation says.
+    """Decode an image or a frame: uint8 [h, w, 3], RGB, rotated by its EXIF orientation.
 
-    OpenCV's decoder, as in the published pipeline; other JPEG decoders differ by a grey level or so.
+    Uses OpenCV's decoder, as the published pipeline does. Other JPEG decoders differ by about one grey level.
 
     Raises:
         ImageError: it is missing or cannot be decoded.
@@ -34,7 +34,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     # Empty input is an assertion failure in OpenCV instead of an empty result.
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
-        raise ImageError(f"{path}: not an image that can be decoded")
+        raise ImageError(f"{path}: the image cannot be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image).astype(np.uint8, copy=False)
 
 
@@ -56,9 +56,9 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def verify_image(path: Path) -> tuple[int, int]:
-    """Decode an image to its last pixel; (height, width) as `read_image` returns it.
+    """Decode an image completely; returns (height, width) as `read_image` does.
 
-    OpenCV fills what a truncated JPEG lacks with grey and says nothing, so Pillow judges.
+    Uses Pillow, because OpenCV fills the missing part of a truncated JPEG with grey and reports no error.
 
     Raises:
         ImageError: it is missing, truncated, or not an image.

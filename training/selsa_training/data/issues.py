@@ -1,4 +1,4 @@
-"""Issues of a data set: found by readers and checks, counted by kind, never raised one by one.
+"""Issues of a data set: readers and checks log them, counted by kind, instead of raising an error for each.
 
 A *fatal* issue makes a video, a frame or the whole split unusable or ambiguous. Training
 and evaluation refuse to start on it. A *skipped* issue costs one annotation, which is left out or clipped;
@@ -34,12 +34,12 @@ IssueKind = Literal[
 ]
 
 FATAL: Final[dict[IssueKind, str]] = {
-    "missing_file": "a list or annotation file is not there",
+    "missing_file": "a list or annotation file does not exist",
     "broken_file": "an annotation file cannot be parsed",
-    "missing_video": "a list names a video that is not there",
-    "missing_image": "an image is not there",
-    "unreadable_image": "an image cannot be decoded, or not to its end",
-    "wrong_image_size": "an image has not the size that its annotation says",
+    "missing_video": "a list names a video that does not exist",
+    "missing_image": "an image does not exist",
+    "unreadable_image": "an image cannot be decoded completely",
+    "wrong_image_size": "the size of an image differs from its annotation",
     "duplicate_id": "an id occurs twice",
     "bad_record": "a record lacks a field or holds a value that is not allowed",
     "empty_split": "a split has no video, or no annotated object",
@@ -61,9 +61,9 @@ class Issue:
 
     Attributes:
         kind: a key of `FATAL` or `SKIPPED`.
-        file: the file that says or lacks it.
-        line: its 1-based line there, where that means something.
-        detail: the value found and what was allowed.
+        file: the file that contains the issue.
+        line: 1-based line in the file, if there is one.
+        detail: the value found and the allowed values.
     """
 
     kind: IssueKind
@@ -77,14 +77,14 @@ class Issue:
         return self.kind in FATAL
 
     def __str__(self) -> str:
-        """`FILE:LINE: kind: detail`, as compilers write it."""
+        """`FILE:LINE: kind: detail`, the format of compilers."""
         place = f"{self.file}:{self.line}" if self.line else f"{self.file}"
         return f"{place}: {self.kind.replace('_', ' ')}: {self.detail}"
 
 
 @dataclass(slots=True, kw_only=True)
 class IssueLog:
-    """Counts every issue and keeps the first `keep` of each kind, so that a broken disk costs no memory."""
+    """Counts every issue and keeps the first `keep` of each kind, so that memory is bounded."""
 
     keep: int = 100
     counts: Counter[IssueKind] = field(default_factory=Counter)

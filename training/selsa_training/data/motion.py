@@ -1,4 +1,4 @@
-"""How fast an object moves, as ImageNet VID's evaluation by speed measures it."""
+"""The speed of objects, as measured in ImageNet VID's evaluation by speed."""
 
 from typing import Final
 
@@ -32,8 +32,8 @@ def motion_iou(data: DataSet, window: int = MOTION_WINDOW) -> Float:
 def self_iou(track: Int, frame: Int, boxes: Float, window: int = MOTION_WINDOW) -> Float:
     """Mean IoU of every object with itself in the frames up to `window` before and after it.
 
-    Frames in which the object is not annotated do not count. FGFA publishes such numbers for ImageNet VID's
-    validation set; its boxes are inclusive pixels (+1), ours are edges.
+    Frames in which the object is not annotated do not count. FGFA publishes these numbers for ImageNet VID's
+    validation set. Its boxes are inclusive pixels (+1); the boxes here are edges.
 
     Args:
         track: int64 [N], which objects are the same one; -1: unknown.
@@ -44,7 +44,7 @@ def self_iou(track: Int, frame: Int, boxes: Float, window: int = MOTION_WINDOW) 
     Returns:
         float32 [N]; NaN where the track is unknown or the object is in no other frame of the window.
     """
-    # Rows of one track stand together, in order of their frames.
+    # Sort the rows by track, then by frame.
     order = np.lexsort((frame, track))
     track, frame, sorted_boxes = track[order], frame[order], boxes[order].astype(np.float64)
     total, count = np.zeros(len(order)), np.zeros(len(order))
@@ -62,7 +62,7 @@ def self_iou(track: Int, frame: Int, boxes: Float, window: int = MOTION_WINDOW) 
 
 
 def with_known_motion(data: DataSet) -> DataSet:
-    """The data set with motion IoU computed for the objects whose source does not say it."""
+    """The data set with motion IoU computed for the objects whose source does not have it."""
     missing = np.isnan(data.motion)
     if not missing.any():
         return data

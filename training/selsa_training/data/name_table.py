@@ -1,4 +1,4 @@
-"""Many short texts in two arrays: a Python string per frame would cost 1.1 million frames 80 MB."""
+"""Many short texts in two arrays. Python strings would take 80 MB for 1.1 million frames."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ IGNORED: Final = 4
 DEGRADED: Final = 8
 
 UNKNOWN_TRACK: Final = -1
-# Smaller images are no key frames in training: mmdet's `min_size`.
+# Smaller images are not key frames in training: mmdet's `min_size`.
 LEAST_KEY_SIDE: Final = 32
 
 
@@ -55,9 +55,9 @@ class DataSet:
 
     Attributes:
         classes: names; a label is an index into them.
-        video_names: names in the source. They differ, except for a still that is listed twice.
-        video_folders: where a video's frames are.
-        still: bool [V], a single image which is its own reference (ImageNet DET).
+        video_names: names in the source. They are unique, except for a still that is listed twice.
+        video_folders: folder of each video's frames.
+        still: bool [V], a single image that is its own reference (ImageNet DET).
         first_frame: int64 [V + 1], number of a video's first frame; the last entry is F.
         frame_names: file names below the video's folder.
         frame_sizes: int32 [F, 2], (height, width) in pixels; 0: not known without opening the image.
@@ -117,7 +117,7 @@ class DataSet:
         return range(int(self.first_frame[video]), int(self.first_frame[video + 1]))
 
     def path(self, frame: int) -> Path:
-        """Where a frame's image is."""
+        """Path of a frame's image."""
         return self.video_folders[self.video_of(frame)] / self.frame_names[frame]
 
     def objects(self, frame: int) -> FrameObjects:
@@ -134,8 +134,8 @@ class DataSet:
     def training_keys(self) -> Int:
         """int64 [K], the key frames to train on, as published (mmtracking's `_filter_imgs`).
 
-        A frame without any annotation is left out, and so is one with a side under `LEAST_KEY_SIDE` pixels. A
-        frame all of whose boxes are unusable or ignored is trained as background.
+        Frames without annotation are left out, and frames with a side under `LEAST_KEY_SIDE` pixels. A frame
+        whose boxes are all unusable or ignored is trained as background.
         """
         small = ((self.frame_sizes > 0) & (self.frame_sizes < LEAST_KEY_SIDE)).any(axis=1)
         return np.flatnonzero(self.key & self.annotated & ~small)

@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """A split as it was read, and its issues."""
+    """A split and its issues."""
 
     split: Split
     data: DataSet
@@ -48,7 +48,7 @@ class DataReport:
 
 
 def splits_of(path: Path, asked: Sequence[str] | None) -> tuple[Split, ...]:
-    """The splits to check: those asked for, by default both; a single CocoVID file is one split.
+    """The splits to check: the requested ones, by default both; a single CocoVID file is one split.
 
     Raises:
         DataError: a split is neither train nor val.
@@ -75,15 +75,15 @@ def check(
 
     Args:
         source: the data.
-        split: which part.
-        log: takes the issues.
-        decode: decode images to their end.
-        workers: threads that look at images.
+        split: `train` or `val`.
+        log: receives the issues.
+        decode: decode images completely.
+        workers: threads that check images.
         reading: progress of reading annotations.
-        looking: progress of looking at images.
+        looking: progress of checking images.
 
     Raises:
-        DataError: there is no data set at all.
+        DataError: there is no data set.
     """
     data = open_data(source, split, log, progress=reading)
     check_images(data, log, decode=decode, workers=workers, progress=looking)

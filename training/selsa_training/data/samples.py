@@ -93,14 +93,15 @@ class TrainingSamples(Dataset[Sample]):
         self.augmentation = augmentation
 
     def __len__(self) -> int:
-        """Samples of an epoch."""
+        """Number of samples of an epoch."""
         return len(self.keys)
 
     def __getitem__(self, index: SampleIndex) -> Sample:
         """Read one sample.
 
         Raises:
-            ImageError: an image cannot be read; `selsa check-data --images` finds those beforehand.
+            ImageError: an image cannot be read; `selsa check-data --images` finds such images before
+                training.
         """
         epoch, place = index
         key = int(self.keys[place])

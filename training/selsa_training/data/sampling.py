@@ -11,12 +11,13 @@ from selsa_training.data.records import DataSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceSampling:
-    """How reference frames are drawn in training; for test time see `whole_video_references`.
+    """The choice of reference frames in training; for test time see `whole_video_references`.
 
     Attributes:
-        method: `bilateral_uniform`, published: half of them from the frames before the key frame and half
-            from those after, at most `window` away; a side with fewer frames gives all it has. `whole_clip`:
-            one from each of `count` equal parts of the clip, so that a sample spans the clip as at test time.
+        method: `bilateral_uniform` (published) draws half of them before the key frame and half after it, at
+            most
+            `window` away; if a side has fewer frames, all of them. `whole_clip` draws one from each of
+            `count` equal parts of the clip, so that a sample spans the clip as at test time.
         count: reference frames per key frame, at most; even for `bilateral_uniform`.
         window: frames to either side, for `bilateral_uniform`.
     """
@@ -45,7 +46,7 @@ class SamplePlan:
     flip: bool
 
 
-# Keeps this stream of random numbers apart from others of the same seed.
+# Makes these random numbers independent of others with the same seed.
 _SAMPLES: Final = 1
 
 
@@ -66,7 +67,7 @@ def plan_sample(
     Args:
         data: the data set.
         key: number of the key frame in it.
-        sampling: how to draw.
+        sampling: settings of the choice.
         random: source of random numbers; see `sample_random`.
         flip: probability of mirroring.
     """
@@ -90,7 +91,7 @@ def whole_video_references(data: DataSet, video: int, count: int = 14) -> list[i
 def _bilateral(
     frames: range, key: int, sampling: ReferenceSampling, random: np.random.Generator
 ) -> list[int]:
-    """Half from either side without repetition; fewer where a side has fewer frames."""
+    """Half from each side without repetition; fewer if a side has fewer frames."""
     before = range(max(frames.start, key - sampling.window), key)
     after = range(key + 1, min(frames.stop, key + sampling.window + 1))
     drawn = []

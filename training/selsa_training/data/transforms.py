@@ -1,4 +1,4 @@
-"""From a stored frame to a training frame, with augmentation if asked."""
+"""Transform a stored frame into a training frame, with optional augmentation."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -115,10 +115,10 @@ class TrainingFrame:
 def prepare_frame(
     frame: npt.NDArray[np.uint8], objects: FrameObjects, preprocess: Preprocess, *, flip: bool
 ) -> TrainingFrame:
-    """Resize as at test time, mirror, pad; boxes follow, clipped to the image.
+    """Resize as at test time, mirror and pad; boxes are transformed too and clipped to the image.
 
-    The order is the published one: resize, mirror, normalise, pad. Normalising is the detector's
-    (`SelsaDetector.normalise`, from the same `Preprocess`), so that what travels to the device is bytes.
+    The published order is resize, mirror, normalise, pad. The detector normalises (`SelsaDetector.normalise`,
+    with the same `Preprocess`), so that only bytes are copied to the device.
 
     Args:
         frame: uint8 [h, w, 3], RGB, as stored.

@@ -1,4 +1,4 @@
-"""Key frames of one video over a reference bank, as the server forms it; see `selsa_bundle.bank`."""
+"""Detection on one video with a reference bank, as on the server; see `selsa_bundle.bank`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from selsa_training.evaluation.variants import Variant
 
 
 class KeyFrames(Protocol):
-    """Detects on the frames of one video, which come in order."""
+    """Detects on the frames of one video, in order."""
 
     def detect(self, frames: KnownFrames) -> Iterator[FrameDetections]:
         """Detections of the next B frames, one after the other.
@@ -29,9 +29,9 @@ def key_frames(
 
     Args:
         engines: the two engines.
-        variant: which references.
-        references: the positions of those that are known by now, ascending, duplicates kept.
-        known: position -> that frame, for each of them.
+        variant: the rule that chooses reference frames.
+        references: positions of the reference frames that are known so far, ascending, with duplicates.
+        known: position -> frame, for each of them.
     """
     if variant.online:
         return _Online(engines, variant)
@@ -42,7 +42,7 @@ def key_frames(
 
 
 class _OneBank:
-    """One bank for all frames: they go through the sequence engine as they come."""
+    """One bank for all frames; every batch of frames is one call of the sequence engine."""
 
     def __init__(self, engines: Engines, variant: Variant, bank: ReferenceBank) -> None:
         self._engines = engines
@@ -54,7 +54,7 @@ class _OneBank:
 
 
 class _Online:
-    """A bank of the frames seen so far: frames go together until it changes."""
+    """A bank of the frames seen so far; frames between two changes of the bank share a call."""
 
     def __init__(self, engines: Engines, variant: Variant) -> None:
         self._engines = engines
@@ -76,7 +76,7 @@ class _Online:
 def _detections(engines: Engines, frames: KnownFrames, bank: ReferenceBank) -> Iterator[FrameDetections]:
     batch = engines.run_sequence(frames.features, frames.image_size, frames.scale_factor, bank)
     for row, count in enumerate(batch.count.tolist()):
-        # Copied, so that kept frames do not keep the padding of their whole batch in memory.
+        # Copied, because a view would keep the whole batch in memory.
         yield (
             batch.boxes[row, :count].copy(),
             batch.scores[row, :count].copy(),

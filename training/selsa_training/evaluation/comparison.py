@@ -1,4 +1,4 @@
-"""What one run compares, and what came out of it."""
+"""The variants that one evaluation compares, and their scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from selsa_training.evaluation.variants import Mode, Variant, variant_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Modes side by side, and curves, all from the same frame features.
+    """Modes and curves, all computed from the same frame features.
 
     Attributes:
-        modes: mode -> what is run.
-        curves: curve -> value on its axis -> what is run there.
+        modes: mode -> its variant.
+        curves: curve -> value on its axis -> variant.
     """
 
     modes: Mapping[Mode, Variant]
@@ -27,7 +27,7 @@ class Comparison:
 
     @property
     def variants(self) -> list[Variant]:
-        """Everything to run, each once: a curve passes through a mode."""
+        """All variants without duplicates; a point of a curve can be a mode too."""
         points = (variant for curve in self.curves.values() for variant in curve.values())
         return list(dict.fromkeys((*self.modes.values(), *points)))
 
@@ -47,9 +47,9 @@ def compare(
     """A comparison.
 
     Args:
-        modes: which modes.
-        curves: which curves.
-        references: reference frames of the modes, and of the curve over proposals.
+        modes: the modes.
+        curves: the curves.
+        references: number of reference frames of the modes, and of the curve over proposals.
         proposals: P of the engines.
     """
     return Comparison(
@@ -66,14 +66,14 @@ def score(
     tracks: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Outcome:
-    """Score detections: modes by every metric, curves as ImageNet VID only.
+    """Score detections: modes with every metric, curves with ImageNet VID's AP50 only.
 
     Args:
-        data: with the objects.
-        comparison: what was run.
-        found: what each of its variants found.
-        tracks: whether to link each mode's detections and score the tracks.
-        progress: called with (variants scored, all of them).
+        data: the data set with the objects.
+        comparison: the variants that were run.
+        found: the detections of each variant.
+        tracks: whether to link the detections of each mode and score the tracks.
+        progress: called with (scored variants, all variants).
     """
     data = with_known_motion(data)
     groups = object_groups(data)

@@ -20,9 +20,9 @@ def curve_variants(curve: CurveName, references: int, proposals: int) -> dict[in
     """The points of a curve: value on the axis -> variant to run.
 
     Args:
-        curve: what is varied.
-        references: reference frames where they are not.
-        proposals: P of the engines; powers of two up to it are tried.
+        curve: the varied quantity.
+        references: number of reference frames if they are not varied.
+        proposals: P of the engines; the curve has the powers of two up to P.
     """
     if curve == "reference_frames":
         return {count: Variant(references=count) for count in REFERENCE_FRAMES}
@@ -35,7 +35,7 @@ def curve_variants(curve: CurveName, references: int, proposals: int) -> dict[in
 
 
 def curve_table(name: CurveName, curve: Curve) -> str:
-    """A line per point: VID AP50 of every group."""
+    """One line per point: VID AP50 of every group."""
     groups = list(next(iter(curve.values())).ap50)
     lines = [f"{name.replace('_', ' '):24}" + "".join(f"{group:>10}" for group in groups)]
     for value, scores in curve.items():
@@ -44,5 +44,5 @@ def curve_table(name: CurveName, curve: Curve) -> str:
 
 
 def curve_as_list(curve: Curve) -> list[dict[str, Any]]:
-    """For JSON: a record per point."""
+    """The curve for JSON: one record per point."""
     return [{"value": value, "ap50": dict(scores.ap50)} for value, scores in curve.items()]

@@ -1,7 +1,7 @@
 """Errors of an evaluation.
 
-    EvaluationError          also: an option that does not go with another, or a file that cannot be written
-    ├── UnusableModelError   there is no checkpoint or bundle, or it cannot run as asked
+    EvaluationError          options that exclude each other, or a file that cannot be written
+    ├── UnusableModelError   there is no checkpoint or bundle, or it cannot run with these options
     └── ClassesDifferError   model and data set do not have the same classes
 
 Faults inside a checkpoint, a bundle or a data set raise their own errors. The message is one
@@ -10,11 +10,11 @@ sentence for the person at the command line.
 
 
 class EvaluationError(Exception):
-    """Base of what can go wrong between a model, a data set and their scores."""
+    """Base of the errors of an evaluation."""
 
 
 class UnusableModelError(EvaluationError):
-    """No checkpoint or bundle is at the path, or it cannot run as asked."""
+    """The path has no checkpoint or bundle, or the model cannot run with these options."""
 
 
 class ClassesDifferError(EvaluationError):

@@ -12,10 +12,10 @@ from selsa_bundle.preprocess import PreparedFrame
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownFrames:
-    """B frames that the frame engine has seen.
+    """B frames that the frame engine has processed.
 
     Attributes:
-        features: what it made of them.
+        features: the frame engine's outputs.
         image_size: int64 [B, 2], (height, width) of the resized frames without padding.
         scale_factor: float32 [B, 2], resized size / source size along (x, y).
     """
@@ -29,7 +29,7 @@ class KnownFrames:
         return len(self.image_size)
 
     def __getitem__(self, frames: slice) -> "KnownFrames":
-        """The same of some of the frames, without copying."""
+        """Some of the frames, without copying."""
         return KnownFrames(
             features=self.features[frames],
             image_size=self.image_size[frames],
@@ -37,10 +37,10 @@ class KnownFrames:
         )
 
     def best_proposals(self, most: int | None) -> "KnownFrames":
-        """The same with at most so many valid proposals per frame; they are sorted by objectness.
+        """The frames with at most `most` valid proposals each, those with the highest objectness.
 
-        A proposal that is not valid is attended to by none and becomes no detection, so this equals a frame
-        engine that gives fewer.
+        An invalid proposal is never attended to and gives no detection. So the result equals that of a frame
+        engine with fewer proposals.
         """
         if most is None:
             return self
@@ -50,7 +50,7 @@ class KnownFrames:
 
     @staticmethod
     def concatenate(parts: "Sequence[KnownFrames]") -> "KnownFrames":
-        """The frames of several, in order."""
+        """All frames of several objects, in order."""
         return KnownFrames(
             features=FrameBatch.concatenate([part.features for part in parts]),
             image_size=np.concatenate([part.image_size for part in parts]),
@@ -59,7 +59,7 @@ class KnownFrames:
 
 
 def run_frames(engines: Engines, frames: Sequence[PreparedFrame]) -> list[KnownFrames]:
-    """The frame engine, one call per padded size; one frame each, in order.
+    """Run the frame engine, one call per padded size; returns one object per frame, in order.
 
     Raises:
         EngineError: the runtime failed.

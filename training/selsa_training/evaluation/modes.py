@@ -1,7 +1,7 @@
-"""Detections of a data set in several ways at once: every frame goes through the frame engine once.
+"""Detect on a data set with several variants at once; every frame goes through the frame engine once.
 
-A video's reference frames come first; then its frames in order, as they are needed. What is kept of a video
-are its reference frames and one batch, so memory is bounded whatever its length.
+The reference frames of a video are processed first, then all frames in order. Only the reference frames and
+one batch are kept, so memory is bounded for any length of the video.
 """
 
 from collections import deque
@@ -31,9 +31,9 @@ Result = TypeVar("Result")
 def read_ahead(
     read: Callable[[Item], Result], items: Iterable[Item], *, workers: int, depth: int
 ) -> Generator[Result, None, None]:
-    """`map(read, items)` by threads that are at most `depth` items ahead.
+    """`map(read, items)` in threads, at most `depth` items ahead.
 
-    Closing it cancels reads that have not started. An exception of `read` is raised at its item.
+    Closing the generator cancels reads that have not started. An exception of `read` is raised at its item.
     """
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -51,12 +51,12 @@ def read_ahead(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionRun:
-    """Options of the computation; no result depends on them, except for rounding.
+    """Options of the computation. They change results only by rounding.
 
     Attributes:
-        batch: frames of one video in one call of an engine at most.
+        batch: largest number of frames of one video in one call of an engine.
         workers: threads that read images.
-        progress: called with (frames done, all of them).
+        progress: called with (processed frames, all frames).
     """
 
     batch: int = 8
@@ -77,10 +77,10 @@ def detect(
     Args:
         engines: the two engines.
         data: the videos.
-        preprocess: from an image to what the frame engine takes.
-        variants: the ways to detect, all different.
-        labels: int64 [classes], the data set's label of each label of the model.
-        run: how.
+        preprocess: from an image to the frame engine's input.
+        variants: the variants, all different.
+        labels: int64 [classes], the data set's label for each label of the model.
+        run: options of the computation.
 
     Raises:
         ImageError: an image cannot be read.
@@ -114,7 +114,7 @@ def _references(count: int, variants: Sequence[Variant]) -> list[int]:
 
 
 def _read_order(count: int, variants: Sequence[Variant]) -> Iterator[int]:
-    """The order in which `_video` asks for images: references first, then all others."""
+    """The order in which `_video` reads images: references first, then all others."""
     references = _references(count, variants)
     return chain(references, sorted(set(range(count)) - set(references)))
 
@@ -144,7 +144,7 @@ def _either(known: Mapping[int, KnownFrames], fresh: Mapping[int, KnownFrames], 
 
 
 def _batches(count: int, known: Mapping[int, KnownFrames], size: int) -> Iterator[range]:
-    """All positions in order: at most `size` that the frame engine must run, and twice that in all."""
+    """All positions in order, in groups with at most `size` new frames and at most `2 * size` frames."""
     first, new = 0, 0
     for position in range(count):
         new += position not in known

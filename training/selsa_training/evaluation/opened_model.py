@@ -24,11 +24,11 @@ class ModelOptions:
     """Options for running a model.
 
     Attributes:
-        device: a bundle runs on the CPU only.
-        threads: of one operator; 0: as many as the runtime likes.
+        device: `cpu` or `cuda`; a bundle runs on the CPU only.
+        threads: of one operator; 0: the runtime decides.
         proposals: proposals per frame instead of the configuration's; checkpoints only.
-        provider: what runs a bundle's engines; None: ONNX Runtime on the CPU.
-        precision: what they compute in; None: fp32.
+        provider: provider of a bundle's engines; None: ONNX Runtime on the CPU.
+        precision: precision of a bundle's engines; None: fp32.
     """
 
     device: Device = "cpu"
@@ -43,12 +43,12 @@ class OpenedModel:
     """A model that is ready to run.
 
     Attributes:
-        classes: names of its labels.
-        preprocess: from an image to what its frame engine takes.
-        reference_frames: how many it is meant to be run with.
-        engines: its two engines.
-        bundle: the folder, if it is a bundle.
-        about: what it is, for a report.
+        classes: names of the labels.
+        preprocess: from an image to the frame engine's input.
+        reference_frames: the model's default number of reference frames.
+        engines: the two engines.
+        bundle: the folder, if the model is a bundle.
+        about: description of the model, for a report.
     """
 
     classes: tuple[str, ...]
@@ -63,7 +63,7 @@ def open_model(path: Path, options: ModelOptions) -> OpenedModel:
     """Open a bundle, a checkpoint, or the folder of a training run with a checkpoint in it.
 
     Raises:
-        UnusableModelError: it is none of them, or cannot run as asked.
+        UnusableModelError: the path is none of these, or the model cannot run with these options.
         CheckpointError: the checkpoint is damaged.
         BundleError: the bundle is damaged, or its runtime cannot load it.
     """
@@ -109,7 +109,7 @@ def _open_checkpoint(folder: Path, options: ModelOptions) -> OpenedModel:
 
 
 def _with_proposals(checkpoint: Checkpoint, count: int) -> Checkpoint:
-    """The same weights; only how many boxes are kept differs."""
+    """The same weights with another number of proposals."""
     config = checkpoint.config
     if not 0 < count <= config.proposals.candidates:
         most = config.proposals.candidates
@@ -134,7 +134,7 @@ def _open_bundle(folder: Path, options: ModelOptions) -> OpenedModel:
     about = {
         "kind": "bundle",
         "name": manifest.name,
-        # The report becomes part of the bundle: it names the bundle as it is without one.
+        # The report becomes part of the bundle, so its checksum is that of the bundle without a report.
         "digest_without_evaluation": manifest.model_copy(update={"evaluation": None}).digest(),
         "engines": {name: file.sha256 for name, file in manifest.engines[loaded.variant].items()},
         "checkpoint_sha256": manifest.provenance.checkpoint_sha256,

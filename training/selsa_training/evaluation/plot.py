@@ -29,14 +29,14 @@ def plot_curves(path: Path, curves: Mapping[CurveName, Curve], title: str) -> No
     """Draw each curve beside the others: AP50 of all objects, slow and fast, clear and degraded ones.
 
     Args:
-        path: the picture; its suffix says which kind.
-        curves: one at least.
+        path: the picture; its suffix chooses the format.
+        curves: at least one.
         title: model and data set.
 
     Raises:
         OSError: the file cannot be written.
     """
-    # Without pyplot: no window, no state.
+    # Without pyplot, which has global state and may open a window.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2 * len(curves) + 1.2, 4.2), dpi=150, layout="constrained")
@@ -55,7 +55,7 @@ def _draw(axes: "Axes", name: CurveName, curve: Curve) -> None:
         scores = [scores.ap50.get(group, float("nan")) for scores in curve.values()]
         if not np.isnan(scores).all():
             axes.plot(values, scores, color=colour, marker=marker, linestyle=dash, markersize=5, label=group)
-    # Doubling is the natural step; 0 references has its place on such an axis too.
+    # The values double from point to point. `symlog` also has a place for 0 reference frames.
     axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.7)
     axes.set_xticks(values, labels=[str(value) for value in values])
     axes.minorticks_off()

@@ -1,4 +1,4 @@
-"""Ways to detect on the same frame features: the modes side by side, and points of a curve."""
+"""Variants of detection on the same frame features: the modes, and the points of a curve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Variant:
     """The frames that a key frame's proposals attend to, besides their own.
 
     Attributes:
-        references: reference frames; 0: none, the frame on its own.
+        references: number of reference frames; 0: detect on the single frame.
         online: references are spread over the frames seen so far instead of over the whole video.
-        proposals: proposals per frame, the best so many; None: all that the engine gives.
+        proposals: number of proposals per frame, the best ones; None: all.
     """
 
     references: int
@@ -25,12 +25,12 @@ class Variant:
     proposals: int | None = None
 
     def reference_frames(self, frame_count: int) -> Sequence[int]:
-        """Positions in a video that are known before the first key frame, ascending, duplicates kept."""
+        """Positions of the references known before the first key frame, ascending, with duplicates."""
         return spread_references(frame_count, self.references) if frame_count and not self.online else ()
 
 
 def variant_of(mode: Mode, references: int) -> Variant:
-    """The variant that a mode is, with so many reference frames where it has any."""
+    """The variant of a mode; `references` is ignored in single-frame mode."""
     if mode == "single":
         return Variant(references=0)
     return Variant(references=references, online=mode == "online")

@@ -1,1 +1,1 @@
-"""The SELSA detector, one idea a file."""
+"""The SELSA detector."""

@@ -24,7 +24,7 @@ class Aggregation(Protocol):
     """
 
     def memorise(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Everything that depends on the proposal's own frame only; computed once per frame.
+        """Compute everything that depends only on the proposal's own frame; called once per frame.
 
         Args:
             roi_features: [B, P, in_features].

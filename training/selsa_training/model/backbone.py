@@ -45,9 +45,9 @@ class Backbone(nn.Module):
 def _dilate_as_published(stage: nn.Module) -> None:
     """Set the dilation of the last stage to the published model's.
 
-    timm (like torchvision) gives the stage's first block dilation 1; the published model dilates it too, and
-    without that a third of the boxes are others. A bottleneck has one 3x3 convolution. Of a basic block's two
-    only the first is dilated (mmdet's `BasicBlock`), where timm dilates both.
+    timm (like torchvision) gives the stage's first block dilation 1. The published model dilates this block
+    too; without it a third of the boxes differ. A bottleneck has one 3x3 convolution. A basic block has two,
+    and only the first is dilated (mmdet's `BasicBlock`), while timm dilates both.
     """
     for block in stage.children():
         convs = [m for m in block.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]

@@ -19,8 +19,8 @@ def decode_boxes(anchors: Tensor, deltas: Tensor, std: tuple[float, float, float
         std: the deltas' standard deviations (their means are 0).
 
     Returns:
-        [..., 4] xyxy, not clipped. Centres are not clamped, log sizes are, to `MAX_LOG_RATIO`. Source: mmdet
-        2.28 `delta2bbox`, Faster R-CNN's parametrisation (Ren et al. 2015, eq. 2).
+        [..., 4] xyxy, not clipped. Log sizes are clamped to `MAX_LOG_RATIO`; centres are not clamped. Source:
+        mmdet 2.28 `delta2bbox`, Faster R-CNN's parametrisation (Ren et al. 2015, eq. 2).
     """
     scaled = deltas * deltas.new_tensor(std) if std != (1.0, 1.0, 1.0, 1.0) else deltas
     centre = (anchors[..., :2] + anchors[..., 2:]) * 0.5

@@ -1,24 +1,23 @@
-"""The detector: exactly the two stages that become the two engines. A clip is detected by composing them."""
+"""The detector. It has two stages, and each becomes one engine."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
 from selsa_bundle.contract import Dimensions
 from selsa_training.config import ModelConfig
 from selsa_training.model.aggregation import AggregationHead
 from selsa_training.model.backbone import STRIDE, Backbone
-from selsa_training.model.dimensions import dimensions_of
-from selsa_training.model.neck import Neck
 from selsa_training.model.predictor import BoxPredictor, DetectionSelection
-from selsa_training.model.roi_features import RoiFeatures
+from selsa_training.model.roi_align_matrices import MAX_CELLS, roi_align_matrices
 from selsa_training.model.rpn import ProposalSelection, RegionProposalNetwork
 
 
 class FrameFeatures(NamedTuple):
-    """What the frame stage knows of B frames; the tensor contract's frame outputs."""
+    """Outputs of the frame stage for B frames; the tensor contract's frame outputs."""
 
     boxes: Tensor
     valid: Tensor
@@ -27,7 +26,7 @@ class FrameFeatures(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What the sequence stage says of B key frames; the tensor contract's sequence outputs."""
+    """Outputs of the sequence stage for B key frames; the tensor contract's sequence outputs."""
 
     boxes: Tensor
     scores: Tensor
@@ -41,7 +40,7 @@ class Detector(Protocol):
 
     @property
     def frame_outputs(self) -> Callable[..., tuple[Tensor, ...]]:
-        """Makes what `sequence_stage` takes of the frame engine's outputs, in order."""
+        """Builds the first argument of `sequence_stage` from the frame engine's outputs, in order."""
         ...
 
     @property
@@ -51,7 +50,7 @@ class Detector(Protocol):
 
     @property
     def architecture(self) -> str:
-        """What the model is, in a few words, for a bundle's provenance."""
+        """Short description of the model, for a bundle's provenance."""
         ...
 
     def normalise(self, frames: Tensor, image_size: Tensor) -> Tensor:
@@ -72,8 +71,61 @@ class Detector(Protocol):
         ...
 
 
+class Neck(nn.Module):
+    """3x3 convolution with bias, then ReLU, no norm; reduces the channels. Source: mmdet `ChannelMapper`."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.relu = nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, in, h, w] -> [B, out, h, w]."""
+        x: Tensor = self.relu(self.conv(features))
+        return x
+
+
+class RoiFeatures(nn.Module):
+    """RoIAlign with half-pixel alignment. Source: mmcv 1.7 `RoIAlign(aligned=True, sampling_ratio=2)`."""
+
+    def __init__(self, size: int, sampling_ratio: int, stride: int) -> None:
+        super().__init__()
+        self.size = size
+        self.sampling_ratio = sampling_ratio
+        self.scale = 1.0 / stride
+
+    def forward(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """Pool every box from its own frame's features.
+
+        Args:
+            features: [B, channels, h, w].
+            boxes: [B, P, 4] xyxy in pixels of the resized frame.
+
+        Returns:
+            [B, P, channels * size * size], channel-major.
+        """
+        batch, count = boxes.shape[:2]
+        frame = torch.arange(batch, device=boxes.device, dtype=boxes.dtype)
+        frame = frame[:, None, None].expand(batch, count, 1)
+        rois = torch.cat([frame, boxes], dim=2).reshape(-1, 5)
+        pooled = roi_align(
+            features, rois, (self.size, self.size), self.scale, self.sampling_ratio, aligned=True
+        )
+        features_BPF: Tensor = pooled.reshape(batch, count, -1)
+        return features_BPF
+
+    def learn(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """The same features in the order that training uses, cell by cell: [B, P, size * size, channels]."""
+        if features.device.type == "cpu" and features.shape[2:].numel() <= MAX_CELLS:
+            return roi_align_matrices(
+                features, boxes, size=self.size, sampling_ratio=self.sampling_ratio, scale=self.scale
+            )
+        pooled: Tensor = self(features, boxes)
+        return pooled.reshape(*boxes.shape[:2], features.shape[1], -1).transpose(2, 3)
+
+
 class SelsaDetector(nn.Module):
-    """SELSA Faster R-CNN with finished parts passed in; see `build_detector`."""
+    """SELSA Faster R-CNN, composed of the given parts; see `build_detector`."""
 
     mean: Tensor
     std: Tensor
@@ -108,7 +160,14 @@ class SelsaDetector(nn.Module):
     @property
     def dimensions(self) -> Dimensions:
         """The fixed dimensions P, C, S and D."""
-        return dimensions_of(self.config)
+        config = self.config
+        return Dimensions(
+            proposals=config.proposals.proposals,
+            width=config.head.width,
+            stages=config.head.stages,
+            detections=config.detections.detections,
+            names_proposals=True,
+        )
 
     @property
     def architecture(self) -> str:
@@ -130,7 +189,7 @@ class SelsaDetector(nn.Module):
         inside_h = torch.arange(height, device=frames.device)[None] < image_size[:, :1]
         inside_w = torch.arange(width, device=frames.device)[None] < image_size[:, 1:]
         inside = (inside_h[:, :, None] & inside_w[:, None, :])[:, None]
-        # Channels first before anything else: bytes move four times as fast, and rows broadcast best.
+        # Permute before the conversion: bytes move four times as fast, and rows broadcast best.
         images = frames.permute(0, 3, 1, 2).to(torch.float32)
         normalised = (images - self.mean) / self.std
         return torch.where(inside, normalised, normalised.new_zeros(()))

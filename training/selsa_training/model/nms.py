@@ -20,7 +20,7 @@ def greedy_nms(
         scores: float32 [B, N].
         iou_threshold: suppress when IoU is strictly greater.
         score_threshold: boxes count only when their score is strictly greater.
-        max_output: K, how many boxes are kept at most per frame.
+        max_output: K, the largest number of kept boxes per frame.
 
     Returns:
         indices: int64 [B, K], into N, by descending score; 0 where fewer than K are kept.

@@ -24,7 +24,7 @@ class BoxPredictor(nn.Module):
 
 
 class DetectionSelection(nn.Module):
-    """From class scores and boxes to at most D detections per frame.
+    """Select at most D detections per frame from class scores and boxes.
 
     Source: mmdet 2.28 `BBoxHead.get_bboxes` and `multiclass_nms`, `score_thr=0.0001, iou_threshold=0.5,
     max_per_img=100`.
@@ -65,7 +65,7 @@ class DetectionSelection(nn.Module):
         decoded = decode_boxes(
             boxes[:, :, None, :], deltas.reshape(batch, proposals, classes, 4), self.box_std
         ).reshape(batch, -1, 4)
-        # To source pixels before the suppression, as published: its rounding decides ties of overlap.
+        # Scale to source pixels before the suppression, as published: the rounding decides equal overlaps.
         in_source = clip_boxes(decoded, image_size) / scale_factor.repeat(1, 2)[:, None, :]
         return select_detections(in_source, scores.reshape(batch, -1), classes, self.config)
 

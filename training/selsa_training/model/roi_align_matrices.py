@@ -10,14 +10,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-# Above this the products cost more than gathering.
+# On larger maps the products take more time than the gathering kernel.
 MAX_CELLS: Final = 1024
 
 
 def roi_align_matrices(
     features: Tensor, boxes: Tensor, *, size: int, sampling_ratio: int, scale: float
 ) -> Tensor:
-    """What `torchvision.ops.roi_align(aligned=True)` computes, up to rounding.
+    """Equals `torchvision.ops.roi_align(aligned=True)` up to rounding.
 
     Args:
         features: [B, C, h, w].
@@ -27,7 +27,7 @@ def roi_align_matrices(
         scale: cells of the feature map per pixel.
 
     Returns:
-        [B, P, size * size, C]: cell by cell, since no other order comes without copying.
+        [B, P, size * size, C]: cell by cell, because every other order needs a copy.
     """
     batch, channels, height, width = features.shape
     count = boxes.shape[1]
@@ -43,7 +43,7 @@ def roi_align_matrices(
 
 
 def _weights(low: Tensor, high: Tensor, cells: int, size: int, ratio: int) -> Tensor:
-    """[B, P, size, cells]: how much each cell counts in each output cell, along one axis."""
+    """[B, P, size, cells]: weight of each input cell in each output cell, along one axis."""
     step = (high - low) / (size * ratio)
     place = torch.arange(size * ratio, device=low.device, dtype=low.dtype) + 0.5
     at = low[..., None] + step[..., None] * place

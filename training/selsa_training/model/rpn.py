@@ -44,7 +44,7 @@ def _base_anchors(config: AnchorConfig) -> Tensor:
 
 
 UNIT_STD = (1.0, 1.0, 1.0, 1.0)
-# Sigmoid scores are never negative, so -1 marks what is no candidate.
+# Sigmoid scores are never negative, so -1 marks boxes that are no candidates.
 NO_CANDIDATE = -1.0
 
 
@@ -65,7 +65,7 @@ class RegionProposalNetwork(nn.Module):
 
 
 class ProposalSelection(nn.Module):
-    """The best boxes of a frame: top candidates by score, decoded, clipped, NMS, top proposals.
+    """Select a frame's proposals: take the best candidates, decode, clip, suppress, take the best boxes.
 
     Source: mmdet 2.28 `RPNHead._get_bboxes_single`, `nms_pre=6000, iou_threshold=0.7, max_per_img=300,
     min_bbox_size=0`.

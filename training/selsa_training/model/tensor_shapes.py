@@ -1,7 +1,6 @@
-"""Names and shapes of every tensor a model has, worked out from its configuration alone.
+"""Names and shapes of all tensors of a model, computed from its configuration.
 
-Knowing them without building the model lets a checkpoint be checked, recognised or invented without torch
-allocating anything.
+With them a checkpoint can be checked, recognised or created without building the model.
 """
 
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ Entry = tuple[str, Shape]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNetPlan:
-    """What sets one residual network apart from another.
+    """The structure of a residual network.
 
     Attributes:
         blocks: residual blocks per stage.
@@ -25,8 +24,8 @@ class ResNetPlan:
         base_width: channels per group at 64 planes.
         planes: of each stage.
         deep_stem: three 3x3 convolutions with this many channels (twice as many after the last) instead of
-            one 7x7 with 64; 0: not.
-        timm_name: the network of timm that it is a variant of.
+            one 7x7 with 64; 0: one 7x7.
+        timm_name: the network of timm that this is a variant of.
     """
 
     timm_name: str

@@ -1,4 +1,4 @@
-"""The model in torch behind the engine protocol, so that whatever runs engines can run the model itself."""
+"""The model in torch as an implementation of the engine protocol."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class TorchEngines:
 
     Args:
         detector: the model, on `device`.
-        device: where it computes; what goes in and comes out is in the CPU's memory.
+        device: the device that computes. Inputs and outputs are in the CPU's memory.
     """
 
     def __init__(self, detector: Detector, device: torch.device | None = None) -> None:
@@ -67,7 +67,7 @@ class TorchEngines:
         return DetectionBatch(boxes=boxes, scores=scores, labels=labels, count=count, proposals=proposals)
 
     def close(self) -> None:
-        """Nothing: the model belongs to whoever made it."""
+        """Does nothing: the caller owns the model."""
 
     def _in(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)

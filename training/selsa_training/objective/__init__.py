@@ -1,1 +1,1 @@
-"""The training objective: from a batch of samples to the detector's losses."""
+"""The training objective: the detector's losses on a batch of samples."""

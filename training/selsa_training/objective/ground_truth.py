@@ -1,4 +1,4 @@
-"""The objects of a batch of frames as tensors of one shape."""
+"""The objects of a batch of frames as padded tensors."""
 
 from dataclasses import dataclass
 
@@ -24,12 +24,12 @@ class GroundTruth:
 
     @classmethod
     def of(cls, batch: SampleBatch) -> "GroundTruth":
-        """From a batch on the CPU. Ignored objects are left out, as in the published recipe."""
+        """The objects of a batch on the CPU. Ignored objects are left out, as in the published recipe."""
         kept = [~ignored for ignored in batch.ignored]
         boxes = [b[k] for b, k in zip(batch.boxes, kept, strict=True)]
         labels = [x[k] for x, k in zip(batch.labels, kept, strict=True)]
         most = max(1, max(len(x) for x in labels))
-        # Far outside: IoU 0 with every box, but with an area, so that encoding it stays finite.
+        # Padding boxes are far outside, so their IoU is 0; they have an area, so their encoding is finite.
         padded = torch.tensor([-1e4, -1e4, -1e4 + 1, -1e4 + 1]).repeat(len(labels), most, 1)
         names = torch.zeros(len(labels), most, dtype=torch.int64)
         valid = torch.zeros(len(labels), most, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""The four losses of every frame as sums, with the number that divides them."""
+"""The four losses of every frame as sums, with their divisor."""
 
 from typing import NamedTuple
 
@@ -30,8 +30,8 @@ class FrameLosses(NamedTuple):
     def means(self, samples: int) -> tuple[Tensor, Tensor]:
         """Mean of both losses over samples; each sample is divided by the divisor of its own frames.
 
-        The published recipe has one sample per process and averages gradients over processes, so this is the
-        published mean, however the samples are spread over processes and accumulated steps.
+        The published recipe has one sample per process and averages gradients over processes. So this equals
+        the published mean for any distribution of the samples over processes and accumulated steps.
         """
         score, box, divisor = (x.reshape(samples, -1).sum(1) for x in self)
         divisor = divisor.clamp(min=1)

@@ -1,4 +1,4 @@
-"""Which object each anchor or proposal is for.
+"""Assign an object to each anchor or proposal.
 
 Shape suffixes: F frames, N boxes (anchors or proposals), G objects.
 """

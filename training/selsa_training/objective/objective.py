@@ -1,4 +1,4 @@
-"""The detector and its losses as one module, so that a data-parallel wrapper wraps one forward call."""
+"""The detector and its losses as one module with one forward call, as a data-parallel wrapper requires."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +24,7 @@ _ANCHORS, _BOXES, _JITTER = 1, 2, 3
 
 
 class SampledBoxes(NamedTuple):
-    """Boxes of F key frames that the head sees: proposals, true boxes, moved copies of true boxes.
+    """The head's input boxes of F key frames: proposals, true boxes, moved copies of true boxes.
 
     Attributes:
         boxes: float32 [F, N, 4], xyxy in pixels of the resized frame.
@@ -141,7 +141,7 @@ class DetectorObjective(nn.Module):
         """
         frames = len(image_size)
         size = image_size.flip(1)[:, None, :]
-        # Anchors that reach out of the frame do not enter the loss: mmdet's `allowed_border=0`.
+        # Anchors that are partly outside the frame do not enter the loss: mmdet's `allowed_border=0`.
         inside = (anchors[:, :2] >= 0).all(-1) & (anchors[None, :, 2:] < size).all(-1)
         match = match_boxes(anchors.expand(frames, -1, -1), inside, truth, self.recipe.rpn.matching)
         numbers = random_numbers(seeds, _ANCHORS, frames // len(seeds), len(anchors)).to(anchors.device)
@@ -206,10 +206,9 @@ class DetectorObjective(nn.Module):
         seeds: Tensor,
         frames_each: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Append every true box and its moved copies to the proposals: early on no proposal overlaps one.
+        """Append every true box and its moved copies, because early proposals overlap no object.
 
-        They follow object by object, so that a box's random numbers do not depend on how many objects the
-        batch is padded to.
+        They are ordered by object, so that a box's random numbers do not depend on the padding of the batch.
 
         Returns:
             boxes float32 [F, N, 4] and valid bool [F, N]; own int64 [F, N], the object whose true box it is,

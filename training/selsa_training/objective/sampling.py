@@ -1,7 +1,7 @@
-"""A balanced random choice among boxes, by given random numbers.
+"""Balanced random sampling of boxes, with given random numbers.
 
-The numbers come per frame from the sample's own seed, so a sample's loss depends neither on the process that
-computes it nor on the other samples of its batch.
+Each sample has its own seed. So its loss depends neither on the process that computes it nor on the other
+samples of its batch.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def random_numbers(seeds: Tensor, purpose: int, frames_each: int, count: int) ->
 
     Args:
         seeds: int64 [samples].
-        purpose: separates random numbers for different uses.
+        purpose: different purposes have different random numbers.
         frames_each: frames of one sample.
         count: numbers per frame.
     """
@@ -43,7 +43,7 @@ def random_numbers(seeds: Tensor, purpose: int, frames_each: int, count: int) ->
 
 
 def choose(match: Match, random_FN: Tensor, *, count: int, positive_share: float) -> Choice:
-    """At most `count` boxes per frame, at most `positive_share` of them positive, negatives filling up.
+    """Sample at most `count` boxes per frame: at most `positive_share` positives, the rest negatives.
 
     Source: mmdet 2.28 `RandomSampler`.
     """
@@ -55,7 +55,7 @@ def choose(match: Match, random_FN: Tensor, *, count: int, positive_share: float
 
 
 def _lowest(among_FN: Tensor, random_FN: Tensor, wanted_F: Tensor, most: int) -> Tensor:
-    """The `wanted` boxes of lowest number in every frame, at most `most`."""
+    """The `wanted` boxes with the lowest random numbers of every frame, at most `most`."""
     numbers = torch.where(among_FN, random_FN, random_FN.new_tensor(_NEVER))
     lowest, where = numbers.topk(most, dim=1, largest=False, sorted=True)
     rank = torch.arange(most, device=numbers.device)

@@ -1,4 +1,4 @@
-"""Download of one large file over an unreliable line: resumed, retried, never mixed from two versions."""
+"""Download one large file over an unreliable connection: resume, retry, and never mix two versions."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ import httpx
 
 from selsa_training.checkpoint.errors import DownloadError
 
-# Called with the bytes so far and the bytes in all, if the server says.
+# Called with the received bytes and the total bytes; the total is None if the server does not send it.
 ProgressCallback = Callable[[int, int | None], None]
 
 PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -25,11 +25,11 @@ class DownloadPolicy:
     """Time limits and retries of a download.
 
     Attributes:
-        attempts: how often it is tried without one new byte arriving.
+        attempts: number of consecutive tries without a new byte after which the download fails.
         first_pause: seconds before the second try; doubled each time, at most `longest_pause`.
         longest_pause: seconds.
-        timeout: seconds without a connection or without a byte after which a try has failed.
-        schemes: addresses that may be asked, redirects included.
+        timeout: seconds without a connection or without a byte after which a try fails.
+        schemes: allowed URL schemes, also for redirects.
     """
 
     attempts: int = 5
@@ -40,18 +40,19 @@ class DownloadPolicy:
 
 
 class _TryFailedError(Exception):
-    """A try failed in a way that another may not; the message says how."""
+    """A try failed, and another try may succeed; the message is the reason."""
 
 
 def download(url: str, part: Path, policy: DownloadPolicy, progress: ProgressCallback) -> None:
-    """Download `url` into the file `part`, continuing after the bytes that it already has.
+    """Download `url` into the file `part`, continuing after the bytes that `part` already has.
 
-    The version from the server is kept beside it in `part` + `.version`. If the file changed on the server,
-    the download starts again.
+    The file's version on the server is kept in `part` + `.version`. If the file changed on the server, the
+    download starts again.
 
     Raises:
-        DownloadError: the server refuses, the line stays broken, an address is not allowed, or the disk is
-            full or not writable. Received bytes stay for the next attempt.
+        DownloadError: the server refuses, the connection keeps failing, an address is not allowed, or the
+            disk
+            is full or not writable. Received bytes stay for the next attempt.
     """
     pause, failures, before = policy.first_pause, 0, _size(part)
     with _client(policy) as client:
@@ -80,7 +81,7 @@ def download(url: str, part: Path, policy: DownloadPolicy, progress: ProgressCal
 
 def _client(policy: DownloadPolicy) -> httpx.Client:
     def check(request: httpx.Request) -> None:
-        # Called for every hop, before it is sent.
+        # httpx calls this for every request, redirects included, before it is sent.
         if request.url.scheme not in policy.schemes:
             allowed = " or ".join(sorted(policy.schemes))
             raise DownloadError(f"refused to download from {request.url}: only {allowed} is allowed")
@@ -92,7 +93,7 @@ def _attempt(client: httpx.Client, url: str, part: Path, progress: ProgressCallb
     """One request, from where `part` ends to the end of the file."""
     version = part.with_name(part.name + ".version")
     offset = _size(part)
-    # Compressed transfer would make the byte positions meaningless.
+    # With a compressed transfer, byte positions would not be positions in the file.
     headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -130,7 +131,7 @@ def _span(response: httpx.Response, offset: int, part: Path, version: Path) -> t
     match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if match is None or int(match[1]) != offset or not offset:
         _forget(part, version)
-        raise _TryFailedError("the server sent another range than the one asked for")
+        raise _TryFailedError("the server sent a different range than the requested one")
     return offset, None if match[2] == "*" else int(match[2])
 
 
@@ -152,13 +153,13 @@ def _receive(
 
 def _raw(response: httpx.Response) -> Iterator[bytes]:
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise DownloadError(f"{response.request.url}: the server compresses what was asked for as it is")
-    # As they arrive: gathered into larger chunks, the last bytes before a break would be lost.
+        raise DownloadError(f"{response.request.url}: the server compressed the file, which was not allowed")
+    # Chunks as they arrive. With larger chunks, the last bytes before a broken connection would be lost.
     return response.iter_raw()
 
 
 def _remember(response: httpx.Response, version: Path) -> None:
-    """Keep what identifies this version of the file; a weak ETag does not, by RFC 9110, section 13.1.5."""
+    """Store what identifies this version of the file. A weak ETag does not (RFC 9110, section 13.1.5)."""
     etag = response.headers.get("ETag", "")
     strong = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
     if strong:
@@ -181,5 +182,5 @@ def _size(part: Path) -> int:
 
 def _disk_message(part: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no room left in {part.parent}; free some, then run the command again"
+        return f"no space left in {part.parent}; free some space, then run the command again"
     return f"cannot write {part}: {error.strerror or error}"

@@ -1,11 +1,12 @@
 """Read a `.pth` file without running anything in it.
 
-A `.pth` is a pickle, and a pickle is a program. Only torch's `weights_only` unpickler reads it here: it
-knows tensors and plain containers, and looks nothing else up. Published files also keep notes beside the
-tensors, and these may name types it does not know, such as a numpy scalar for the best score. Allowing the
-real types would be a risk (`numpy.dtype` can be rebuilt with flags that make numpy treat the file's bytes as
-pointers), so each such name gets an inert stand-in instead: the real module is never
-imported, the note is lost, the tensors load. Any name outside those modules refuses the file.
+A `.pth` file is a pickle, and a pickle is a program. It is read only with torch's `weights_only` unpickler,
+which supports tensors and plain containers and resolves no other names. Published files also hold notes
+beside the tensors, and these may use other types, such as a numpy scalar for the best score. Allowing the
+real types would be
+dangerous: `numpy.dtype` can be rebuilt with flags that make numpy treat the file's bytes as pointers. So each
+such name is replaced by an inert stand-in. The real module is never imported, the note is lost, and the
+tensors load. A file with a name outside the listed modules is refused.
 """
 
 import pickle
@@ -20,7 +21,7 @@ import torch
 
 from selsa_training.checkpoint.errors import CheckpointFileError
 
-# Modules whose types are found in the notes of published files, never in their tensors.
+# Modules whose types occur in the notes of published files, never in their tensors.
 NOTE_MODULES: Final = frozenset(
     {"addict", "datetime", "mmcv", "mmdet", "mmengine", "mmtrack", "numpy", "pathlib"}
 )
@@ -36,7 +37,7 @@ MAX_PICKLE_BYTES: Final = 1 << 28
 
 
 class _Inert:
-    """Stands for an object of a type that is not loaded: takes anything, keeps nothing."""
+    """Replaces an object of a type that is not loaded: accepts any arguments and stores nothing."""
 
     def __new__(cls, *_args: object) -> Self:
         return super().__new__(cls)
@@ -47,7 +48,7 @@ class _Inert:
 
 
 class _InertMapping:
-    """Stands for a dictionary type that is not loaded: gives an OrderedDict."""
+    """Replaces a dictionary type that is not loaded: creates an OrderedDict."""
 
     def __new__(cls, *_args: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
         return OrderedDict()
@@ -57,8 +58,8 @@ def read_pth(path: Path) -> object:
     """The contents of a file written by `torch.save`, in the zip or the old format, tensors on the CPU.
 
     Raises:
-        CheckpointFileError: the file is missing, damaged, no torch file, or holds something that only running
-            code from it could load.
+        CheckpointFileError: the file is missing, damaged, not a torch file, or can only be loaded by running
+            code from it.
     """
     try:
         is_zip = _is_zip(path)
@@ -79,10 +80,10 @@ def read_pth(path: Path) -> object:
 
 
 def _is_zip(path: Path) -> bool:
-    """Tell the two formats apart by their first bytes.
+    """Whether the file has the zip format; False for the old format.
 
     Raises:
-        CheckpointFileError: it is neither; the message says what it looks like.
+        CheckpointFileError: it has neither format; the message describes it.
     """
     with path.open("rb") as file:
         head = file.read(64)
@@ -95,7 +96,7 @@ def _is_zip(path: Path) -> bool:
     elif head[8:10] == b'{"':
         found = "it looks like a safetensors file"
     else:
-        found = "it begins like neither of torch's two formats"
+        found = "its first bytes match neither of torch's two formats"
     raise CheckpointFileError(f"{path} is not a .pth file written by torch.save: {found}")
 
 
@@ -106,7 +107,9 @@ def _globals_of_zip(path: Path) -> set[str]:
             if len(entries) != 1:
                 raise CheckpointFileError(f"{path} is a zip file, but not one written by torch.save")
             if entries[0].file_size > MAX_PICKLE_BYTES:
-                raise CheckpointFileError(f"{path}: its pickle has {entries[0].file_size} bytes, too many")
+                raise CheckpointFileError(
+                    f"{path}: its pickle has {entries[0].file_size} bytes; allowed are {MAX_PICKLE_BYTES}"
+                )
             with archive.open(entries[0]) as file:
                 return set(_globals(file))
     except zipfile.BadZipFile as error:
@@ -119,9 +122,9 @@ def _globals_of_old_format(path: Path) -> set[str]:
 
 
 def _globals(file: IO[bytes]) -> Iterator[str]:
-    """Dotted names in the pickle at the file's position, found by reading its instructions, not obeying them.
+    """Dotted names in the pickle at the file's position; its instructions are parsed and not run.
 
-    Should torch understand the instructions differently, it meets a name without a stand-in and refuses.
+    If torch interprets the instructions differently, it finds a name without a stand-in and refuses the file.
     """
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name == "GLOBAL":
@@ -137,7 +140,7 @@ def _stand_in(name: str) -> type:
 
 
 def _unpickling_reason(error: pickle.UnpicklingError) -> str:
-    """The part of torch's message that names the cause; the rest advises to switch the protection off."""
+    """The part of torch's message that names the cause. The rest advises to disable the protection."""
     text = str(error)
     cause = text.rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
     name = cause.partition("GLOBAL ")[2].partition(" ")[0]

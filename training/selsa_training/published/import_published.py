@@ -20,7 +20,7 @@ MAX_LENGTH: Final = 100
 
 
 def fitting_names(names: object, count: int) -> tuple[str, ...] | None:
-    """The cleaned names, or None if they are not `count` texts.
+    """The cleaned names, or None if `names` is not a list of `count` strings.
 
     Commas (they separate names in requests) and unprintable characters become spaces. An empty name becomes
     `class_INDEX`; names that occur more than once get `_INDEX` appended, so that none is lost or merged.
@@ -34,7 +34,7 @@ def fitting_names(names: object, count: int) -> tuple[str, ...] | None:
     unique = [
         name if seen[name] == 1 else f"{name[: MAX_LENGTH - 10]}_{index}" for index, name in enumerate(clean)
     ]
-    # False only for a list made to collide ("a", "a", "a_0").
+    # False only for lists that collide on purpose ("a", "a", "a_0").
     return tuple(unique) if len(set(unique)) == count else None
 
 
@@ -59,10 +59,10 @@ class Imported(NamedTuple):
 
     Attributes:
         config: the configuration, recognised from the tensors.
-        tensors: our name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), contiguous,
+        tensors: name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), contiguous,
             independent of the file.
-        origin: the source as text for people.
-        notes: lines for people about weights that the file has twice: which were taken, which left out.
+        origin: description of the source, for people.
+        notes: lines for people about weights that the file has twice: which were used, which left out.
     """
 
     config: ModelConfig
@@ -80,12 +80,14 @@ def import_published(path: Path, *, ema: bool = False) -> Imported:
 
     Args:
         path: the file.
-        ema: take the copies of the parameters. Buffers, such as the statistics of norms, have none.
+        ema: use the averaged copies of the parameters. Buffers, such as the statistics of norms, have no
+            copies.
 
     Raises:
-        CheckpointFileError: the file is missing, damaged, or no torch file.
-        TensorsError: it holds no SELSA model, or `ema` is set and copies are missing; the first unexpected,
-            missing, misshapen or non-finite tensors are named as in the file.
+        CheckpointFileError: the file is missing, damaged, or not a torch file.
+        TensorsError: it holds no SELSA model, or `ema` is set and copies are missing. The message names the
+            first
+            unexpected, missing, misshapen or non-finite tensors as in the file.
     """
     state, meta = _state_and_meta(read_pth(path), path)
     state, notes = _without_copies(state, path, ema=ema)
@@ -110,7 +112,7 @@ def _state_and_meta(content: object, path: Path) -> tuple[Mapping[object, object
         meta = content.get("meta")
         if isinstance(state, Mapping) and state:
             return state, meta if isinstance(meta, Mapping) else {}
-    raise CheckpointFileError(f"{path} holds no state_dict, so it is no checkpoint")
+    raise CheckpointFileError(f"{path} is not a checkpoint: it holds no state_dict")
 
 
 def _without_copies(
@@ -142,7 +144,7 @@ def _without_copies(
 
 
 def _renamed(state: Mapping[object, object], path: Path) -> dict[str, torch.Tensor]:
-    """The tensors under our names; names that are not a SELSA model's stay as they are."""
+    """The tensors under the names of this project; names that a SELSA model does not have stay unchanged."""
     tensors: dict[str, torch.Tensor] = {}
     for key, value in state.items():
         if not isinstance(key, str) or not _is_plain(value):
@@ -171,7 +173,7 @@ def _converted(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
     if tensor.dtype not in (INTEGERS if counter else FLOATS):
         wanted = "an integer" if counter else "floating point"
         raise TensorsError(f"{path}: {_shown(name)} is {tensor.dtype}, wanted {wanted}")
-    # A copy even where the type is right already: the file may be mapped, or two tensors may share memory.
+    # Always copy, even if the type is right: the file may be memory-mapped, or two tensors may share memory.
     return tensor.detach().to(
         torch.int64 if counter else torch.float32, copy=True, memory_format=torch.contiguous_format
     )

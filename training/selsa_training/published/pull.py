@@ -1,4 +1,4 @@
-"""The four published checkpoints: where they are, and a local copy of them that is known to be whole."""
+"""The four published checkpoints: their addresses, and verified local copies."""
 
 import hashlib
 import os
@@ -88,13 +88,13 @@ def pull(
     Args:
         name: one of `PUBLISHED`.
         cache: folder of the local copies.
-        base: another server to ask, without the files' paths.
-        progress: called with the bytes so far and in all.
+        base: address of the server, without the files' paths.
+        progress: called with the received bytes and the total bytes.
         say: called with sentences for the user.
 
     Raises:
         DownloadError: the name is unknown or the file cannot be downloaded.
-        ChecksumMismatchError: what was downloaded is not the published file; it was deleted.
+        ChecksumMismatchError: the downloaded file is not the published one; it was deleted.
         CheckpointFileError: the cache cannot be used.
     """
     if name not in PUBLISHED:
@@ -139,14 +139,14 @@ def _bring(
     if not found.startswith(file.digest):
         part.unlink()
         raise ChecksumMismatchError(
-            f"what {url} sent has a sha256 of {found[:8]}..., its name promises {file.digest}; "
+            f"the file from {url} has sha256 {found[:8]}..., but its name says {file.digest}; "
             "it was deleted, run the command again"
         )
     part.replace(target)
 
 
 def _policy(base: str) -> DownloadPolicy:
-    """Https and nothing else, unless the caller names a server with another scheme."""
+    """Allows https, and the scheme of `base` if the caller names a server with another scheme."""
     return DownloadPolicy(schemes=frozenset({"https", urlsplit(base).scheme}))
 
 

@@ -1,4 +1,4 @@
-"""From a checkpoint's tensors to the configuration of the model they belong to."""
+"""Recognise the configuration of a model from the tensors of its checkpoint."""
 
 import re
 from collections import Counter
@@ -12,11 +12,11 @@ from selsa_training.checkpoint.names import published_name
 from selsa_training.config import CONFIGS, BackboneName, HeadConfig, ModelConfig
 from selsa_training.model.tensor_shapes import RESNETS, Shape, expected_shapes
 
-# No tensor tells the number of attention heads, since they are slices of one projection. Every published
+# No tensor shows the number of attention heads, because they are slices of one projection. Every published
 # SELSA configuration has 64 channels per head.
 CHANNELS_PER_HEAD: Final = 64
 
-# Where each width can be read: several tensors, so that one misshapen tensor is outvoted and named.
+# Tensors that show each width. There are several, so that one misshapen tensor is outvoted and can be named.
 NECK: Final = (("neck.conv.weight", 0), ("neck.conv.bias", 0), ("rpn.conv.weight", 1))
 RPN: Final = (
     ("rpn.conv.weight", 0),
@@ -42,11 +42,11 @@ def recognise(shapes: Mapping[str, Shape], *, what: str) -> ModelConfig:
     `class_0`, `class_1`, ... unless there are as many as the published models have.
 
     Args:
-        shapes: our name -> shape.
-        what: how an error begins, for example the file's name.
+        shapes: name -> shape.
+        what: the beginning of an error message, for example the file's name.
 
     Raises:
-        TensorsError: these cannot be a SELSA model's tensors, or not one that can be built here.
+        TensorsError: these are not the tensors of a SELSA model, or the model is not supported.
     """
     classes = _vote(shapes, CLASSES, what) - 1
     width = _vote(shapes, WIDTH, what)
@@ -72,7 +72,7 @@ def recognise(shapes: Mapping[str, Shape], *, what: str) -> ModelConfig:
 
 
 def _vote(shapes: Mapping[str, Shape], places: Iterable[tuple[str, int]], what: str) -> int:
-    """The size that most of these (tensor, axis) places agree on; the first of equals."""
+    """The most frequent size at these (tensor, axis) places; the first of several equally frequent ones."""
     sizes = [shapes[name][axis] for name, axis in places if len(shapes.get(name, ())) > axis]
     if not sizes:
         names = ", ".join(published_name(name) for name, _ in places)
@@ -96,7 +96,7 @@ def _stages(shapes: Mapping[str, Shape]) -> int:
 
 
 def _backbone(shapes: Mapping[str, Shape]) -> BackboneName:
-    """The network that differs in the fewest tensors: a single odd tensor is named, not the whole network."""
+    """The network that differs in the fewest tensors, so that one wrong tensor is reported and not all."""
     found = {entry for entry in shapes.items() if entry[0].startswith("backbone.")}
 
     def difference(name: BackboneName) -> int:

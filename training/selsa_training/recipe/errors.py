@@ -1,9 +1,9 @@
 """Errors before and during a training run.
 
 TrainingError
-├── RecipeError       the recipe, or how it fits the data
-├── RunError          the run's folder: taken, damaged, of another recipe
-└── NonFiniteError    the loss is not finite; the message names step and samples
+├── RecipeError       the recipe is not allowed or does not fit the data
+├── RunError          the run's folder is in use, damaged, or belongs to another recipe
+└── NonFiniteError    the loss is not finite; the message names the step and the samples
 """
 
 

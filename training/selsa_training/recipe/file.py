@@ -1,4 +1,4 @@
-"""Recipes as TOML files, which hold the differences from the published recipe."""
+"""Recipes as TOML files, which contain only the differences from the published recipe."""
 
 import tomllib
 from collections.abc import Iterable
@@ -50,7 +50,7 @@ def _read(name_or_path: str) -> dict[str, Any]:
             with Path(name_or_path).open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES)
         except OSError as error:
-            raise RecipeError(f"{name_or_path} cannot be read: {error.strerror}") from error
+            raise RecipeError(f"cannot read {name_or_path}: {error.strerror}") from error
     else:
         names = packaged_recipes()
         if name_or_path not in names:
@@ -67,10 +67,10 @@ def _read(name_or_path: str) -> dict[str, Any]:
 def _override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise RecipeError(f"{text!r} is no override; write KEY=VALUE, such as optimiser.rate=0.01")
+        raise RecipeError(f"{text!r} is not an override; write KEY=VALUE, such as optimiser.rate=0.01")
     for attempt in (value, f'"{value}"'):
         try:
             return tomllib.loads(f"{key}={attempt}")
         except tomllib.TOMLDecodeError as error:
             failure = error
-    raise RecipeError(f"{text!r} is no override: {failure}")
+    raise RecipeError(f"{text!r} is not an override: {failure}")

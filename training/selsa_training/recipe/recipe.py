@@ -19,8 +19,8 @@ class _Part(BaseModel):
 class SamplingRecipe(_Part):
     """The frames of a training sample; see `selsa_training.data.sampling.ReferenceSampling`.
 
-    `key_frames`: the losses are those of the first frame, which attends to the others (published), or those
-    of every frame in turn, each attending to all.
+    `key_frames`: `first` computes losses for the first frame, which attends to the others (published). `all`
+    computes losses for every frame, and each attends to all frames.
     """
 
     references: Literal["bilateral_uniform", "whole_clip"] = "bilateral_uniform"
@@ -48,7 +48,10 @@ FINE_TUNING: Final = AugmentationRecipe(scale=0.3, colour=0.2)
 
 
 class MatchingRecipe(_Part):
-    """IoU: an object from `positive` on, background below `negative`; `least` for an object's best boxes."""
+    """IoU thresholds: at least `positive` is an object, below `negative` is background.
+
+    The best boxes of an object need only `least`.
+    """
 
     positive: Share
     negative: Share
@@ -68,15 +71,15 @@ class RpnRecipe(_Part):
     samples: Positive = 256
     positive_share: Share = 0.5
     beta: Rate = 1 / 9
-    # Of a key frame; reference frames have as many as at test time.
+    # Proposals of a key frame. Reference frames have the same number as at test time.
     proposals: Positive = 600
 
 
 class HeadRecipe(_Part):
     """The box head's losses.
 
-    `samples` 0: learn from all proposals. `jitter`: copies of every true box, moved and scaled by up to
-    `jitter_reach` of its size, that join the proposals.
+    `samples` 0: learn from all proposals. `jitter`: number of copies of every true box that are added to the
+    proposals, moved and scaled by up to `jitter_reach` of its size.
     """
 
     matching: MatchingRecipe = MatchingRecipe(positive=0.5, negative=0.5, least=0.5)
@@ -102,10 +105,10 @@ class BackboneRecipe(_Part):
 class OptimiserRecipe(_Part):
     """SGD with momentum or AdamW.
 
-    `fan_in`: 0, or a number of inputs; a layer outside the backbone with more inputs learns more slowly, in
-    proportion. AdamW moves all weights equally far, so the rate that suits a layer of a few hundred inputs
-    breaks a layer of six thousand inputs without a norm. `clip`: largest norm of the gradient, 0: none.
-    `average`: decay of the moving average of weights that is saved and evaluated, 0: none.
+    `fan_in`: 0, or a number of inputs. A layer outside the backbone with more inputs gets a proportionally
+    lower rate. AdamW moves all weights equally far, so a rate that is right for a layer with a few hundred
+    inputs is too high for a layer with six thousand inputs and no norm. `clip`: largest norm of the gradient,
+    0: no limit. `average`: decay of the moving average of weights that is saved and evaluated, 0: no average.
     """
 
     method: Literal["sgd", "adamw"] = "sgd"
@@ -113,18 +116,18 @@ class OptimiserRecipe(_Part):
     fan_in: Count = 0
     momentum: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
-    # Decaying norms and biases too is what the published recipe does.
+    # The published recipe also decays norms and biases.
     decay_all: bool = True
     clip: Annotated[float, Field(ge=0)] = 35.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class ScheduleRecipe(_Part):
-    """Length of the training and learning rate over it.
+    """Length of the training, and the learning rate over time.
 
-    `steps`: of the whole training; 0: `epochs` of the data. `drops`: epochs after which the rate is divided
-    by ten; `shape` cosine falls to zero instead. The first `warm_up` steps rise linearly from
-    `warm_up_from` of the rate.
+    `steps`: steps of the whole training; 0: use `epochs`. `drops`: epochs after which the rate is divided by
+    ten. With `shape` cosine the rate falls to zero instead. In the first `warm_up` steps the rate rises
+    linearly from the share `warm_up_from`.
     """
 
     epochs: Positive = 7
@@ -164,7 +167,7 @@ class Recipe(_Part):
     optimiser: OptimiserRecipe = OptimiserRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     pretraining: PretrainingRecipe = PretrainingRecipe()
-    # Static, for float16 only; the published FP16 recipe's value.
+    # Constant, used for float16 only. The value is that of the published FP16 recipe.
     loss_scale: Annotated[float, Field(gt=0, le=2**24)] = 512.0
 
     @model_validator(mode="before")

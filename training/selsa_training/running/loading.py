@@ -1,4 +1,4 @@
-"""Data loading for a run: workers read ahead in the order that `BatchOrder` states."""
+"""Data loading for a run: workers read ahead in the order of `BatchOrder`."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from selsa_training.running.processes import Processes
 
 
 class SampleSource:
-    """Batches of a run's samples from any step on."""
+    """Batches of a run's samples, starting from any step."""
 
     def __init__(self, data: DataSet, recipe: Recipe, processes: Processes, *, workers: int) -> None:
         sampling = ReferenceSampling(
@@ -49,7 +49,7 @@ class SampleSource:
         )
 
     def batches(self, step: int) -> Iterator[tuple[int, int, SampleBatch]]:
-        """(step, part, batch) from `step` of the training on, endlessly; a step has `accumulate` parts."""
+        """(step, part, batch), starting with `step` and without end; a step has `accumulate` parts."""
         while True:
             epoch, first = divmod(step, self.order.steps)
             self.order.start(epoch, first)
@@ -58,7 +58,7 @@ class SampleSource:
             step += self.order.steps - first
 
     def seeds(self, step: int, part: int) -> torch.Tensor:
-        """int64 [B]: a number per sample of a step, the same in whichever process and part the sample is."""
+        """int64 [B]: a number per sample of a step. It does not depend on the sample's process and part."""
         place = (step * self.order.world + self.order.rank) * self.order.accumulate + part
         first = place * self.order.batch
         return (self.order.seed << 32) + torch.arange(first, first + self.order.batch)

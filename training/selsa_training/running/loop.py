@@ -79,7 +79,7 @@ def train(
         processes: this process among the others; all call this together.
         options: see `RunOptions`.
         start: weights to start from, instead of a pretrained backbone and of pretraining.
-        say: gets lines for the person at the terminal.
+        say: receives lines for the terminal.
 
     Returns:
         Steps taken so far.
@@ -90,7 +90,7 @@ def train(
         ImageError: an image cannot be read.
         RunError: the saved state is damaged.
     """
-    # Every process draws the same weights, whatever it has drawn before.
+    # Every process must draw the same weights, so reset the random state.
     torch.manual_seed(recipe.seed)
     autocast = autocast_for(options.amp, processes.device)
     detector = build_detector(recipe.model)
@@ -247,7 +247,7 @@ class _Run:
         return losses
 
     def _without_sync(self) -> AbstractContextManager[None]:
-        """Gradients of all but the last part of a step stay in their process."""
+        """Context for all parts of a step but the last one: gradients are not yet averaged over processes."""
         if isinstance(self.learner, DistributedDataParallel):
             return self.learner.no_sync()
         return nullcontext()
@@ -255,7 +255,7 @@ class _Run:
     def _report(
         self, result: StepResult, factor: float, clock: "_Clock", bar: Callable[[int, str], None]
     ) -> None:
-        """Log, save and draw if it is time; only the first process does."""
+        """Log, save and draw at their intervals, in the first process only."""
         options, done = self.options, self.step == self.total
         if not self.processes.first:
             return

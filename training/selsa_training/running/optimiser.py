@@ -28,7 +28,7 @@ def build_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> Optimizer:
 
 
 def _share(name: str, parameter: nn.Parameter, fan_in: int) -> float:
-    """Share of the rate. The backbone's layers are excepted: their norms cancel the size of their weights."""
+    """Share of the rate; 1 for the backbone's layers, because norms cancel the size of their weights."""
     if not fan_in or parameter.ndim < 2 or name.startswith("backbone."):
         return 1.0
     return min(1.0, fan_in / math.prod(parameter.shape[1:]))
@@ -48,7 +48,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after a step, counted from 0."""
+        """Add the weights after a step, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
         mine, theirs = [], []
         for name, tensor in model.state_dict().items():

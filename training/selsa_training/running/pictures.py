@@ -27,8 +27,8 @@ def draw_predictions(detector: SelsaDetector, data: DataSet, *, videos: int = 6)
 
     Args:
         detector: in evaluation mode.
-        data: where the videos are from; the evenly spread ones are taken.
-        videos: how many at most.
+        data: the data set; its videos are chosen evenly.
+        videos: largest number of videos.
     """
     chosen = np.unique(np.linspace(0, data.video_count - 1, videos).round().astype(int)).tolist()
     tiles = [_tile(detector, data, video) for video in chosen]

@@ -18,5 +18,5 @@ def autocast_for(amp: Amp, device: torch.device) -> Callable[[], AbstractContext
 
 
 def loss_scale_for(amp: Amp, scale: float) -> float:
-    """Factor of the loss. Bfloat16 has float32's range and needs none."""
+    """Factor of the loss. Bfloat16 has the range of float32 and needs no scale."""
     return scale if amp == "fp16" else 1.0

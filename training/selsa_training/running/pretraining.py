@@ -60,7 +60,7 @@ def pretrain_backbone(
     autocast: Callable[[], AbstractContextManager[None]],
     workers: int,
 ) -> None:
-    """Train the detector's backbone in place. A run that stops here starts again from its beginning.
+    """Train the detector's backbone in place. Pretraining cannot resume: a stopped run starts it again.
 
     Raises:
         NonFiniteError: a loss is not a finite number.

@@ -31,24 +31,24 @@ class Processes:
         return self.rank == 0
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """The mean of a tensor over all processes; in place where there are several."""
+        """The mean of a tensor over all processes; modifies the tensor if there are several."""
         if self.world > 1:
             distributed.all_reduce(tensor)
             tensor /= self.world
         return tensor
 
     def wait(self) -> None:
-        """Wait until all processes get here."""
+        """Wait until all processes have called this."""
         if self.world > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """Join the processes that `torchrun` started; without it this process runs alone.
+    """Join the process group that `torchrun` started; without torchrun there is only this process.
 
     Args:
-        device: `cpu`, `cuda` (the one of this process's local rank), `cuda:N`, or `auto`.
+        device: `cpu`, `cuda` (the device of this process's local rank), `cuda:N`, or `auto`.
 
     Raises:
         RunError: there is no such device.
@@ -73,7 +73,9 @@ def _device(name: str, local_rank: int) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise RunError(f"--device {name!r} is none; allowed are auto, cpu, cuda and cuda:N") from error
+        raise RunError(
+            f"--device {name!r} is not a device; allowed are auto, cpu, cuda and cuda:N"
+        ) from error
     if device.type not in ("cpu", "cuda"):
         raise RunError(f"--device {name!r} is not supported; allowed are auto, cpu, cuda and cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():

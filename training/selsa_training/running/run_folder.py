@@ -25,7 +25,7 @@ STATE: Final = "state.pt"
 
 
 class RunFolder:
-    """A run's files. Every file is replaced as a whole, except for the log, which only grows.
+    """A run's files. Every file is replaced atomically, except for the log, which is appended to.
 
     Args:
         folder: created if it does not exist.
@@ -47,7 +47,7 @@ class RunFolder:
             else:
                 _replace(recipe, json.dumps(self._about, indent=2).encode() + b"\n")
         except OSError as error:
-            raise RunError(f"{folder} cannot be used: {error.strerror}") from error
+            raise RunError(f"cannot use {folder}: {error.strerror}") from error
 
     @property
     def log(self) -> Path:
@@ -56,7 +56,7 @@ class RunFolder:
 
     @property
     def tensorboard(self) -> Path:
-        """Where TensorBoard's events go."""
+        """Folder of TensorBoard's events."""
         return self.folder / "tensorboard"
 
     @property
@@ -65,7 +65,7 @@ class RunFolder:
         return self.folder / CHECKPOINT
 
     def picture(self, step: int) -> Path:
-        """Where the picture after a step goes; its folder exists."""
+        """Path of the picture after a step; its folder is created."""
         place = self.folder / "pictures"
         place.mkdir(exist_ok=True)
         return place / f"step-{step:07d}.png"

@@ -20,9 +20,9 @@ SECONDS_PER_LINE: Final = 360.0
 
 
 class RunLog:
-    """The log of one process; `None` as folder makes one that writes nothing.
+    """The log of one process; with `None` as paths it writes nothing.
 
-    A resumed run leaves out the lines of steps that it takes again.
+    A resumed run deletes the lines of the steps that it repeats.
     """
 
     def __init__(self, log: Path | None, tensorboard: Path | None, *, step: int = 0) -> None:
@@ -35,23 +35,23 @@ class RunLog:
             self._board = SummaryWriter(str(tensorboard), purge_step=step)
 
     def event(self, name: str, **fields: Any) -> None:
-        """A line about something that happened."""
+        """Write a line about an event."""
         self._write({"event": name, **fields})
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """A line about a step; its values also as TensorBoard scalars."""
+        """Write a line about a step, and its values as TensorBoard scalars."""
         self._write({"event": "step", "step": step, **values})
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
     def picture(self, step: int, name: str, image: npt.NDArray[np.uint8]) -> None:
-        """A picture, uint8 [h, w, 3] RGB, for TensorBoard."""
+        """Write a picture, uint8 [h, w, 3] RGB, for TensorBoard."""
         if self._board is not None:
             self._board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write out what is buffered."""
+        """Write buffered data and close the files."""
         if self._file is not None:
             self._file.close()
         if self._board is not None:
@@ -65,7 +65,7 @@ class RunLog:
 
 
 def _cut(path: Path, step: int) -> None:
-    """Leave out steps from `step` on, and a last line that was cut off."""
+    """Remove the lines of `step` and later steps, and an incomplete last line."""
     if not path.exists():
         return
     kept = []
@@ -85,7 +85,7 @@ def _cut(path: Path, step: int) -> None:
 def training_bar(
     title: str, total: int, *, done: int = 0, quiet: bool = False
 ) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar on stderr with a text beside it, or ten lines an hour if stderr is no terminal."""
+    """A progress bar on stderr with a text beside it, or ten lines an hour if stderr is not a terminal."""
     console = Console(stderr=True)
     if not quiet and not console.is_terminal:
         yield _Lines(title, total, done).report

@@ -6,7 +6,7 @@ from selsa_training.recipe.recipe import ScheduleRecipe
 
 
 def total_steps(schedule: ScheduleRecipe, epoch_steps: int) -> int:
-    """Steps of the whole training, where an epoch has `epoch_steps`."""
+    """Steps of the whole training, if an epoch has `epoch_steps`."""
     return schedule.steps or schedule.epochs * epoch_steps
 
 

@@ -36,8 +36,8 @@ class StartingWeights:
         sha256: of the file that the tensors are from.
         classes: the source's class names.
         tensors: our name -> tensor.
-        folded: batch normalisation is part of the convolutions, as in a bundle. A training from such weights
-            must keep the statistics of its norms.
+        folded: batch normalisation is folded into the convolutions, as in a bundle. A training from such
+            weights must keep the statistics of its norms.
     """
 
     described: str
@@ -56,7 +56,7 @@ class Transfer:
         classes_taken: classes whose rows of the predictor were copied.
         classes_new: classes whose rows stay as initialised.
         initialised: the model's other tensors, which stay as initialised.
-        left_out: the source's tensors that the model has no place for, with the reason.
+        left_out: the source's tensors that the model does not use, with the reason.
     """
 
     taken: tuple[str, ...]
@@ -115,13 +115,13 @@ def read_weights(path: Path) -> StartingWeights:
     if (path / BUNDLE_MARKER).is_file():
         return _of_bundle(path)
     raise RecipeError(
-        f"--from {path} is none of: a checkpoint (with {CHECKPOINT_MARKER}), a training run (with "
+        f"--from {path} is none of these: a checkpoint (with {CHECKPOINT_MARKER}), a training run (with "
         f"{IN_A_RUN}/{CHECKPOINT_MARKER}), a bundle ({BUNDLE_MARKER}), a .pth file of mmtracking, `default`"
     )
 
 
 def start_from(detector: SelsaDetector, source: StartingWeights) -> Transfer:
-    """Copy what fits into a detector that has freshly initialised weights.
+    """Copy the tensors that fit into a detector with freshly initialised weights.
 
     A tensor fits if name and shape are equal. The predictor's rows are copied class by class, by name.
 
@@ -188,7 +188,7 @@ def _copy_classes(
 
 
 def _of_bundle(path: Path) -> StartingWeights:
-    """The weights in a bundle's fp32 graphs: initialisers keep the names of our parameters."""
+    """The weights in a bundle's fp32 graphs, whose initialisers have the names of the model's parameters."""
     import onnx
     from onnx import numpy_helper
 
@@ -222,7 +222,7 @@ def _in_published_order(weight: Tensor, channels: int) -> Tensor:
 
 
 def _without_folded_norm(detector: SelsaDetector, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give back the backbone's norms: each only adds the bias that its convolution has in the bundle."""
+    """Restore the backbone's norms: each norm only adds the bias that its convolution has in the bundle."""
     found = dict(tensors)
     leaves = [(n, m) for n, m in detector.backbone.named_modules() if not list(m.children())]
     for (name, conv), (following, norm) in itertools.pairwise(leaves):

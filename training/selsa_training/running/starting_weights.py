@@ -29,7 +29,8 @@ def initialise(detector: SelsaDetector) -> None:
             continue
         spread = next((std for ending, std in SPREAD.items() if name.endswith(ending)), None)
         if ".attention." in name:
-            # Torch's default, as published: with larger weights the softmax would choose one row at first.
+            # Torch's default, as published. With larger weights the initial softmax would select a single
+            # row.
             module.reset_parameters()
             continue
         if spread is not None:
@@ -43,7 +44,7 @@ def initialise(detector: SelsaDetector) -> None:
 
 
 def load_pretrained_backbone(backbone: Backbone, name: BackboneName, recipe: BackboneRecipe) -> str:
-    """Load ImageNet weights through timm; returns what was loaded, for the log.
+    """Load ImageNet weights through timm; returns a description for the log.
 
     Raises:
         RecipeError: timm has no such weights for this backbone, or cannot download them.
@@ -69,7 +70,7 @@ def load_pretrained_backbone(backbone: Backbone, name: BackboneName, recipe: Bac
 
 
 def freeze(detector: SelsaDetector, recipe: BackboneRecipe) -> None:
-    """Stop the gradient of the first stages; the stem and stage 1 count as one."""
+    """Disable the gradient of the first stages; the stem and stage 1 count as one."""
     for part in _frozen(detector, recipe):
         part.requires_grad_(requires_grad=False)
 

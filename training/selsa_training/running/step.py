@@ -80,10 +80,10 @@ class Stepper:
         total.backward()  # type: ignore[no-untyped-call]
 
     def update(self, factor: float, step: int) -> StepResult:
-        """Step down the gradient of all parts, at `factor` of the optimiser's rate.
+        """Take one step with the gradient of all parts, at `factor` of the optimiser's rate.
 
         Raises:
-            NonFiniteError: the gradient is not finite, without float16 being the reason.
+            NonFiniteError: the gradient is not finite and float16 is not the reason.
         """
         norm = self._unscale_and_clip()
         if math.isfinite(norm):

@@ -1,4 +1,4 @@
-"""The tables of a COCO file as checked records that know their place."""
+"""The tables of a COCO file as checked records with their place in the file."""
 
 import json
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ class Located:
         return self.values[field]
 
     def get(self, field: str, default: Any = None) -> Any:
-        """A field's value, or the default where the record lacks it."""
+        """A field's value, or the default if the record lacks it."""
         return self.values.get(field, default)
 
 
 @dataclass(slots=True)
 class Records:
-    """A parsed file. Lines are looked up only when something is wrong."""
+    """A parsed file. Line numbers are computed only for issues."""
 
     path: Path
     log: IssueLog
@@ -80,13 +80,13 @@ class Records:
         return found
 
     def complain(self, row: Located, detail: str, kind: IssueKind = "bad_record") -> None:
-        """Log what is wrong with a record."""
+        """Log an issue of a record."""
         self.log.add(kind, self.path, self.line(row), f"{row.table}[{row.index}]: {detail}"[:300])
 
     def line(self, row: Located) -> int | None:
         """The line on which a record begins."""
         if row.table not in self.lines:
-            # Read again: kept all the while, the text of a large file would double its memory.
+            # Read the file again: keeping the text of a large file would double the memory.
             self.lines[row.table] = record_lines(self.path.read_text(encoding="utf-8"), row.table)
         lines = self.lines[row.table]
         return lines[row.index] if row.index < len(lines) else None

@@ -1,8 +1,9 @@
-"""CocoVID JSON, mmtracking's format, for custom data sets and for files its converters made.
+"""CocoVID JSON, mmtracking's format, for custom data sets and for files of its converters.
 
 A COCO file with `videos` and, per image, `video_id` and `frame_id`; per annotation `instance_id`. Images
-without a `video_id` are stills, their own references. `is_vid_train_frame` names key frames; where no image
-has it, all are. Ours, and optional: `motion_iou` and `degraded` of an annotation.
+without a `video_id` are stills, which are their own references. `is_vid_train_frame` marks key frames; if no
+image has it, all frames are key frames. Annotations may also have `motion_iou` and `degraded`, which
+mmtracking does not use.
 """
 
 import math
@@ -104,7 +105,7 @@ class _Reader:
     def _read_videos(
         self, folder: Path, videos: dict[int, Located], frames: dict[int, dict[int, Located]]
     ) -> None:
-        # mmtracking's validation files name no key frame at all; then every frame is one.
+        # mmtracking's validation files mark no key frames; then every frame is one.
         marked = any(row.get("is_vid_train_frame") for rows in frames.values() for row in rows.values())
         taken: set[str] = set()
         for number, video in videos.items():

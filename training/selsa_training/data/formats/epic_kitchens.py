@@ -5,10 +5,10 @@
     ROOT/EPIC_noun_classes.csv            optional: noun_id, class_key, ... gives the classes their names
     ROOT/object_detection_images/train/P01/P01_01/0000000001.jpg
 
-The labels may also be in ROOT/annotations. Each row is one noun in one frame; frames are labelled about twice
-a second, and those frames are the video. Nothing says which box of one frame is which of the next, so tracks
-are unknown and motion cannot be scored. The official test labels are withheld: `val` is a share of the
-training videos, chosen by a hash of the video's name, so that it never changes with the files at hand.
+The labels may also be in ROOT/annotations. Each row is one noun in one frame. About two frames per second are
+labelled, and these frames are the video. The labels do not connect the boxes of different frames, so tracks
+are unknown and motion cannot be scored. The official test labels are not public. So `val` is a share of the
+training videos, chosen by a hash of the video's name; the choice does not depend on the other files.
 """
 
 import ast
@@ -30,7 +30,7 @@ LABELS_FILE: Final = "EPIC_train_object_labels.csv"
 NOUNS_FILE: Final = "EPIC_noun_classes.csv"
 COLUMNS: Final = ("noun_class", "noun", "participant_id", "video_id", "frame", "bounding_boxes")
 IMAGE_FOLDERS: Final = ("object_detection_images/train", "object_detection_images/rgb/train", "")
-# As the archives of the data set, its frame extraction, and common repacks name them.
+# Folder names of the data set's archives, of its frame extraction, and of common repacks.
 IMAGE_NAMES: Final = ("{:010d}.jpg", "frame_{:010d}.jpg", "frame{:010d}.jpg")
 
 Box = tuple[float, float, float, float]
@@ -106,7 +106,7 @@ def _read_video(
             builder.log.add("missing_image", source, rows[0].line, f"{image} is not there")
             continue
         try:
-            # A camera has one size: the first header of a video speaks for all.
+            # All frames of a video have the same size, so the first header suffices.
             size = size or image_size(image)
         except ImageError as error:
             builder.log.add("unreadable_image", source, rows[0].line, str(error))

@@ -12,7 +12,7 @@ from typing import Final
 
 from selsa_training.data.issues import IssueLog
 
-# Where the lists are kept: the official place, MEGA's, and mmtracking's.
+# Folders of the lists: the official one, MEGA's, and mmtracking's.
 PLACES: Final = ("ImageSets/VID", "ImageSets", "Lists", "ImageSets/DET")
 MAX_FRAMES: Final = 1_000_000
 
@@ -45,7 +45,7 @@ def read_video_list(path: Path, log: IssueLog, *, training: bool) -> dict[str, L
 
     Args:
         path: the list.
-        log: takes lines that say something else, and keys outside their video.
+        log: receives malformed lines, and keys outside their video.
         training: a folder occurs on several lines, and each INDEX names a key frame, counted from 1:
             mmtracking's converter takes one off (`parse_train_list` in imagenet2coco_vid.py of its
             tools/convert_datasets), so that INDEX 10 is `000009.JPEG`. Loaders in FGFA's line, such as
@@ -105,7 +105,7 @@ def _lines(path: Path, log: IssueLog) -> Iterator[tuple[int, list[str]]]:
         return
     for number, line in enumerate(text.splitlines(), 1):
         parts = line.split()
-        # A list is data from elsewhere: no name may lead out of the data set.
+        # A list is untrusted input: no name may lead out of the data set.
         if parts and (".." in parts[0].split("/") or parts[0].startswith("/")):
             log.add("bad_record", path, number, f"{parts[0][:120]!r} leads out of the data set")
         elif parts:

@@ -152,7 +152,7 @@ def _add_objects(
 
 
 def _file_names(folder: Path) -> Iterable[str] | None:
-    """All names in a folder, at once: asking for each of 1.1 million images takes minutes."""
+    """All names in a folder, read at once, because a check of each of 1.1 million images takes minutes."""
     try:
         return set(os.listdir(folder))  # noqa: PTH208  names are all that is wanted
     except OSError:

@@ -1,7 +1,7 @@
-"""One ImageNet annotation file (PASCAL VOC's XML), read without trusting it.
+"""One ImageNet annotation file (PASCAL VOC's XML), read as untrusted input.
 
-Expat is driven directly: it knows line numbers, and a DOCTYPE, without which no entity can be declared and
-so none can expand, ends the parse at once. ImageNet's files have none.
+Expat is used directly, because it reports line numbers. A DOCTYPE ends the parse: without one no entity can
+be declared or expanded, and ImageNet's files have none.
 """
 
 from dataclasses import dataclass, field
@@ -147,7 +147,7 @@ class _Parse:
             number = float(text)
         except ValueError:
             number = float("nan")
-        # Also refuses what is not finite.
+        # Also refuses NaN and infinity.
         if not abs(number) < 1 << 24:
             raise BrokenAnnotationError(f"<{name}> {text[:40]!r} is no number", self.line)
         return number

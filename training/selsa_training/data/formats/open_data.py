@@ -42,7 +42,7 @@ UNSPLIT_COCO: Final = ("annotations/instances_default.json", "_annotations.coco.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSource:
-    """The data that a person named.
+    """The data set named on the command line.
 
     Attributes:
         path: what the files of a research data set or of a labelling tool are in; see `LAYOUTS`.
@@ -72,7 +72,7 @@ def open_data(
     Call `log.raise_if_fatal()` before training on the result.
 
     Raises:
-        DataError: the path does not exist, or it is none of the formats.
+        DataError: the path does not exist, or it has none of the formats.
     """
     path = source.path
     if not path.exists():

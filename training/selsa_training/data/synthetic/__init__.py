@@ -1,1 +1,1 @@
-"""The synthetic data set: sprites moving over textures, at times too degraded to be named from one frame."""
+"""The synthetic data set: moving sprites that are sometimes too degraded to classify from one frame."""

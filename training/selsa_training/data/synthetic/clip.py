@@ -1,4 +1,4 @@
-"""One clip: its frames and what is in them, a function of settings, sprites, split and number alone."""
+"""One clip: its frames and objects. It depends only on settings, sprites, split and number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from selsa_training.data.synthetic.sprites import Sprite, SpriteSet
 
 Image = npt.NDArray[np.float32]
 
-# Cells across the texture, and how strong each octave is.
+# Cells across the texture and strength, for each octave.
 OCTAVES: Final = ((3, 55.0), (9, 30.0), (30, 16.0), (90, 9.0))
 
 
@@ -28,7 +28,7 @@ def draw_texture(height: int, width: int, random: np.random.Generator, *, shapes
     for cells, strength in OCTAVES:
         rows = max(2, round(cells * height / width))
         coarse = random.normal(0, strength, (rows, cells, 3)).astype(np.float32)
-        # Light and dark more than colour, as in photographs.
+        # Brightness varies more than colour, as in photographs.
         coarse = 0.4 * coarse + 0.6 * coarse.mean(axis=2, keepdims=True)
         texture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     for _ in range(shapes):
@@ -53,7 +53,7 @@ def _draw_shape(texture: Image, random: np.random.Generator) -> None:
     points = centre + spread[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     soft = random.uniform(0.6, 4.0)
     strength, colour = np.float32(random.uniform(0.3, 0.9)), random.uniform(20, 235, 3).astype(np.float32)
-    # Only where the shape and its soft edge are.
+    # Only in the region of the shape and its soft edge.
     room = 3 * soft + 1
     x1, y1 = np.maximum(np.floor(points.min(axis=0) - room), 0).astype(int)
     x2, y2 = np.minimum(np.ceil(points.max(axis=0) + room), (width, height)).astype(int)
@@ -69,17 +69,17 @@ def _draw_shape(texture: Image, random: np.random.Generator) -> None:
 SPLITS: Final = {"train": 0, "val": 1}
 _CLIP: Final = 3
 _DECK: Final = 4
-# The camera's room to drift, in pixels, and the spread of its noise.
+# Largest drift of the camera, in pixels, and standard deviation of its noise.
 ROOM: Final = 48
 NOISE: Final = (2.0, 9.0)
-# Hidden by other objects to this share, an object is marked as occluded, or need not be found at all.
+# If other objects cover these shares of an object, it is marked as occluded, or as ignored.
 HIDDEN: Final = 0.3
 LOST: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class ClipObject:
-    """An object in one frame: `label`, `track`, `box` xyxy in pixels inside the frame, bits of `records`."""
+    """An object in one frame: `label`, `track`, `box` xyxy in pixels inside the frame, flags of `records`."""
 
     label: int
     track: int
@@ -89,7 +89,7 @@ class ClipObject:
 
 @dataclass(frozen=True, slots=True)
 class ClipFrame:
-    """A finished frame: uint8 [H, W, 3] RGB, its objects, and whether it is a degraded one."""
+    """A finished frame: uint8 [H, W, 3] RGB, its objects, and whether it is degraded."""
 
     pixels: npt.NDArray[np.uint8]
     objects: tuple[ClipObject, ...]
@@ -109,7 +109,7 @@ class _Actor:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Everything about a clip that was drawn by lot. Iterating renders its frames, one at a time."""
+    """The random choices of a clip. Iteration renders its frames one by one."""
 
     settings: SyntheticSettings
     actors: tuple[_Actor, ...]
@@ -144,7 +144,7 @@ class Clip:
     def _expose(self, canvas: npt.NDArray[np.float32], time: int) -> npt.NDArray[np.uint8]:
         """The camera's colours and noise."""
         height, width = canvas.shape[:2]
-        # One field of noise, looked at from elsewhere in each frame: new noise would cost more than drawing.
+        # One field of noise, shifted for each frame. New noise for each frame would take longer than drawing.
         top, left = (time * 37) % ROOM, (time * 23) % ROOM
         canvas *= self.gain
         canvas += self.noise[top : top + height, left : left + width]
@@ -166,11 +166,11 @@ class Clip:
 
 
 def render_clip(settings: SyntheticSettings, sprites: SpriteSet, split: str, number: int) -> Clip:
-    """Draw a clip by lot.
+    """Choose a clip at random.
 
     Args:
         settings: of the data set.
-        sprites: of every class; a label is a class's place among them.
+        sprites: of every class; a label is the index of a class in them.
         split: `train` or `val`.
         number: of the clip in its split.
     """
@@ -200,7 +200,7 @@ def render_clip(settings: SyntheticSettings, sprites: SpriteSet, split: str, num
 
 
 def _deal(settings: SyntheticSettings, classes: int, split: str, number: int) -> list[int]:
-    """Labels for a clip, all different, dealt from shuffled decks of all classes so that none is rare."""
+    """Labels for a clip, all different, taken from permutations of all classes, so that no class is rare."""
     most = min(settings.objects[1], classes)
     clips_each = max(1, classes // most)
     deck = np.random.default_rng([_DECK, settings.seed, SPLITS[split], number // clips_each])

@@ -1,7 +1,7 @@
-"""What makes an object hard to name: which frames are degraded, by what, and how that is done to pixels.
+"""Degradation that makes an object hard to classify: choice of frames and effects, and pixel operations.
 
-Objects are patches with premultiplied alpha, float32 [h, w, 4] with colours 0 to 255 and alpha 0 to 1, so
-that blurring mixes what is there and not what is invisible.
+Objects are patches with premultiplied alpha, float32 [h, w, 4] with colours 0 to 255 and alpha 0 to 1. With
+premultiplied alpha, blurring does not mix in the colours of invisible pixels.
 """
 
 import math
@@ -29,11 +29,11 @@ class Effects:
         blur: standard deviation of defocus.
         motion_blur: length of the smear, 0: none.
         motion_angle: its direction, in radians.
-        opacity: what is left of it.
-        tint: how far colours go to `colour`.
+        opacity: remaining opacity, 0 to 1.
+        tint: share by which colours move to `colour`.
         colour: RGB, 0 to 255.
         occlusion: share of the box that a patch covers.
-        side: from where: left, right, top, bottom.
+        side: side of the patch: left, right, top, bottom.
     """
 
     grey: bool = False
@@ -48,7 +48,7 @@ class Effects:
 
     @property
     def reach(self) -> float:
-        """How far the object's pixels may spread, as a share of its size."""
+        """Largest distance that the object's pixels can spread, as a share of its size."""
         return 3 * self.blur + self.motion_blur / 2
 
 
@@ -61,12 +61,12 @@ def draw_bursts(length: int, ranges: DegradationRanges, random: np.random.Genera
     sizes: list[int] = []
     while (left := wanted - sum(sizes)) > 0:
         size = min(int(random.integers(ranges.burst[0], ranges.burst[1] + 1)), left)
-        # What is left after this one must be enough for another.
+        # The remaining frames must suffice for another burst.
         if 0 < left - size < ranges.burst[0]:
             size = left if left <= ranges.burst[1] else left - ranges.burst[0]
         sizes.append(size)
     clear = length - wanted
-    # Clear frames fall into the gaps at random; all but the outer gaps get one first where there are enough.
+    # Distribute clear frames over the gaps at random. If there are enough, every inner gap gets at least one.
     gaps = np.zeros(len(sizes) + 1, np.int64)
     inner = min(clear, max(0, len(sizes) - 1))
     gaps[1 : 1 + inner] = 1
@@ -83,7 +83,7 @@ def draw_effects(ranges: DegradationRanges, random: np.random.Generator) -> Effe
     """A few different effects, each of random strength within its range."""
     count = int(random.integers(ranges.effects[0], ranges.effects[1] + 1))
     chosen = {NAMES[int(i)] for i in random.choice(len(NAMES), count, replace=False)}
-    # Every number is drawn, chosen or not, so that ranges can change without changing what follows.
+    # Draw the numbers of all effects, also of unused ones: later random numbers must not depend on them.
     blur, motion, occlusion = (
         random.uniform(*limits) for limits in (ranges.blur, ranges.motion_blur, ranges.occlusion)
     )
@@ -104,19 +104,19 @@ def draw_effects(ranges: DegradationRanges, random: np.random.Generator) -> Effe
 
 
 def degrade(patch: Patch, size: float, effects: Effects) -> Patch:
-    """All effects but occlusion, which is of the frame.
+    """Apply all effects except occlusion, which applies to the frame.
 
     Args:
-        patch: float32 [h, w, 4], with `effects.reach * size` pixels of room on all sides.
+        patch: float32 [h, w, 4], with a margin of `effects.reach * size` pixels on all sides.
         size: long side of the object in pixels.
-        effects: what to do.
+        effects: the effects.
     """
     if effects.grey:
         patch[..., :3] = (patch[..., :3] @ LUMINANCE)[..., None]
     if effects.tint:
         light = (patch[..., :3] @ LUMINANCE)[..., None] / 255
         colour = np.asarray(effects.colour, np.float32)
-        # Half the light of the object stays, so that it is tinted and not painted over.
+        # Half of the object's brightness stays, so that its structure remains visible.
         painted = (0.5 * light + 0.5 * patch[..., 3:]) * colour
         patch[..., :3] += np.float32(effects.tint) * (painted - patch[..., :3])
     if effects.blur:
@@ -128,7 +128,7 @@ def degrade(patch: Patch, size: float, effects: Effects) -> Patch:
 
 
 def _smear(length: float, angle: float) -> Patch:
-    """A line of that many pixels through the middle of a square kernel, of sum 1."""
+    """A square kernel with a line of `length` pixels through its centre; its sum is 1."""
     half = max(1, math.ceil(length / 2))
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     steps = np.linspace(-length / 2, length / 2, 4 * half + 1)

@@ -18,7 +18,7 @@ SOLID: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What was drawn, before any effect: `box` xyxy in pixels inside the frame, `mask` bool [H, W]."""
+    """The drawn object before any effect: `box` xyxy in pixels inside the frame, `mask` bool [H, W]."""
 
     box: tuple[float, float, float, float]
     mask: npt.NDArray[np.bool_]
@@ -38,15 +38,15 @@ def draw_object(
 
     Args:
         canvas: float32 [H, W, 3], RGB 0 to 255; drawn into.
-        sprite: what to draw.
+        sprite: the sprite.
         centre: (x, y) in pixels.
         size: long side in pixels.
         angle: in degrees.
-        effects: what is done to it.
-        mirrored: left and right.
+        effects: the effects on it.
+        mirrored: mirror left and right.
 
     Returns:
-        Where it is; None if nothing of it is in the frame.
+        Its place; None if it is completely outside the frame.
     """
     height, width = canvas.shape[:2]
     half = math.ceil(size * (0.75 + effects.reach)) + 2
@@ -78,13 +78,13 @@ def draw_object(
 
 
 def cover(canvas: Image, box: tuple[float, float, float, float], effects: Effects, texture: Image) -> None:
-    """Cover a share of a box from one side with something that stands before it.
+    """Cover a share of a box from one side, like an object in front of it.
 
     Args:
         canvas: float32 [H, W, 3]; drawn into.
         box: xyxy in pixels.
         effects: `occlusion` and `side`.
-        texture: float32 [H, W, 3], what the cover looks like.
+        texture: float32 [H, W, 3], the texture of the cover.
     """
     x1, y1, x2, y2 = (round(value) for value in box)
     share, side = effects.occlusion, effects.side

@@ -1,7 +1,7 @@
-"""Sprites without any file: a silhouette, a pattern and a colour per class, all thirty told apart by eye.
+"""Sprites without files: thirty classes differ in silhouette, pattern and colour.
 
-Ten silhouettes by three patterns. Grey and blurred, classes of one silhouette look alike: ambiguous on
-purpose, as the emoji of two animals are.
+There are ten silhouettes and three patterns. Classes with the same silhouette look alike when they are grey
+and blurred. This ambiguity is intended, as with the emoji of two similar animals.
 """
 
 import colorsys
@@ -22,7 +22,7 @@ GOLDEN: Final = 0.618034
 
 
 def draw_shapes(classes: Sequence[str]) -> SpriteSet:
-    """A sprite for each class, in order; the 31st would look like the first but for its colour."""
+    """A sprite for each class, in order. The 31st has the shape of the first in another colour."""
     return SpriteSet.of("drawn shapes", {name: [_sprite(i)] for i, name in enumerate(classes)})
 
 
@@ -43,7 +43,7 @@ def _sprite(index: int) -> npt.NDArray[np.uint8]:
 
 
 def _pattern(name: str, side: int) -> npt.NDArray[np.bool_]:
-    """Which pixels are dark."""
+    """The dark pixels of a pattern."""
     y, x = np.mgrid[0:side, 0:side] / side
     if name == "rings":
         dark = (np.hypot(x - 0.5, y - 0.5) * 6) % 1 > 0.6

@@ -1,6 +1,6 @@
 """Sprites from a colour-emoji font: Noto Color Emoji (OFL 1.1), Debian's package fonts-noto-color-emoji.
 
-No package index for Python was found to carry it, so it is looked for where systems put it.
+No Python package provides the font, so it is searched in the usual system folders.
 """
 
 from pathlib import Path
@@ -61,7 +61,7 @@ CANVAS: Final = 160
 
 
 def find_emoji_font() -> Path | None:
-    """Where this system has the font, if it has."""
+    """Path of the font on this system; None if it is not installed."""
     return next((path for place in PLACES if (path := Path(place).expanduser()).is_file()), None)
 
 
@@ -80,7 +80,7 @@ def load_emoji(font: Path) -> SpriteSet:
     for name, image in images.items():
         if not image[..., 3].any() or np.array_equal(image, blank):
             raise SpriteError(f"{font} has no emoji U+{ord(EMOJI[name]):04X} for {name}")
-    # Some of Noto's are grey, such as the sheep, but no colour anywhere is a font of outlines.
+    # Some of Noto's emoji are grey, such as the sheep. If all are grey, the font has only outlines.
     if not any(np.ptp(image[..., :3], axis=2).any() for image in images.values()):
         raise SpriteError(f"{font} has no colours")
     return SpriteSet.of(f"font {font.name}", {name: [image] for name, image in images.items()})

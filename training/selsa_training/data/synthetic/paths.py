@@ -1,4 +1,4 @@
-"""How an object moves through a clip."""
+"""The path of an object through a clip."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,11 +10,11 @@ from selsa_training.data.synthetic.settings import SyntheticSettings
 
 Array = npt.NDArray[np.float64]
 
-# An object's centre stays this share of its size inside the frame, so that most of it is to be seen.
+# An object's centre stays this share of its size inside the frame, so that most of it is visible.
 MARGIN: Final = 0.35
-# The height at which speeds are stated.
+# The frame height that speeds refer to.
 REFERENCE_HEIGHT: Final = 192
-# Per speed: how much an object grows and shrinks, and how far it turns (degrees), at most.
+# Per speed: largest change of size, and largest rotation in degrees.
 GROWTH: Final = {"slow": 0.03, "medium": 0.1, "fast": 0.25}
 TURN: Final = {"slow": 1.0, "medium": 6.0, "fast": 18.0}
 

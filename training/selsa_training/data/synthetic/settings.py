@@ -1,4 +1,4 @@
-"""Settings of a synthetic data set. Together with the sprites they fix every byte of it."""
+"""Settings of a synthetic data set. Settings and sprites determine every byte of it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,18 +8,18 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradationRanges:
-    """Bursts of degraded frames, and how strong each effect is. Lengths are shares of an object's size.
+    """Bursts of degraded frames, and the strength of each effect. Lengths are shares of an object's size.
 
     Attributes:
-        share: of a clip's frames that are degraded.
+        share: share of a clip's frames that are degraded.
         burst: frames in one burst, inclusive.
-        effects: different effects on one object in one burst, inclusive. Three strong ones every time were
-            too much to learn from.
+        effects: number of different effects on one object in one burst, inclusive. A model did not learn from
+            data with three strong effects in every burst.
         blur: standard deviation of defocus.
         motion_blur: length of the smear.
         occlusion: share of the box that is covered.
         fade: share of the opacity that is lost.
-        tint: how far colours go to one random colour.
+        tint: share by which colours move to one random colour.
     """
 
     share: float = 0.55
@@ -37,9 +37,9 @@ class SyntheticSettings:
     """A whole data set.
 
     Attributes:
-        seed: of everything.
+        seed: seed of all random choices.
         train_clips: clips in `train`.
-        val_clips: clips in `val`; other clips, the same sprites.
+        val_clips: clips in `val`, which has other clips with the same sprites.
         length: frames per clip.
         height: of a frame, in pixels.
         width: of a frame, in pixels.
@@ -49,7 +49,8 @@ class SyntheticSettings:
         medium: see `slow`.
         fast: see `slow`.
         degradation: bursts and effects.
-        image_format: of the frames. JPEG is what real video looks like; PNG is exact and four times as large.
+        image_format: of the frames. JPEG has artefacts like real video; PNG is lossless and four times as
+            large.
         jpeg_quality: 1 to 100.
     """
 

@@ -1,4 +1,4 @@
-"""The images that move: RGBA, one or several per class, ready to be drawn at any size."""
+"""Sprites: RGBA images, one or several per class, that can be drawn at any size."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from selsa_training.data.errors import SpriteError
 RGBA = npt.NDArray[np.uint8]
 Levels = tuple[npt.NDArray[np.float32], ...]
 
-# Long sides of the levels of a sprite; drawing shrinks the next larger one, by less than half.
+# Long sides of the levels of a sprite. Drawing shrinks the next larger level, by less than half.
 LEVELS: Final = (256, 128, 64, 32)
 VISIBLE: Final = 8
 FOLDER_TYPES: Final = (".png", ".webp")
@@ -39,7 +39,7 @@ class SpriteSet:
     """Sprites of every class.
 
     Attributes:
-        origin: where they are from, for the record.
+        origin: their source, for the record.
         sha256: of their pixels.
         by_class: class name -> its sprites, at least one, in the order of the class list.
     """
@@ -53,7 +53,7 @@ class SpriteSet:
         """The set of some RGBA images.
 
         Raises:
-            SpriteError: an image shows nothing.
+            SpriteError: an image is completely transparent.
         """
         digest = hashlib.sha256()
         for name, members in images.items():
@@ -67,14 +67,14 @@ class SpriteSet:
 
 
 def as_sprite(image: RGBA, name: str) -> Sprite:
-    """Crop uint8 [h, w, 4] to what can be seen of it, and make its levels.
+    """Crop uint8 [h, w, 4] to its visible part, and make its levels.
 
     Raises:
-        SpriteError: nothing can be seen; `name` says of what.
+        SpriteError: the image is completely transparent; the message starts with `name`.
     """
     rows, columns = np.nonzero(image[..., 3] >= VISIBLE)
     if not len(rows):
-        raise SpriteError(f"{name} shows nothing")
+        raise SpriteError(f"{name} is completely transparent")
     cropped = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
     alpha = cropped[..., 3:] / 255
     full = np.concatenate([cropped[..., :3] * alpha, alpha], axis=2)
@@ -110,7 +110,7 @@ def load_sprite_folder(folder: Path, classes: Sequence[str]) -> SpriteSet:
 def _class_of(path: Path, classes: Sequence[str]) -> str | None:
     if len(path.parts) > 1:
         return path.parts[0] if path.parts[0] in classes else None
-    # The longest, so that a class may begin like another.
+    # The longest match, because a class name may begin with another one.
     fitting = [name for name in classes if path.stem == name or path.stem.startswith(f"{name}_")]
     return max(fitting, key=len, default=None)
 

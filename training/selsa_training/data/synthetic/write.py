@@ -1,6 +1,6 @@
 """Writing a synthetic data set: CocoVID files and images, as `coco_vid` reads them.
 
-OUT/synthesis.json            settings, sprites and their checksum: what made it
+OUT/synthesis.json            settings, sprites and their checksum
 OUT/train.json, OUT/val.json  annotations, a record per line
 OUT/train/00000/000000.jpg    frames
 """
@@ -28,7 +28,7 @@ from selsa_training.data.synthetic.settings import SyntheticSettings
 from selsa_training.data.synthetic.sprites import SpriteSet
 
 MARKER: Final = "synthesis.json"
-# Clips that a worker is given at once.
+# Clips per task of a worker.
 CHUNK: Final = 4
 
 # Per clip: a row per frame (degraded, objects with their motion IoU).
@@ -48,7 +48,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class WrittenSet:
-    """How much was written."""
+    """Counts of the written data set."""
 
     clips: int
     frames: int
@@ -66,16 +66,16 @@ def write_synthetic(
 ) -> WrittenSet:
     """Write a data set; the folder appears complete or not at all.
 
-    The same settings and sprites give the same bytes, however many workers there are (on one kind of machine,
-    with the same versions of NumPy and OpenCV).
+    The same settings and sprites give the same bytes with any number of workers, on the same kind of machine
+    and with the same versions of NumPy and OpenCV.
 
     Args:
-        folder: where.
-        settings: what.
+        folder: the new folder.
+        settings: the settings.
         sprites: of every class.
-        workers: processes.
+        workers: number of processes.
         overwrite: replace an older synthetic data set.
-        progress: called with (clips done, clips in all).
+        progress: called with (finished clips, all clips).
 
     Raises:
         TargetTakenError: something is at `folder` that may not be replaced.
@@ -99,7 +99,7 @@ def write_synthetic(
                 _write_annotations(part / f"{split}.json", settings, sprites, split, rows[split])
             _write_marker(part / MARKER, settings, sprites)
     except OSError as error:
-        raise DataError(f"{folder} cannot be written: {error}") from error
+        raise DataError(f"cannot write {folder}: {error}") from error
     except BrokenExecutor as error:
         raise DataError(f"a worker process died, perhaps out of memory: {error}") from error
     clips = [clip for split in rows.values() for clip in split]
@@ -192,7 +192,7 @@ def _write_marker(path: Path, settings: SyntheticSettings, sprites: SpriteSet) -
 def _mapped(
     function: Callable[[_Job], list[ClipRows]], jobs: list[_Job], workers: int
 ) -> Iterator[Iterable[list[ClipRows]]]:
-    """Results in order, from other processes if there is more than one worker."""
+    """Results in order; computed in other processes if there is more than one worker."""
     if workers <= 1:
         threads = cv2.getNumThreads()
         _one_thread()
@@ -201,7 +201,7 @@ def _mapped(
         finally:
             cv2.setNumThreads(threads)
         return
-    # Spawned: a fork of a process in which OpenCV or torch have threads may hang.
+    # Spawn, because a fork of a process with threads of OpenCV or torch may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
@@ -211,7 +211,7 @@ def _mapped(
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches every process of a terminal; the first one ends the others.
+    # Ctrl-C reaches every process of a terminal. Ignore it here; the first process ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _one_thread()
 
