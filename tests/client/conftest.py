@@ -20,6 +20,8 @@ VIDEO: dict[str, Any] = {
     "time_base": "1/3",
     "codec": "ffv1",
     "rotation": 0,
+    "mirrored": False,
+    "sample_aspect_ratio": "1/1",
     "model": {
         "name": "selsa-r18-dc5",
         "bundle": "sha256:0",
@@ -47,6 +49,7 @@ SUMMARY: dict[str, Any] = {
     "corrupt": 0,
     "skipped": 0,
     "emitted": 3,
+    "clock_jumps": 0,
     "seconds": 0.5,
     "timings": {"decode": 0.1},
 }

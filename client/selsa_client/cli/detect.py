@@ -167,7 +167,8 @@ def detect(
         _detect_on(video, plan, results, report, several=len(videos) > 1, quiet=quiet)
         for video, results in zip(videos, planned, strict=True)
     ]
-    report.end(planned, failed=len([code for code in codes if code]))
+    complete = [results for results, code in zip(planned, codes, strict=True) if code == 0]
+    report.end(complete, failed=len(codes) - len(complete))
     raise typer.Exit(max(codes))
 
 

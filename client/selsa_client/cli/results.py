@@ -203,23 +203,28 @@ class Report:
             self._detections += len(record.detections)
             self._likely += sum(found.score >= LIKELY for found in record.detections)
 
-    def end(self, planned: Sequence[Results], *, failed: int) -> None:
-        """Say what was written, and what to do next."""
-        if self._quiet or not self._frames:
+    def end(self, complete: Sequence[Results], *, failed: int) -> None:
+        """Say what was written, and what to do next.
+
+        Args:
+            complete: the results of the videos that did not fail.
+            failed: number of videos that failed; each has had its own message.
+        """
+        if self._quiet or not self._frames or not complete:
             return
-        paths = [path for each in planned for path in (each.path, *each.drawn.values()) if path is not None]
+        paths = [path for each in complete for path in (each.path, *each.drawn.values()) if path is not None]
         written = [str(path) for path in paths if path.exists()]
         if not written and not sys.stderr.isatty():
             return  # a program reads the records
         frames = "1 frame" if self._frames == 1 else f"{self._frames} frames"
         found = f"{self._detections} detections in {frames}, {self._likely} of score {LIKELY} and above"
         if failed:
-            found += f", {failed} of {len(planned)} videos failed"
+            found += f", {failed} of {failed + len(complete)} videos failed"
         if len(written) > MOST_NAMED:
             written = [f"{len(written)} files in {Path(written[0]).parent}"]
         place = f"wrote {', '.join(written)}" if written else "nothing was saved"
         nexts = [] if written else ["-o FILE.csv saves them"]
-        if not any("video" in each.drawn for each in planned):
+        if not any("video" in each.drawn for each in complete):
             nexts.append("--render FILE.mp4 draws them")
         self._say(f"{found}; {place}" + (f"; next: {', '.join(nexts)}" if nexts else ""))
 

@@ -74,7 +74,7 @@ def detect_query(params: DetectParams) -> tuple[tuple[str, str], ...]:
     pairs: list[tuple[str, str]] = []
     for name, value in params.model_dump(exclude_defaults=True, mode="json").items():
         values = value if isinstance(value, list) else [value]
-        pairs.extend((name, str(each)) for each in values)
+        pairs.extend((name, "true" if each is True else str(each)) for each in values)
     return tuple(pairs)
 
 

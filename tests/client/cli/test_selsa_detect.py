@@ -50,6 +50,7 @@ def test_every_parameter_is_an_option_and_reaches_the_server(stub, clip):
         "end": "9.0",
         "stride": "2",
         "decode": "tolerant",
+        "tracks": "true",
     }
     assert set(values) == set(DetectParams.model_fields)
     given = [part for name, value in values.items() for part in (option_name(name), value)]
@@ -75,7 +76,7 @@ def test_the_help_page_names_every_parameter_with_its_description(clip):
         (["--start", "2", "--end", "1"], ["--start", "--end", "greater"]),
         (["--server", "nowhere"], ["'nowhere'", "http://"]),
         (["--bundle", "b"], ["--local"]),
-        (["-o", "result.xml"], ["result.xml", *(end for ends in FORMATS.values() for end in ends)]),
+        (["-o", "result.yaml"], ["result.yaml", *(end for ends in FORMATS.values() for end in ends)]),
         (["-o", "no/such/folder/result.json"], ["does not exist"]),
     ],
 )
