@@ -216,6 +216,8 @@ def check_data(
     if failing:
         say(f"error: {failing} issues in {path} that training does not start on")
         raise typer.Exit(EXPECTED_ERROR)
+    written = "" if json is None else f"wrote {json}; "
+    say(f"{written}training can start; next: selsa train RECIPE --data {path} -o RUN")
 
 
 def _print(report: "DataReport", show: int) -> None:

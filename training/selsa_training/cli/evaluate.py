@@ -217,6 +217,8 @@ def _write(
             add_evaluation(bundle, scores_document(outcome.modes, content))
     except OSError as error:
         raise EvaluationError(f"{error.filename or 'a file'} cannot be written: {error.strerror}") from error
+    written = [str(path) for path in (json, plot, bundle) if path is not None]
+    say(f"wrote {', '.join(written)}" if written else "wrote no file; next: --json FILE keeps the report")
 
 
 def _title(about: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ def fetch_everyday(sources: Sources) -> None:
 
     with expected_errors():
         fetch_sources(sources, say)
+    say(f"next: selsa train-everyday {sources} -o RUNS")
     typer.echo(sources)
 
 
@@ -54,6 +55,7 @@ def train_everyday(
             overwrite=overwrite,
             say=say,
         ):
+            say(f"wrote {folder}; next: selsa export {folder} -o BUNDLE")
             typer.echo(folder)
 
 
