@@ -144,7 +144,8 @@ class _Run:
             found = engines.run_sequence(joined, sizes, scales, self._subject.work.bank)
         for position in range(len(frames)):
             with self._part("records"):
-                detections = self._filter(found, position)
+                rows = self._filter.rows(found, position)
+                detections = self._filter.detections(found, position, rows)
                 record = FrameRecord(index=self.frames, pts=self.frames, time=0.04, detections=detections)
             with self._part("JSON"):
                 record.model_dump_json()

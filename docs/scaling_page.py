@@ -54,13 +54,13 @@ DECODE: Final = Figure(
     source="`python tests/cluster/scaling.py decode --frames 60 --rounds 3`, procedural video",
 )
 SENT: Final = Figure(
-    name="a frame on its way to a replica",
+    name="a frame sent to a replica",
     value=INPUT_WIDTH * INPUT_HEIGHT * 3,
     unit="bytes",
     source=f"{INPUT_WIDTH}x{INPUT_HEIGHT}x3, the engine's input for 1920x1080",
 )
 RETURNED: Final = Figure(
-    name="what is known of it on its way back",
+    name="its outputs sent back",
     value=4 * PROPOSALS * ((MEMORIES + 1) * WIDTH + 4) + PROPOSALS,
     unit="bytes",
     source="`boxes`, `valid`, `queries` and `memory` of the tensor contract, R-50",

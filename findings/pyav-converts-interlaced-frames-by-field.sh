@@ -9,7 +9,7 @@
 # byte, the RGB of to_ndarray is not (up to 255 levels apart at a sharp edge of colour).
 # A good guess is wrong because the flag says how the picture was scanned, and many recorders set it on
 # progressive pictures.
-# Product: the flag is taken off before a picture is converted (server/selsa_server/video/picture.py,
+# Product: the flag is taken off before a picture is converted (server/selsa_bundle/picture.py,
 # tests/server/video/test_every_frame.py).
 set -eu
 folder=$(mktemp -d)

@@ -10,7 +10,7 @@
 # A half turn: -180, the same as the first.
 # A good guess is wrong because the field is all that most readers look at, and a front camera writes mirrored
 # files.
-# Product: the whole matrix is read (server/selsa_server/video/picture.py,
+# Product: the whole matrix is read (server/selsa_bundle/picture.py,
 # tests/server/video/test_orientation.py::test_what_is_drawn_on_a_mirrored_film_is_where_its_boxes_are).
 set -eu
 folder=$(mktemp -d)

@@ -8,7 +8,6 @@ from pathlib import Path
 import uvicorn
 from live_server import live_server, wait_until
 
-from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import Lifecycle, build_app
 from selsa_server.api.serving import listen, server_config
@@ -38,14 +37,14 @@ def fake_server(folder: Path, *, seconds_per_frame: float = 0.0, **changes: obje
 
 
 @contextmanager
-def packaged_server(folder: Path) -> Iterator[str]:
-    """The address of a server of the packaged bundle."""
+def packaged_server(folder: Path, bundle: Path) -> Iterator[str]:
+    """The address of a server of a packaged bundle."""
     settings = settings_in(folder)
     limits = VideoLimits(
         max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
     )
     pipeline = DetectionPipeline(
-        load_bundle(synthetic_bundle(), settings), PipelineOptions(limits=limits, batch=settings.batch)
+        load_bundle(bundle, settings), PipelineOptions(limits=limits, batch=settings.batch)
     )
     ready = threading.Event()
     app = build_app(pipeline, settings, Lifecycle(drain=Drain(5), on_ready=ready.set))

@@ -11,7 +11,7 @@ from overlay_pixels import drawn_pixels, frame_shown
 from playwright.sync_api import Browser, Page, expect
 from served_page import fake_server, packaged_server
 
-from selsa_bundle.default_bundle import synthetic_video
+from selsa_bundle.default_bundle import synthetic_bundle, synthetic_video
 
 SIZE = (320, 192)
 
@@ -38,7 +38,7 @@ def browser(camera: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with packaged_server(tmp_path_factory.mktemp("server")) as address:
+    with packaged_server(tmp_path_factory.mktemp("server"), synthetic_bundle()) as address:
         yield address
 
 

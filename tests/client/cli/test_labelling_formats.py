@@ -115,7 +115,7 @@ def test_what_is_written_reads_back_as_the_detections(samples, tmp_path, name, e
 
 def test_mot_reads_back_as_the_detections_of_one_class(samples, tmp_path):
     write_video(tmp_path / "clip.mp4", FRAMES, size=SIZE)
-    found = {frame: objects[:1] for frame, objects in detections(tracks=False).items()}
+    found = {frame: objects[:1] for frame, objects in detections(tracks=True).items()}
     data = read_back(write(tmp_path / "clip.txt", found, samples, "mot"), classes=("dog",))
     assert largest_difference(rows_of(data), expected_rows(found)) <= 0.0015
 

@@ -78,7 +78,7 @@ def test_the_weights_of_a_bundle_reproduce_its_model() -> None:
     from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 
     folder = synthetic_bundle()
-    source = read_weights(Path("default"))
+    source = read_weights(Path("synthetic"))
     detector = build_detector(of_classes(CONFIGS["tiny"], *source.classes)).eval()
     transfer = start_from(detector, source)
     assert (transfer.initialised, transfer.classes_new, transfer.left_out) == ((), (), ())

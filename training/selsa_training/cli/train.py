@@ -38,7 +38,7 @@ def train(
         Path | None,
         typer.Option(
             "--from",
-            help="Weights to start from: a checkpoint, run, bundle, .pth file of mmtracking, or `default` "
+            help="Weights to start from: a checkpoint, run, bundle, .pth file of mmtracking, or `synthetic` "
             "(the packaged bundle); classes are matched by name.",
             show_default=False,
         ),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from selsa_bundle.contract import EngineName
-from selsa_bundle.default_bundle import default_bundle
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.manifest import MANIFEST_NAME as BUNDLE_MARKER
 from selsa_bundle.manifest import Manifest
 from selsa_training.checkpoint.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
@@ -89,15 +89,14 @@ class Transfer:
 def read_weights(path: Path) -> StartingWeights:
     """Read a checkpoint, the checkpoint of a training run, a .pth file of mmtracking, or a bundle's weights.
 
-    `default` names the packaged bundle.
+    `synthetic` names the packaged bundle of that name, unless a folder has it.
 
     Raises:
         RecipeError: it is none of them, or the bundle's graphs hold no named weights.
         CheckpointError: the checkpoint or .pth file is damaged.
         BundleError: the bundle is damaged.
     """
-    if str(path) == "default" and not path.exists():
-        path = default_bundle()
+    path = bundle_folder(path)
     if path.suffix == ".pth":
         config, tensors, origin, _ = import_published(path)
         with path.open("rb") as file:

@@ -3,7 +3,7 @@ import { parseRecord, type Detection, type FrameRecord } from "../wire/records.t
 import type { Results } from "./results.ts";
 
 // The columns of `selsa detect --format csv`.
-const HEADER = "index,pts,time,x1,y1,x2,y2,score,class_id,class_name";
+const HEADER = "index,pts,time,x1,y1,x2,y2,score,class_id,class_name,track_id";
 
 /** The shown detections as the document that `POST /detect` gives; its summary is null if it is incomplete. */
 export async function jsonFile(results: Results, shown: Shown): Promise<Blob> {
@@ -60,8 +60,10 @@ export function save(blob: Blob, name: string): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-function csvLine({ index, pts, time }: FrameRecord, { box, class_id, class_name, score }: Detection): string {
-  const cells = [index, pts ?? "", time ?? "", box.x1, box.y1, box.x2, box.y2, score, class_id, quoted(class_name)];
+function csvLine({ index, pts, time }: FrameRecord, found: Detection): string {
+  const { box, class_id, class_name, score, track_id } = found;
+  const corners = [box.x1, box.y1, box.x2, box.y2];
+  const cells = [index, pts ?? "", time ?? "", ...corners, score, class_id, quoted(class_name), track_id || ""];
   return `${cells.join(",")}\r\n`;
 }
 
