@@ -27,13 +27,15 @@ PROMISED = {
     "": ["selsa_client"],
     "live": ["selsa_client"],
     "supervision": ["selsa_client"],
+    "parquet": ["selsa_client"],
+    "local": ["selsa_client", "selsa_bundle"],
     "server": ["selsa_client", "selsa_bundle", "selsa_server"],
-    "server,plot": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,tracing": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,openvino": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,cluster": ["selsa_client", "selsa_bundle", "selsa_server"],
     "tensorrt-rtx,server": ["selsa_client", "selsa_bundle", "selsa_server"],
     "training": ["selsa_client", "selsa_bundle", "selsa_training"],
+    "tracks-evaluation": ["selsa_client", "selsa_bundle", "selsa_training"],
     "export": ["selsa_client", "selsa_bundle", "selsa_training", "selsa_export"],
 }
 # Modules that are imported when a runtime or cluster was chosen which needs an extra of its own.

@@ -105,8 +105,8 @@ def test_every_extra_is_checked_at_a_release() -> None:
     extras = project()["optional-dependencies"]
     assert isinstance(extras, dict)
     checked = {extra for promised in PROMISED for extra in promised.split(",")} - {""}
-    # The one needs NVIDIA's own index, the other is everything else together.
-    assert set(extras) - checked == {"server-gpu", "dev"}
+    # [server-gpu] needs NVIDIA's own index, [dev] is everything else together, and the others are not for users.
+    assert set(extras) - checked == {"server-gpu", "dev", "pipeline", "serving"}
 
 
 @pytest.mark.parametrize("text", ["## [Unreleased]\n", "## [1.2.3]\n", "## [11.2.3] - 2026-01-01\n"])
