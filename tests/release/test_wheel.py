@@ -105,7 +105,7 @@ def test_every_extra_is_checked_at_a_release() -> None:
     extras = project()["optional-dependencies"]
     assert isinstance(extras, dict)
     checked = {extra for promised in PROMISED for extra in promised.split(",")} - {""}
-    # [server-gpu] needs NVIDIA's own index, [dev] is everything else together, and the others are not for users.
+    # [server-gpu] needs NVIDIA's own index, [dev] is everything else, and the others are not for users.
     assert set(extras) - checked == {"server-gpu", "dev", "pipeline", "serving"}
 
 
