@@ -310,15 +310,16 @@ def test_a_client_that_leaves_stops_the_work_within_one_batch(
 def test_a_client_that_reads_nothing_stops_the_sender(settings: ServerSettings) -> None:
     """What waits in the server is bounded; the rest stays in the client's own `send`."""
     engines = FakeEngines(seconds_per_frame=0.1)
-    image = jpeg(0) + bytes(200_000)  # what follows the image is ignored
+    # Equal frames would be computed once. What follows an image is ignored.
+    images = [jpeg(number) + bytes(200_000) for number in (0, 2)]
     sent = 0
     with live_server(engines, settings) as address, stream(address, "jpeg") as socket:
 
         def send_on() -> None:
             nonlocal sent
             try:
-                for _ in range(1000):
-                    socket.send(image)
+                for number in range(1000):
+                    socket.send(images[number % 2])
                     sent += 1
             except ConnectionClosed:
                 pass

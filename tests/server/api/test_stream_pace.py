@@ -37,7 +37,8 @@ class StuckClient:
     def __init__(self, takes: int, drop: str) -> None:
         self._takes = takes
         self._messages = [START % f',"drop":"{drop}"']
-        self._image = jpeg(1)
+        # Equal frames would be computed once.
+        self._images = jpeg(1), jpeg(3)
         self.sent = 0
 
     async def receive(self) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class StuckClient:
         if self._messages:
             return {"type": "websocket.receive", "text": self._messages.pop()}
         self.sent += 1
-        return {"type": "websocket.receive", "bytes": self._image}
+        return {"type": "websocket.receive", "bytes": self._images[self.sent % 2]}
 
     async def send(self, message: Any) -> None:
         self._takes -= 1
