@@ -71,7 +71,7 @@ def test_a_format_can_go_to_stdout(stub, clip):
 @pytest.mark.parametrize("name", ["mot", "youtube-vis"])
 def test_a_format_of_objects_asks_for_tracks_and_names_what_is_missing(stub, clip, name):
     done = selsa("detect", clip, "--server", stub.address, "--format", name)
-    assert "tracks=True" in stub.requests[-1][0]
+    assert "tracks=true" in stub.requests[-1][0]
     # This server knows no tracks.
     assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
     assert "needs the numbers of objects" in done.stderr
