@@ -69,6 +69,17 @@ def failures_do_not_wait() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_test_becomes_a_real_time_process() -> Iterator[None]:
+    """Such a process starves the machine; an encoder can make one of its caller (`media.same_priority`)."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before
+
+
 class RunWatch:
     """What must not wait for the end of a run of several processes, since it may never come."""
 

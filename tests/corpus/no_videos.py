@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 from case import Case, Refused, encoded
-from media import audio_only, frame_pixels, png, write_video
+from media import audio_only, frame_pixels, png, same_priority, write_video
 
 __all__ = ["NO_VIDEOS"]
 
@@ -55,6 +55,7 @@ def image(suffix: str) -> Callable[[Path], Path]:
     return lambda folder: png(folder / f"image.{suffix}")
 
 
+@same_priority()
 def avif(folder: Path) -> Path:
     path = folder / "image.avif"
     with av.open(str(path), "w") as container:

@@ -43,7 +43,7 @@ def test_the_start_page_says_what_it_does_with_the_sample_a_click_away(
         sample = page.get_by_role("button", name="Try the sample")
         expect(sample).to_be_in_viewport()
         sample.click()
-        finish(page, 150)
+        finish(page, 67)
 
 
 def describe_the_model(route: Route) -> None:
@@ -96,7 +96,7 @@ def test_on_a_phone_every_target_has_44_pixels(browser: Browser, server: str, tm
 def test_on_a_phone_score_and_downloads_are_above_the_rows(browser: Browser, server: str) -> None:
     with opened(browser, server, **PHONE) as page:
         page.get_by_role("button", name="Try the sample").tap()
-        finish(page, 150)
+        finish(page, 67)
         tops = [
             page.locator(name).evaluate("each => each.getBoundingClientRect().top")
             for name in ("#screen", "#scrub", "#score", "#save-json", "#rows")

@@ -69,7 +69,7 @@ def test_it_can_be_used_by_keyboard_alone(page: Page) -> None:
         if page.evaluate("document.activeElement.id") == "sample":
             break
     page.keyboard.press("Enter")
-    finish(page, 150)
+    finish(page, 67)
     pause(page)
     page.locator("#scrub").focus()
     page.keyboard.press("Home")
@@ -106,7 +106,7 @@ def test_progress_is_announced_a_few_times_and_the_end_always(page: Page) -> Non
         }"""
     )
     page.get_by_role("button", name="Try the sample").click()
-    finish(page, 150)
+    finish(page, 67)
     heard = page.evaluate("window.heard")
     assert 2 <= len(heard) <= 6
     assert "67 frames in" in heard[-1]
@@ -114,7 +114,7 @@ def test_progress_is_announced_a_few_times_and_the_end_always(page: Page) -> Non
 
 def test_every_control_has_a_name(page: Page) -> None:
     page.get_by_role("button", name="Try the sample").click()
-    finish(page, 150)
+    finish(page, 67)
     page.locator("summary").dispatch_event("click")
     for role in ("button", "checkbox", "slider", "combobox", "spinbutton", "tab"):
         for control in page.get_by_role(role, include_hidden=False).all():  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def test_all_text_has_enough_contrast(browser: Browser, server: str, scheme: str
     with opened(browser, server, color_scheme=scheme) as page:
         found = contrasts(page)
         page.get_by_role("button", name="Try the sample").click()
-        finish(page, 150)
+        finish(page, 67)
         found += contrasts(page)
         page.locator("#tab-camera").click()
         found += contrasts(page)
@@ -141,7 +141,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, server: s
         widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         assert page.evaluate(widths) == [360, 360]
         page.get_by_role("button", name="Try the sample").tap()
-        finish(page, 150)
+        finish(page, 67)
         assert page.evaluate(widths) == [360, 360]
         page.locator("#tab-camera").tap()
         assert page.evaluate(widths) == [360, 360]
@@ -159,7 +159,7 @@ def test_a_key_is_asked_for_and_not_stored(browser: Browser, tmp_path: Path) -> 
         form.press("Enter")
         expect(page.locator("#model")).to_contain_text("fake")
         page.get_by_role("button", name="Try the sample").click()
-        finish(page, 150)
+        finish(page, 67)
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
         assert KEY not in page.content()
 

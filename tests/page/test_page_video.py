@@ -46,7 +46,7 @@ def finished(browser: Browser, server: str) -> Iterator[tuple[Page, str]]:
     with opened(browser, server, accept_downloads=True) as page:
         with page.expect_response("**/detect?*", timeout=90_000) as response:
             page.set_input_files("input[type=file]", synthetic_video())
-        expect(page.locator("#progress-text")).to_contain_text("150 frames in", timeout=90_000)
+        expect(page.locator("#progress-text")).to_contain_text("67 frames in", timeout=90_000)
         pause(page)
         # The browser does not keep an answer of this size; the server gives the same records again.
         again = httpx.post(

@@ -100,12 +100,12 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _name_full_disk(context: sa.ExceptionContext) -> None:
-    """A full disk is an OSError, as it is for files."""
+def _name_full_disk(context: sa.ExceptionContext) -> OSError | None:
+    """The error that SQLAlchemy raises instead of its own: for a full disk an OSError, as it is for files."""
     error = context.original_exception
     if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in _FULL:
-        # SQLAlchemy raises this instead of its own error.
-        context.chained_exception = OSError(errno.ENOSPC, f"the database of jobs: {error}")
+        return OSError(errno.ENOSPC, f"the database of jobs: {error}")
+    return None
 
 
 def _make_sqlite_tables(connection: sa.Connection, found: int) -> None:

@@ -143,7 +143,8 @@ class Jobs:
         while not self.stopping:
             with _surviving("a job could not be taken up") as failed:
                 change = self._change
-                row = await _in_thread(self._store.claim, self._claimable())
+                claim = partial(self._store.claim, self._claimable())
+                row = await self._with_room(claim, lambda: self.stopping)
                 if row is None:
                     await self._changed(change, math.inf)
                 else:
@@ -153,6 +154,10 @@ class Jobs:
 
     async def _run(self, row: JobRow) -> None:
         running = self._running[row.id] = _Running(row.run, threading.Event())
+
+        def stopped() -> bool:
+            return self.stopping or running.cancelled.is_set()
+
         try:
             now = await _in_thread(self._store.get, row.id)
             if (
@@ -165,37 +170,35 @@ class Jobs:
                         self._runner.run,
                         row,
                         None if model is None else model.service,
-                        RunContext(stopped=lambda: self.stopping or running.cancelled.is_set()),
+                        RunContext(stopped=stopped),
                     ),
-                    running,
+                    stopped,
                 )
         except Exception as error:  # noqa: BLE001 - the next job must run
             structlog.get_logger().error("job failed", job=row.id, exc_info=error)
             failure = DetectError("internal_error", "The server failed on this job; its log says why.")
             text = problem_of(failure).model_dump_json()
             end = partial(self._store.end, row.id, "failed", size=0, run=row.run, problem=text)
-            await self._with_room(end, running)
+            await self._with_room(end, stopped)
         finally:
             del self._running[row.id]
             self._notify()
 
-    async def _with_room(self, work: Callable[[], object], running: _Running) -> None:
-        """Do `work`, again and again as long as the disk is full; until then the job stays as it is."""
+    async def _with_room(self, work: Callable[[], T], stopped: Callable[[], bool]) -> T | None:
+        """What `work` returns, repeated as long as the disk is full; None if stopped before there is room."""
         warned = False
         while True:
             change = self._change
             try:
-                await anyio.to_thread.run_sync(work, limiter=self._threads)
+                return await anyio.to_thread.run_sync(work, limiter=self._threads)
             except OSError as error:
                 if shortage(error) is None:
                     raise
-                if self.stopping or running.cancelled.is_set():
-                    return
+                if stopped():
+                    return None
                 if not warned:
                     structlog.get_logger().warning("jobs wait, the disk is full", error=str(error))
                 warned = True
-            else:
-                return
             await self._changed(change, FULL_RETRY_SECONDS)
 
     async def _changed(self, change: anyio.Event, patience: float) -> bool:

@@ -1,5 +1,6 @@
 """Jobs and live streams by model: each keeps the one it was given, and accounts for its frames."""
 
+import errno
 import json
 import re
 import sqlite3
@@ -343,3 +344,14 @@ def test_frames_of_streams_are_counted_including_saved_ones(settings: ServerSett
         wait_until(lambda: counted(client, "stream", "saved") > 0)
         assert 1 <= counted(client, "stream", "emitted") < 8 - counted(client, "stream", "saved") + 1
         assert counted(client, "detect", "emitted") == counted(client, "job", "emitted") == 0
+
+
+def test_a_database_without_room_raises_what_a_file_without_room_raises(tmp_path: Path) -> None:
+    engine = open_sqlite(tmp_path / "jobs.sqlite")
+    with engine.begin() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OSError, match="the database of jobs") as raised, engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE large AS SELECT zeroblob(1000000)")
+    assert raised.value.errno == errno.ENOSPC
+    engine.dispose()

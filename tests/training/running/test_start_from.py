@@ -75,15 +75,14 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_weights_of_a_bundle_reproduce_its_model() -> None:
-    from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
+    from selsa_bundle.runtimes.load import load_engines
 
-    folder = synthetic_bundle()
     source = read_weights(Path("synthetic"))
     detector = build_detector(of_classes(CONFIGS["tiny"], *source.classes)).eval()
     transfer = start_from(detector, source)
     assert (transfer.initialised, transfer.classes_new, transfer.left_out) == ((), (), ())
     ours = TorchEngines(detector)
-    theirs = OnnxEngines(folder / "frame.onnx", folder / "sequence.onnx", ours.dimensions, RuntimeOptions())
+    theirs = load_engines(synthetic_bundle()).engines
     frames = np.random.default_rng(0).integers(0, 256, (1, 192, 320, 3), np.uint8)
     size = np.array([[180, 320]])
     found, wanted = (engines.run_frames(frames, size) for engines in (ours, theirs))
