@@ -41,9 +41,10 @@ def number_of(pixels: Pixels) -> int:
 
 @contextmanager
 def same_priority() -> Iterator[None]:
-    """Keep the thread's scheduling: SVT-AV1, run by root, makes the thread that encodes a real-time thread for good.
+    """Keep the thread's scheduling.
 
-    A test process that stays one starves all others on the machine, its own browser included.
+    SVT-AV1, run by root, makes the thread that encodes a real-time thread for good. A test process that stays one
+    starves all others on the machine, its own browser included.
     """
     if sys.platform != "linux":
         yield
