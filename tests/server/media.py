@@ -43,7 +43,7 @@ def number_of(pixels: Pixels) -> int:
 def same_priority() -> Iterator[None]:
     """Keep the thread's scheduling.
 
-    SVT-AV1, run by root, makes the thread that encodes a real-time thread for good. A test process that stays one
+    SVT-AV1, run by root, makes the thread that encodes a real-time thread for good. A process that stays one
     starves all others on the machine, its own browser included.
     """
     if sys.platform != "linux":
