@@ -43,7 +43,7 @@ class RuntimeOptions:
         providers: execution providers, first choice first.
         precision: of the graphs.
         spin: whether idle threads spin. They would do so long after a call, and the threads of the two
-            engines and of the decoder would compete for the cores; see `benchmarks/waiting_threads.py`.
+            engines and of the decoder would compete for the cores; see `benchmarks/speed/waiting_threads.py`.
         device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines
             run on a GPU, else nowhere.
     """

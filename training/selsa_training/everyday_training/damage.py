@@ -1,4 +1,4 @@
-"""What spoils frames in training: kinds that a test does not use (`benchmarks/everyday_quality.py`).
+"""What spoils frames in training: kinds that a test does not use (`benchmarks/quality/everyday_quality.py`).
 
 Images are uint8 [h, w, 3]; so is what comes out.
 """
