@@ -13,11 +13,10 @@ from typing import Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from selsa_server.api.app import Lifecycle, build_app
+from selsa_server.api.app import Lifecycle, LoadBundle, build_app
 from selsa_server.api.connection import ConnectionLimits, HttpConnection
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.pipeline.pipeline import DetectionPipeline
-from selsa_server.service.build import LoadBundle
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 
