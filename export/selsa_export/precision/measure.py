@@ -130,9 +130,9 @@ def seconds_in_turn(
     seconds: dict[Way, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, engines in ways.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             _frame(engines, frame)
-            seconds[name].append(time.perf_counter() - begun)
+            seconds[name].append(time.perf_counter() - started)
     return seconds
 
 

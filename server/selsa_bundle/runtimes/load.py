@@ -17,7 +17,7 @@ from selsa_bundle.runtimes.choice import Choice, EngineOptions, choose
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.tolerance import USUAL_TOLERANCES
 
-# The exporter compared this with torch.
+# What the exporter compares with torch.
 FP32_ON_CPU: Final = EngineOptions(provider="cpu", precision="fp32")
 
 

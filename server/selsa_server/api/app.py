@@ -297,7 +297,7 @@ def _lifespan(
     lifecycle: Lifecycle,
     fork_server: ForkServer,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    def begun() -> None:
+    def stop_long_work() -> None:
         parts.jobs.stop()
         parts.streams.stop()
 
@@ -305,7 +305,7 @@ def _lifespan(
         return parts.admission.inside == 0 and parts.streams.open == 0
 
     async def drain() -> None:
-        await lifecycle.drain.watch(begun=begun, idle=idle, done=lifecycle.on_drained)
+        await lifecycle.drain.watch(on_start=stop_long_work, idle=idle, done=lifecycle.on_drained)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -43,7 +43,7 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn for each signal."""
         del sig, frame
-        if self._drain.begun:
+        if self._drain.started:
             self.force_exit = self.should_exit = True
         self._drain.begin()
 

@@ -56,7 +56,7 @@ class BatchSummary:
     states: Counter[str] = field(default_factory=Counter)
     failures: list[Outcome] = field(default_factory=list)
     frames: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def by_engines(self) -> bool:
@@ -69,7 +69,7 @@ class BatchSummary:
         self.frames += outcome.frames
         if outcome.state == "failed":
             self.failures.append(outcome)
-        rate = self.frames / max(1e-9, time.monotonic() - self.begun)
+        rate = self.frames / max(1e-9, time.monotonic() - self.started)
         return f"{self.states.total()}/{self.total} {outcome.state} {outcome.name} ({rate:.1f} frames/s)"
 
     def report(self) -> dict[str, object]:
@@ -80,7 +80,7 @@ class BatchSummary:
             "there_before": self.states["there"],
             "failed": self.states["failed"],
             "frames": self.frames,
-            "seconds": round(time.monotonic() - self.begun, 1),
+            "seconds": round(time.monotonic() - self.started, 1),
             "failures": [
                 {"video": each.address, "result": each.name, "code": each.code, "detail": each.detail}
                 for each in sorted(self.failures, key=lambda each: each.name)

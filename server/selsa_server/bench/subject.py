@@ -159,6 +159,6 @@ class Subject:
 
 def seconds_of(work: Callable[[], object]) -> float:
     """Wall-clock seconds of one call."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started

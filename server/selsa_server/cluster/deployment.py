@@ -108,7 +108,7 @@ def deploy(
 def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -> None:
     from ray import serve
 
-    begun = said = time.monotonic()
+    started = said = time.monotonic()
     while True:
         found = serve.status().applications.get(name)
         if found is None or found.status == "DEPLOY_FAILED":
@@ -117,13 +117,13 @@ def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -
         if found.status == "RUNNING":
             return
         now = time.monotonic()
-        if now > begun + seconds:
+        if now > started + seconds:
             raise ClusterError(
                 f"the engines did not start on the cluster within {seconds:g} s: {_waiting_for(found)}"
             )
         if now > said + SAY_SECONDS:
             said = now
-            say(f"the engines do not run yet, after {now - begun:.0f} s: {_waiting_for(found)}")
+            say(f"the engines do not run yet, after {now - started:.0f} s: {_waiting_for(found)}")
         time.sleep(LOOK_SECONDS)
 
 

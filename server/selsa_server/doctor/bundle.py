@@ -68,9 +68,9 @@ def _run(folder: Path, provider: ProviderKind, precision: Precision, subject: st
         loaded = load_engines(folder, options)
         try:
             run_one_frame(loaded)  # also warms it up
-            begun = time.perf_counter()
+            started = time.perf_counter()
             run_one_frame(loaded)
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - started
         finally:
             loaded.engines.close()
     except GateError as error:

