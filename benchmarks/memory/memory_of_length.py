@@ -94,7 +94,7 @@ def main() -> None:
     width, height = map(int, given.size.split("x"))
     bundle, machine = given.bundle or synthetic_bundle(), Machine.here()
     name = Manifest.read(bundle).name
-    print(*machine.lines(), "", f"{name}, {width}x{height}", "frames   local MB   server MB", sep="\n")
+    print(machine, "", f"{name}, {width}x{height}", "frames   local MB   server MB", sep="\n")
     rows: list[Peaks] = []
     for row in measure(bundle, given.lengths, (width, height), given.references):
         print(f"{row.frames:6}   {row.local:8.1f}   {row.server:9.1f}", flush=True)

@@ -221,7 +221,7 @@ def compare(
         f"{machine.processor}, {machine.cores} cores; medians and range of {given.rounds} rounds"
     )
     parts = published.median_parts(given.rounds)
-    print(*machine.lines(), title, "", sep="\n")
+    print(machine, title, "", sep="\n")
     print_results(seconds, published.name, parts)
     if given.json is not None:
         write_json(
