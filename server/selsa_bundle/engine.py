@@ -219,7 +219,6 @@ class Engines(Protocol):
             batch: the frame engine's outputs for the B key frames.
             image_size: int64 [B, 2], (height, width) of the resized frames without padding.
             scale_factor: float32 [B, 2], resized size / source size along (x, y).
-            bank: memory of the reference frames.
 
         Raises:
             EngineError: the runtime failed.

@@ -145,7 +145,6 @@ class Manifest(BaseModel):
         """Compare size and sha256 of the files in `folder` with this manifest.
 
         Args:
-            folder: the bundle's.
             variants: whose graphs to check; None: all. Reports and the gate are always checked.
 
         Raises:

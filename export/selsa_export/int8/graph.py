@@ -33,7 +33,6 @@ def quantize_graph(model: Any, nodes: Collection[str], ranges: Mapping[str, Rang
 
     Args:
         model: the fp32 frame engine.
-        nodes: names of layers' nodes.
         ranges: lowest and highest value of every tensor that `tensors_to_calibrate` names.
     """
     graph = Graph(model.graph)
@@ -47,7 +46,6 @@ class _Plan:
     """Which tensors are quantised.
 
     Attributes:
-        nodes: names of quantised layers.
         made_quantized: tensors that all consumers read as uint8.
         taken_quantized: tensors that only quantised layers read as uint8.
         same_range: tensors that must have the range of another one.

@@ -43,8 +43,6 @@ def calibrate(
         model: the fp32 frame engine.
         tensors: whose ranges are wanted.
         counted: tensors whose number of values is wanted.
-        frames: at least one.
-        say: told of progress.
     """
     watched = _watched(model, tensors, counted).SerializeToString()
     session = ort.InferenceSession(watched, providers=["CPUExecutionProvider"])

@@ -49,9 +49,6 @@ def quantize_until(
         model: the fp32 frame engine.
         frames: to calibrate on.
         agreement: from a quantised frame engine to its detections' agreement with fp32.
-        bounds: on the agreement.
-        family: of the model.
-        say: told of every step.
 
     Raises:
         PrecisionError: the graph has no layers by the names that this exporter gives.

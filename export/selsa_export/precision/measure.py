@@ -31,9 +31,7 @@ class PrecisionData:
     """An annotated data set, opened.
 
     Attributes:
-        data: its videos.
         name: as given on the command line.
-        split: which part.
     """
 
     data: DataSet
@@ -101,7 +99,6 @@ class Judge:
     """Agreement with fp32 on the user's clips.
 
     Attributes:
-        clips: the frames to detect on.
         want: the detections of fp32 on them.
     """
 

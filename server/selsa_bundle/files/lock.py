@@ -31,7 +31,6 @@ def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of `path`, an empty file. It is created and never removed: removing it would race.
 
     Args:
-        path: the lock's file.
         on_wait: called once if another process holds the lock, before waiting for it.
 
     Raises:

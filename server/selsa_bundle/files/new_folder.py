@@ -16,7 +16,6 @@ def check_target(folder: Path, *, marker: str, overwrite: bool) -> None:
     """Raise unless `folder` may be made; lets a command fail before its long work.
 
     Args:
-        folder: the folder to make.
         marker: a file that only a folder of the same kind has; anything without it is never replaced.
         overwrite: whether an older folder of the same kind may be replaced.
 

@@ -24,10 +24,8 @@ class GateDifference:
     Attributes:
         not_finite: name of the first output with a value that is not finite.
         boxes: proposals on either side.
-        boxes_unmatched: proposals without a partner.
         boxes_corner: pixels of the resized frame.
         features: relative L2 of each feature of the family.
-        detections: detections of the gate.
         detections_unmatched: missing or extra ones.
         detections_corner: pixels of the source frame.
         scores: largest difference.

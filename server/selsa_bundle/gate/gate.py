@@ -37,7 +37,6 @@ class Gate:
         image_size: int64 [K, 2], (height, width) without the padding.
         scale_factor: float32 [K, 2], resized size / source size along (x, y).
         batch: the frame engine's outputs; features of the first T proposals only.
-        found: the sequence engine's outputs.
     """
 
     frames: npt.NDArray[np.uint8]

@@ -26,9 +26,7 @@ class LoadedBundle:
     """A bundle that passed every check, with its engines ready to run.
 
     Attributes:
-        manifest: of the bundle.
         digest: `sha256:` + hex sha256 of the manifest's bytes; it covers the engines through their checksums.
-        engines: the two engines.
         variant: which of the bundle's graphs they are.
         gate: test frames with their outputs; None: the bundle has none.
         why: the reason for the provider and precision, one sentence.

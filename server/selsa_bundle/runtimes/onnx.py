@@ -41,7 +41,6 @@ class RuntimeOptions:
     Attributes:
         threads: threads of one operator; 0: one per physical core.
         providers: execution providers, first choice first.
-        precision: of the graphs.
         spin: whether idle threads spin. They would do so long after a call, and the threads of the two
             engines and of the decoder would compete for the cores; see `benchmarks/speed/waiting_threads.py`.
         device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines

@@ -30,11 +30,9 @@ class BatchOrder:
     """The options of one run.
 
     Attributes:
-        videos: to detect on.
         params: the same for all of them.
         settings: bundle, cluster and engines.
         address: of the folder of results.
-        format: of the results.
         workers: videos at once.
         worker_cpus: cores of each.
     """
@@ -109,11 +107,6 @@ class WorkerBundle:
 
 def carry_out(order: BatchOrder, say: Callable[[str], None], progress: Callable[[str], None]) -> BatchSummary:
     """Detect on every video that has no result yet.
-
-    Args:
-        order: what is asked for.
-        say: gets messages for the user.
-        progress: gets a line per processed video.
 
     Raises:
         ParameterError: the bundle has no such class.

@@ -27,14 +27,10 @@ class Machine:
     """This machine at one moment.
 
     Attributes:
-        processor: its model name.
         instructions: those of `TELLING` that it has.
         cores: that this process may use.
         memory: in bytes; 0 if the system does not report it.
         accelerators: NVIDIA GPUs with their drivers, as `nvidia-smi` names them.
-        system: operating system and architecture.
-        python: its version.
-        versions: of installed packages.
         busy: load average of the last minute, None if unknown. A value far above the number of measured
             processes means that other programs used part of the machine.
         date: ISO 8601, UTC.

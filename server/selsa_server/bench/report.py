@@ -46,7 +46,6 @@ class WayReport:
     Attributes:
         batch: frames in one engine call.
         padded_size: (width, height) of the frame engine's input, in pixels.
-        reference_frames: in the bank.
         seconds: per frame, by part: `frame_engine` and `sequence_engine` of one frame in a call, the same
             `_batched`, `pipeline` from file to detections, and `server_N` with N clients at the same time.
         pipeline_to_frame_engine: `pipeline / frame_engine` within a round.

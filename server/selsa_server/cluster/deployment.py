@@ -71,9 +71,7 @@ def deploy(
     """The application's name; its replicas run, started by this server or another one.
 
     Args:
-        digest: of the bundle.
         load: gives a replica its engines.
-        options: how many replicas, of what size.
         seconds: in which they have to run.
         say: gets messages about what the replicas wait for, from time to time.
 

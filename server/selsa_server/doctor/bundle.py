@@ -25,7 +25,6 @@ def bundle_findings(named: Path | None, host: Host, *, gpu: bool) -> Iterator[Fi
 
     Args:
         named: its folder; None: SELSA_BUNDLE, or the packaged default.
-        host: what this machine has.
         gpu: whether there is a GPU's driver.
     """
     try:

@@ -46,7 +46,6 @@ class EngineCall:
     """One call that an engine ran.
 
     Attributes:
-        engine: which one.
         callers: number of calls that were merged into it.
         frames: of all merged calls together.
         seconds: that it took.

@@ -50,7 +50,6 @@ class Checkpoint:
     """A checkpoint that passed every check.
 
     Attributes:
-        config: the model's configuration.
         tensors: name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), exactly the names and
             shapes of `shapes_of(config)`.
         origin: where the tensors came from, for people.
@@ -74,8 +73,6 @@ def save_checkpoint(
     """Write a checkpoint; `folder` appears complete or not at all.
 
     Args:
-        folder: the folder to make.
-        config: the model's configuration.
         tensors: name -> tensor, on any device, as `shapes_of(config)` calls for.
         origin: where the tensors came from, at most 1000 characters.
         overwrite: replace an older checkpoint at `folder`. Anything but a checkpoint is never replaced.

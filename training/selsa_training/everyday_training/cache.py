@@ -42,7 +42,6 @@ def cache_clips(
     """Run the frozen detector over every frame of every clip and over damaged copies.
 
     Args:
-        detector: has the network to run.
         clips: frames uint8 [h, w, 3], RGB.
         random: source of the damage.
         say: told of every clip.

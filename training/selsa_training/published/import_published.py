@@ -58,7 +58,6 @@ class Imported(NamedTuple):
     """A model from a published file.
 
     Attributes:
-        config: the configuration, recognised from the tensors.
         tensors: name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), contiguous,
             independent of the file.
         origin: description of the source, for people.
@@ -79,7 +78,6 @@ def import_published(path: Path, *, ema: bool = False) -> Imported:
     `ema_NAME`, where dots of the parameter's name are underscores).
 
     Args:
-        path: the file.
         ema: use the averaged copies of the parameters. Buffers, such as the statistics of norms, have no
             copies.
 

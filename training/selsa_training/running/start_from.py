@@ -34,7 +34,6 @@ class StartingWeights:
     Attributes:
         described: the source, for the log.
         sha256: of the file that the tensors are from.
-        classes: the source's class names.
         tensors: our name -> tensor.
         folded: batch normalisation is folded into the convolutions, as in a bundle. A training from such
             weights must keep the statistics of its norms.
