@@ -4,7 +4,6 @@
 repository: they are read from the packages that hold them.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from selsa_bundle.files.stored_file import sha256_of
 
 Image = npt.NDArray[np.uint8]
 FRAMES: Final = 16
@@ -79,7 +80,7 @@ def read_photographs(folder: Path) -> dict[str, Image]:
     found = {}
     for name, photograph in PHOTOGRAPHS.items():
         path = folder / photograph.file
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != photograph.sha256:
+        if not path.is_file() or sha256_of(path) != photograph.sha256:
             raise ValueError(f"{path} is missing or has another checksum; run `selsa fetch-everyday`")
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         assert image is not None

@@ -1,6 +1,5 @@
 """Import of the weights that mmtracking publishes."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final, NamedTuple, TypeGuard
 
 import torch
 
+from selsa_bundle.files.stored_file import sha256_of
 from selsa_training.checkpoint.errors import CheckpointFileError, TensorsError
 from selsa_training.checkpoint.names import our_name, published_name
 from selsa_training.checkpoint.tensor_check import check_finite, check_names_and_shapes
@@ -185,9 +185,7 @@ def _shown(name: str) -> str:
 
 
 def _origin(path: Path, meta: Mapping[object, object], *, names_from_file: bool) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    parts = [f"imported from {path.name[-200:]}, sha256 {digest}"]
+    parts = [f"imported from {path.name[-200:]}, sha256 {sha256_of(path)}"]
     for key, label in NOTES.items():
         value = meta.get(key)
         if isinstance(value, str | int):
