@@ -66,7 +66,7 @@ $(SYNTHETIC)/synthesis.json: | $(VENV)/.installed
 train-default: $(SYNTHETIC)/synthesis.json
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 --no-python $(BIN)/selsa train tiny \
 		--data $(SYNTHETIC) -o $(RUN) --seed $(SEED) --amp auto --threads 1 --workers 1 --resume
-	$(BIN)/python benchmarks/synthesize_film.py server/selsa_bundle/sample.mp4 --number 100004 --overwrite
+	$(BIN)/python -m benchmarks.quality.synthesize_film server/selsa_bundle/sample.mp4 --number 100004 --overwrite
 	$(BIN)/selsa export $(RUN)/checkpoint -o $(SYNTHETIC_BUNDLE) --frames server/selsa_bundle/sample.mp4 --native none \
 		--precision $(PRECISION) --calibrate server/selsa_bundle/sample.mp4 --data $(SYNTHETIC) --overwrite \
 		--title 'Synthetic sprites' \
@@ -91,7 +91,7 @@ train-everyday: $(VENV)/.installed
 	$(BIN)/selsa export $(WORK)/runs/everyday-0/checkpoint -o $(EVERYDAY) --native none --overwrite \
 		--frames server/selsa_bundle/everyday.mp4 --title 'Everyday objects' \
 		--description 'Detects the 80 classes of COCO (people, vehicles, animals, household objects) in ordinary video. Small and fast: for trying the software on your own footage.'
-	test -z "$(QUALITY)" || $(BIN)/python benchmarks/everyday_quality.py $(QUALITY) \
+	test -z "$(QUALITY)" || $(BIN)/python -m benchmarks.quality.everyday_quality $(QUALITY) \
 		--json docs/everyday-model/quality.json $(WORK)/runs/everyday-?
 
 # The synthetic model and the single-frame detector that it is compared with, three seeds each. `make train-default`
@@ -184,7 +184,7 @@ figures: $(VENV)/.installed
 	@$(MAKE) --no-print-directory tables
 
 tables: $(VENV)/.installed
-	$(BIN)/python benchmarks/readme_tables.py
+	$(BIN)/python -m benchmarks.report.readme_tables
 
 $(WORK)/bench/%.bundle: | $(VENV)/.installed
 	@mkdir -p $(WORK)/bench
@@ -197,35 +197,35 @@ $(INT8): | $(WORK)/bench/r50.bundle
 figures-default: $(VENV)/.installed
 	$(BIN)/selsa bench --provider cpu --precision fp32 --frames 48 --clients 1,2,4,8,16 --rounds $(ROUNDS) \
 		--json $(FIGURES)/default.json
-	$(BIN)/python benchmarks/profile_bench.py $(FIGURES)/default.json
-	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/default.json $(FIGURES)/default.png
+	$(BIN)/python -m benchmarks.speed.profile_bench $(FIGURES)/default.json
+	$(BIN)/python -m benchmarks.report.plot_bench $(FIGURES)/default.json $(FIGURES)/default.png
 
 figures-r50: $(INT8)
 	$(BIN)/selsa bench --bundle $(INT8) --provider cpu,openvino --precision fp32,bf16,int8 --phases engines,pipeline \
 		--rounds $(ROUNDS) --json $(FIGURES)/r50.json
-	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/r50.json $(FIGURES)/r50.png
+	$(BIN)/python -m benchmarks.report.plot_bench $(FIGURES)/r50.json $(FIGURES)/r50.png
 
 figures-r50-profile: $(WORK)/bench/r50.bundle
 	$(BIN)/selsa bench --bundle $(WORK)/bench/r50.bundle --frames 16 --phases engines,pipeline \
 		--rounds $(ROUNDS) --json $(FIGURES)/r50-profile.json
-	$(BIN)/python benchmarks/profile_bench.py $(FIGURES)/r50-profile.json --bundle $(WORK)/bench/r50.bundle
+	$(BIN)/python -m benchmarks.speed.profile_bench $(FIGURES)/r50-profile.json --bundle $(WORK)/bench/r50.bundle
 
 figures-models: $(MODELS)
 	$(BIN)/selsa bench $(addprefix --bundle ,server/selsa_bundle/synthetic $(MODELS)) --frames 16 \
 		--provider cpu --precision fp32 --phases engines,pipeline \
 		--rounds $(ROUNDS) --json $(FIGURES)/models.json
-	$(BIN)/python benchmarks/plot_bench.py $(FIGURES)/models.json $(FIGURES)/models.png
+	$(BIN)/python -m benchmarks.report.plot_bench $(FIGURES)/models.json $(FIGURES)/models.png
 
 figures-pytorch: $(INT8)
-	$(BIN)/python benchmarks/beside_pytorch.py --checkpoint $(WORK)/bench/r50 --bundle $(INT8) \
+	$(BIN)/python -m benchmarks.speed.beside_pytorch --checkpoint $(WORK)/bench/r50 --bundle $(INT8) \
 		--rounds $(ROUNDS) --json $(FIGURES)/beside-pytorch.json --plot $(FIGURES)/beside-pytorch.png
 
 figures-memory: $(VENV)/.installed
-	$(BIN)/python benchmarks/memory_of_length.py \
+	$(BIN)/python -m benchmarks.memory.memory_of_length \
 		--json $(FIGURES)/memory-of-length.json --plot $(FIGURES)/memory-of-length.png
 
 figures-waiting: $(VENV)/.installed
-	$(BIN)/python benchmarks/waiting_threads.py --rounds $(ROUNDS) --json $(FIGURES)/waiting-threads.json
+	$(BIN)/python -m benchmarks.speed.waiting_threads --rounds $(ROUNDS) --json $(FIGURES)/waiting-threads.json
 
 # The checks, the same here and in CI ----------------------------------------------------------------------
 

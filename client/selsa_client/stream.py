@@ -15,11 +15,7 @@ from selsa_server.schema.detect import SummaryRecord, VideoRecord
 
 
 class KnownRecords:
-    """What is known of a stream so far; base of all streams.
-
-    Attributes:
-        reader: checks the records.
-    """
+    """What is known of a stream so far; base of all streams."""
 
     def __init__(self, reader: RecordReader) -> None:
         self.reader = reader

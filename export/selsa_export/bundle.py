@@ -51,15 +51,10 @@ def export_bundle(
     """Write the bundle of a checkpoint. The folder appears only if complete and if its engines pass parity.
 
     Args:
-        checkpoint: what to export.
-        folder: the bundle's folder.
         frames: at least two, uint8 [h, w, 3] RGB; the engines are compared with torch on them.
         described: source of the frames, for the report.
-        overwrite: replace an older bundle at `folder`.
-        natives: precisions of the graphs for TensorRT.
         precisions: precisions to make and measure besides fp32.
         about: description of the model; None: `about_of(checkpoint)`.
-        say: receives a line of progress for every step.
 
     Raises:
         ParityError: the engines do not compute what the model computes.

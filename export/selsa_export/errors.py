@@ -1,11 +1,4 @@
-"""Errors of the exporter.
-
-ExportError
-├── ParityFramesError   the frames for the comparison cannot be read
-├── CalibrationError    the videos for the calibration cannot be read, or have no frames
-├── PrecisionError      a requested precision cannot be made or measured here
-└── ParityError         the engines differ from the model
-"""
+"""Errors of the exporter."""
 
 
 class ExportError(Exception):

@@ -1,6 +1,6 @@
 """Reference banks: features of reference frames, filled frame by frame.
 
-Memory is allocated once and does not depend on the video's length: for Faster R-CNN with two stages, 4 * C
+Memory is allocated once and does not depend on the video's length. Faster R-CNN with two stages needs 4 * C
 values for each proposal of each reference frame.
 """
 
@@ -17,13 +17,13 @@ from selsa_bundle.references import OnlineReferences
 
 
 class BankSlots:
-    """A reference bank with places for `count` frames, all empty at first; an empty place is masked."""
+    """A reference bank with slots for `count` frames. An empty slot is masked."""
 
     def __init__(self, dims: Dimensions, count: int) -> None:
-        # At least one place: attention over no rows is undefined, over masked rows it is defined.
+        # At least one slot: attention over no rows is undefined, over masked rows it is defined.
         self._per_frame = dims.bank_rows
         self._features = dims.tensors.bank_features
-        # The bank has these whole, unless it keeps only the best proposals of a frame.
+        # Features that the bank keeps of all proposals, so that `recalled` can read them back.
         whole = dims.bank_rows == dims.proposals
         self._whole = frozenset(f.name for f in self._features if whole)
         self._state = object()
@@ -35,7 +35,7 @@ class BankSlots:
         )
 
     def fill(self, slot: int, frame: FrameBatch) -> None:
-        """Put one frame (a batch of one) into a place."""
+        """Put one frame (a batch of one) into a slot."""
         rows, first = self._rows(slot), slice(self._per_frame)
         for f in self._features:
             kept = f.rows(self.bank.tensors[f.name], rows)
@@ -44,7 +44,7 @@ class BankSlots:
         self._state = object()
 
     def clear(self, slot: int) -> None:
-        """Empty a place."""
+        """Empty a slot."""
         self.bank.valid[self._rows(slot)] = False
         self._state = object()
 
@@ -57,7 +57,7 @@ class BankSlots:
         return FrameBatch(**kept)
 
     def recalled(self, slot: int, kept: FrameBatch) -> FrameBatch:
-        """The frame that was put into a place, as `without_bank` kept it and the bank has it."""
+        """The frame in a slot: `kept` (from `without_bank`) and the arrays in the bank."""
         rows = self._rows(slot)
         known = (f for f in self._features if f.name in self._whole)
         read = {f.name: f.rows(self.bank.tensors[f.name], rows)[None] for f in known}
@@ -71,15 +71,15 @@ def _zeros(shape: Shape, rows: int) -> Array:
 class SequenceBank:
     """The bank of `sequence` mode: references spread over the whole clip, filled before the first key frame.
 
-    A frame that occurs twice among the references is run once and fills two places. What the bank does not
-    keep of it is kept here, so that a reference that is also a key frame is not run again.
+    A frame that occurs twice among the references is run once and fills two slots. The outputs that the bank
+    leaves out are kept too, so that a reference that is also a key frame is not run again.
     """
 
     def __init__(self, dims: Dimensions, references: Sequence[int]) -> None:
         self._slots = BankSlots(dims, len(references))
-        self._places: dict[int, list[int]] = defaultdict(list)
+        self._slots_of: dict[int, list[int]] = defaultdict(list)
         for slot, index in enumerate(references):
-            self._places[index].append(slot)
+            self._slots_of[index].append(slot)
         self._kept: dict[int, FrameBatch] = {}
 
     @property
@@ -90,23 +90,23 @@ class SequenceBank:
     @property
     def wanted(self) -> list[int]:
         """Source indices to run, ascending, each once."""
-        return sorted(self._places)
+        return sorted(self._slots_of)
 
     def add(self, index: int, frame: FrameBatch) -> None:
-        """Fill every place of a reference frame (a batch of one)."""
-        for slot in self._places[index]:
+        """Fill every slot of a reference frame (a batch of one)."""
+        for slot in self._slots_of[index]:
             self._slots.fill(slot, frame)
         self._kept[index] = self._slots.without_bank(frame)
 
     def recall(self, index: int) -> FrameBatch | None:
         """The frame engine's outputs for a reference frame; None if it is no reference or did not decode."""
         kept = self._kept.get(index)
-        return None if kept is None else self._slots.recalled(self._places[index][0], kept)
+        return None if kept is None else self._slots.recalled(self._slots_of[index][0], kept)
 
     @property
     def used(self) -> tuple[int, ...]:
-        """Source indices of the places that were filled, in order."""
-        return tuple(index for index in self.wanted if index in self._kept for _ in self._places[index])
+        """Source indices of the filled slots, in order."""
+        return tuple(index for index in self.wanted if index in self._kept for _ in self._slots_of[index])
 
 
 class OnlineBank(Protocol):
@@ -173,7 +173,7 @@ class FirstFrameBank:
         return self._slots.bank
 
     def before(self, position: int, frame: FrameBatch) -> None:
-        """The first frame fills every place before its own detections are made."""
+        """The first frame fills every slot before its own detections are made."""
         if position == 0:
             for slot in range(self._count):
                 self._slots.fill(slot, frame)

@@ -62,19 +62,19 @@ class Dimensions(BaseModel):
     bank_proposals: int | None = Field(
         default=None,
         gt=0,
-        description="the first so many proposals of a reference frame enter the bank; none: all of them",
+        description="number of proposals of a reference frame that enter the bank; none: all of them",
     )
-    # Not written where it is false, so that older bundles' manifests and digests stay as they are.
+    # Not written if false, so that manifests and digests of older bundles do not change.
     names_proposals: bool = Field(
         default=False,
         exclude_if=lambda names: not names,
-        description="whether the sequence engine says which proposal a detection came from",
+        description="whether the sequence engine outputs the proposal that each detection came from",
     )
     # Not written for the published family, for the same reason.
     family: FamilyName = Field(default=PUBLISHED, exclude_if=lambda name: name == PUBLISHED)
 
     @model_validator(mode="after")
-    def _sizes_are_the_familys(self) -> Self:
+    def _check_sizes(self) -> Self:
         needed = {LETTERS[letter] for letter in self.tensors.letters} | {"proposals", "detections"}
         for name in LETTERS.values():
             if (getattr(self, name) is not None) != (name in needed):
@@ -86,7 +86,7 @@ class Dimensions(BaseModel):
 
     @property
     def tensors(self) -> Family:
-        """What the engines of the family exchange."""
+        """The tensors that the engines of the family exchange."""
         return FAMILIES[self.family]
 
     @property

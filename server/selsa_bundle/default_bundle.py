@@ -1,4 +1,4 @@
-"""The bundles and sample videos that come with the package, and which of them is taken when none is named."""
+"""The bundles and sample videos in the package, and the defaults among them."""
 
 from pathlib import Path
 from typing import Final, Literal
@@ -8,16 +8,16 @@ from selsa_bundle.manifest import MANIFEST_NAME
 
 PackagedName = Literal["everyday", "synthetic"]
 PACKAGED: Final[tuple[PackagedName, ...]] = ("everyday", "synthetic")
-# They lie beside this file, so that a wheel carries them.
+# Beside this file, so that a wheel contains them.
 _PACKAGE: Final = Path(__file__).resolve().parent
 _REMEDY: Final = "install a released selsa, or train it with `make train-everyday`"
 
 
 def packaged_bundle(name: PackagedName, package: Path = _PACKAGE) -> Path:
-    """The folder of a bundle that `package` has.
+    """The folder of a packaged bundle.
 
     Raises:
-        BundleError: this build of it has none of that name.
+        BundleError: this build has no bundle of that name.
     """
     folder = package / name
     if not (folder / MANIFEST_NAME).is_file():
@@ -28,7 +28,7 @@ def packaged_bundle(name: PackagedName, package: Path = _PACKAGE) -> Path:
 
 
 def bundle_folder(named: Path) -> Path:
-    """The folder that a bundle's path stands for, or that of a packaged bundle where its name is given.
+    """The folder of a bundle, given its path or the name of a packaged bundle.
 
     Raises:
         BundleError: this build has no packaged bundle of that name.
@@ -40,7 +40,7 @@ def bundle_folder(named: Path) -> Path:
 
 
 def portable_name(folder: Path) -> str:
-    """What stands for a bundle on every node: a packaged one's name, else the absolute path."""
+    """A bundle's name on all nodes of a cluster: a packaged bundle's name, otherwise the absolute path."""
     for name in PACKAGED:
         if folder == _PACKAGE / name:
             return name

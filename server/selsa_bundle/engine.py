@@ -20,7 +20,7 @@ Bool = npt.NDArray[np.bool_]
 
 
 class _Named:
-    """Arrays by name; each is an attribute, too."""
+    """Arrays by name, also readable as attributes."""
 
     tensors: dict[str, Array]
 
@@ -32,7 +32,7 @@ class _Named:
 
 
 class FrameBatch(_Named):
-    """What the frame engine knows of B frames: its outputs by name.
+    """The frame engine's outputs for B frames, by name.
 
     Args:
         tensors: `boxes` float32 [B, P, 4], proposals, xyxy in pixels of the resized frame; `valid` bool
@@ -51,16 +51,16 @@ class FrameBatch(_Named):
         return len(self.boxes)
 
     def __getitem__(self, frames: slice) -> "FrameBatch":
-        """The same of some of the frames, without copying."""
+        """Some of the frames, without copying."""
         return FrameBatch(**{name: array[frames] for name, array in self.tensors.items()})
 
     def replaced(self, **changed: Array) -> "FrameBatch":
-        """The same with other arrays under these names."""
+        """A batch with these arrays replaced."""
         return FrameBatch(**{**self.tensors, **changed})
 
     @staticmethod
     def concatenate(batches: "Sequence[FrameBatch]") -> "FrameBatch":
-        """One batch of the frames of several; a single one is returned as it is."""
+        """All frames of several batches as one batch; a single batch is returned unchanged."""
         if len(batches) == 1:
             return batches[0]
         names = batches[0].tensors
@@ -136,7 +136,7 @@ class DetectionBatch:
         labels: int64 [B, D], index into the bundle's classes.
         count: int64 [B], how many of the D rows are detections.
         proposals: int64 [B, D], the proposal (0 to P - 1) that each came from; None if the bundle does not
-            tell, see `Dimensions.names_proposals`.
+            output it, see `Dimensions.names_proposals`.
     """
 
     boxes: Float
@@ -176,7 +176,7 @@ class DetectionBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What really runs: the provider that executes the graphs and their precision."""
+    """The provider that executes the graphs, and their precision."""
 
     provider: str
     precision: Precision
@@ -219,7 +219,6 @@ class Engines(Protocol):
             batch: the frame engine's outputs for the B key frames.
             image_size: int64 [B, 2], (height, width) of the resized frames without padding.
             scale_factor: float32 [B, 2], resized size / source size along (x, y).
-            bank: memory of the reference frames.
 
         Raises:
             EngineError: the runtime failed.

@@ -1,14 +1,4 @@
-"""Errors of the bundle.
-
-BundleError
-├── ManifestError    manifest.json is missing, unreadable or has a value that is not allowed
-├── ChecksumError    a file of the bundle is missing or differs from the manifest's description
-├── ContractError    an engine's inputs or outputs are not those of the tensor contract
-├── ChoiceError      this machine or bundle does not have the requested provider or precision
-└── EngineError      an engine could not be created or failed while running
-    ├── DeviceMemoryError  the device has too little memory, even for smaller pieces
-    └── GateError    an engine runs but computes wrongly
-"""
+"""Errors of a bundle."""
 
 
 class BundleError(Exception):

@@ -1,8 +1,8 @@
 """Families of models: which tensors the two engines of a family exchange.
 
-Every frame engine gives `boxes` and `valid`, every sequence engine gives detections. What else a frame engine
-gives, and which of it the reference bank keeps, depends on the family. A family is one entry of `FAMILIES`;
-the tensor contract, the banks, the runtimes and the gate follow from it.
+Every frame engine outputs `boxes` and `valid`, every sequence engine outputs detections. The other outputs of
+the frame engine, and those that the reference bank keeps, depend on the family. A family is one entry of
+`FAMILIES`; the tensor contract, the banks, the runtimes and the gate follow from it.
 
 Shapes are written in letters. B (frames), H, W and R (rows of the bank) differ from call to call; the others
 are fixed by the bundle, see `selsa_bundle.contract.Dimensions`.
@@ -22,14 +22,14 @@ PUBLISHED: Final[FamilyName] = "faster-rcnn"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """A float32 output of the frame engine: something known of every proposal.
+    """A float32 output of the frame engine with a row for every proposal.
 
     Attributes:
         name: of the frame engine's output, and of the sequence engine's input for key frames.
         shape: letters and numbers; B comes first, P occurs once.
         bank: the sequence engine's input with the same feature of the reference proposals, where B is left
             out and R takes the place of P; None: the bank does not keep it.
-        key: whether the sequence engine takes it of the key frames.
+        key: whether it is also an input of the sequence engine, for the key frames.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """What the engines of a family exchange.
+    """The tensors that the engines of a family exchange.
 
     Attributes:
         features: outputs of the frame engine after `boxes` and `valid`, in order.
-        appearance: the feature, [B, P, C], by which the objects of a video are told apart.
+        appearance: name of the feature [B, P, C] that the tracker compares objects by.
     """
 
     features: tuple[Feature, ...]
@@ -67,12 +67,12 @@ class Family:
 
     @property
     def key_features(self) -> tuple[Feature, ...]:
-        """Those that the sequence engine takes of the key frames."""
+        """Features of the key frames that are inputs of the sequence engine."""
         return tuple(feature for feature in self.features if feature.key)
 
     @property
     def bank_features(self) -> tuple[Feature, ...]:
-        """Those that the bank keeps of the reference frames."""
+        """Features of the reference frames that the bank keeps."""
         return tuple(feature for feature in self.features if feature.bank is not None)
 
     @property

@@ -47,7 +47,7 @@ class GateFile(StoredFile):
 
 
 class About(BaseModel):
-    """What the model is, in words for a person who has never heard of it."""
+    """The model, described for a person who has never heard of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -101,7 +101,7 @@ class Manifest(BaseModel):
     provenance: Provenance
 
     @model_validator(mode="after")
-    def _tensors_are_the_contract(self) -> "Manifest":
+    def _check_contents(self) -> "Manifest":
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: a name occurs twice")
         if "fp32" not in self.engines:
@@ -134,7 +134,7 @@ class Manifest(BaseModel):
             raise ManifestError(f"{path}: {where}: {first['msg']}") from error
 
     def to_json(self) -> bytes:
-        """The bytes of `manifest.json`; a report that is not there is not mentioned."""
+        """The bytes of `manifest.json`; missing reports are left out."""
         return self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
 
     def digest(self) -> str:
@@ -145,7 +145,6 @@ class Manifest(BaseModel):
         """Compare size and sha256 of the files in `folder` with this manifest.
 
         Args:
-            folder: the bundle's.
             variants: whose graphs to check; None: all. Reports and the gate are always checked.
 
         Raises:
@@ -165,7 +164,7 @@ class Manifest(BaseModel):
 
 
 def _how_to_make(path: Path) -> str | None:
-    """How to make a bundle of what was given in place of one, if it is weights."""
+    """How to make a bundle from this path, if it is a weights file or a checkpoint; otherwise None."""
     if path.suffix in (".pth", ".pt", ".ckpt"):
         made = path.stem
         return (

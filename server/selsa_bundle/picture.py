@@ -67,8 +67,8 @@ UPRIGHT: Final = Orientation()
 class Picture:
     """From decoded frames to RGB pixels as displayed.
 
-    Bicubic and by way of BGR, because that is what OpenCV's VideoCapture does: the result is the same to the
-    byte, for 10 bit too, where swscale's direct way to RGB differs.
+    Bicubic and by way of BGR, because that is what OpenCV's VideoCapture does. The result is equal byte for
+    byte, also for 10 bit video, for which swscale's direct conversion to RGB differs.
     """
 
     def __init__(self, max_pixels: int) -> None:

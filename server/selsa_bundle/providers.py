@@ -31,7 +31,6 @@ class Provider:
         flags: by precision, instruction sets of which the processor must have one: without them the precision
             is slower than fp32, or its products saturate.
         packages: any one of these must be installed, unless ONNX Runtime has `onnx_name`; empty: no need.
-        onnx_name: the execution provider's name in ONNX Runtime.
         missing: what to say where neither is installed.
         on_cpu: whether it is chosen on the CPU when no provider is named.
     """

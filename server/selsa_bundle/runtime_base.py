@@ -54,7 +54,6 @@ class RuntimeEngines(ABC):
     """A bundle's two engines on a runtime. See `selsa_bundle.engine.Engines`.
 
     Args:
-        dimensions: of the bundle.
         info: the provider that executes the graphs, and their precision.
     """
 
@@ -90,9 +89,7 @@ class RuntimeEngines(ABC):
         """Run one engine.
 
         Args:
-            engine: which one.
             feeds: its inputs by name, without those of the bank.
-            bank: of the sequence engine.
 
         Returns:
             Its outputs by name; the arrays belong to the caller.
@@ -126,10 +123,7 @@ def check_tensors(
     """Compare an engine's tensors with the contract.
 
     Args:
-        path: of the graph, for the message.
         contract: what they must be.
-        inputs: of the engine, in order.
-        outputs: of the engine, in order.
         derives_all: whether the runtime knows every fixed dimension; if not, one may be dynamic to it.
 
     Raises:

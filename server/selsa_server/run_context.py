@@ -19,16 +19,16 @@ class Stopwatch:
 
     def __init__(self, parts: Sequence[str] = ()) -> None:
         self._seconds = dict.fromkeys(parts, 0.0)
-        self.begun = time.perf_counter()
+        self.started = time.perf_counter()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
         """Count the block as part of `part`."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             yield
         finally:
-            self.add(part, time.perf_counter() - begun)
+            self.add(part, time.perf_counter() - started)
 
     def add(self, part: str, seconds: float) -> None:
         """Count seconds that were measured elsewhere."""
@@ -43,7 +43,7 @@ class Stopwatch:
     @property
     def elapsed(self) -> float:
         """Seconds since this was made."""
-        return round(time.perf_counter() - self.begun, 6)
+        return round(time.perf_counter() - self.started, 6)
 
     @property
     def parts(self) -> dict[str, float]:

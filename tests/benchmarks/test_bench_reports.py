@@ -5,11 +5,11 @@ from pathlib import Path
 
 import orjson
 import pytest
-from markdown_tables import TABLES
-from operators import kind_of
-from plot_bench import plot_report
-from profile_bench import PARTS, profiled
 
+from benchmarks.report.markdown_tables import TABLES
+from benchmarks.report.plot_bench import plot_report
+from benchmarks.speed.operators import kind_of
+from benchmarks.speed.profile_bench import PARTS, profiled
 from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_server.bench.run import BenchOptions, run_bench
 from selsa_server.bench.sample_video import write_sample_video

@@ -11,12 +11,12 @@ import pytest
 from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.manifest import Manifest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "native_graphs.py"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def race(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.speed.native_graphs", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from published_form import PARTS, PublishedForm
 
+from benchmarks.speed.published_form import PARTS, PublishedForm
 from selsa_bundle.engine import FrameBatch, ReferenceBank
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.run_context import Stopwatch

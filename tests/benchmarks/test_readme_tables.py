@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-import readme_tables
+
+from benchmarks.report import readme_tables
 
 
 @pytest.mark.parametrize("path", readme_tables.PAGES, ids=["benchmarks", "readme"])
 def test_the_tables_of_the_page_are_those_of_the_figures(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    hint = f"{path} is behind its figures; run: python benchmarks/readme_tables.py"
+    hint = f"{path} is behind its figures; run: python -m benchmarks.report.readme_tables"
     assert text == readme_tables.page(text), hint
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import synthesize_film
 
+from benchmarks.quality import synthesize_film
 from selsa_bundle.classes import IMAGENET_VID
 from selsa_training.data.synthetic.clip import render_clip
 from selsa_training.data.synthetic.drawn import draw_shapes

@@ -8,13 +8,13 @@ from selsa_bundle.manifest import EngineFile, Manifest, Provenance
 from selsa_bundle.preprocess import Preprocess
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_server.api.app import Services
 from selsa_server.confined.decoders import ConfinedDecoders
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.service.admission import Admission
-from selsa_server.service.build import Services
 from selsa_server.service.draining import Drain
 from selsa_server.service.models import Models
 from selsa_server.settings import AdmissionSettings, ServerSettings

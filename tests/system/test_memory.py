@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from memory_of_length import measure
-from thumbnail_bundle import make_bundle
+
+from benchmarks.memory.memory_of_length import measure
+from benchmarks.memory.thumbnail_bundle import make_bundle
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The families of models: which configuration makes which detector."""
+"""The families of models: the detector of each configuration."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ AnyDetector = SelsaDetector | EverydayDetector
 
 
 def _family(value: Any) -> str:
-    """Configurations that were written before there were two families have none in them."""
+    """The family of a configuration. Old ones do not name it: there was only one."""
     family = value.get("family", "faster-rcnn") if isinstance(value, dict) else value.family
     return str(family)
 
@@ -32,7 +32,7 @@ def build_any(config: ModelConfig | EverydayConfig) -> AnyDetector:
 
 
 def shapes_of(config: ModelConfig | EverydayConfig) -> dict[str, Shape]:
-    """Name -> shape of every tensor that a checkpoint of this configuration has."""
+    """Name and shape of every tensor in a checkpoint of this configuration."""
     if isinstance(config, ModelConfig):
         return expected_shapes(config)
     with torch.device("meta"):

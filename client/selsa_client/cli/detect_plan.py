@@ -30,8 +30,6 @@ class DetectPlan:
     """The options of the command.
 
     Attributes:
-        params: the parameters of detection.
-        server: the server's address, used unless `local`.
         api_key: the key for the server, if it needs one.
         retries: how often a request is repeated if the server is busy or the connection breaks.
         live: as a live stream. A camera and an rtsp address always are.

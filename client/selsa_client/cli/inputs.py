@@ -31,7 +31,6 @@ class VideoInput:
     """One video.
 
     Attributes:
-        kind: kind of source.
         address: the path, the address or the camera's name; `-` for stdin.
         name: name for messages, without passwords.
         stem: name of its result files without extension; unique among the inputs.

@@ -30,7 +30,6 @@ def live_feed(
     """A video as a live stream.
 
     Args:
-        video: the input.
         source: opens it, unless it is a camera or an rtsp address.
 
     Raises:

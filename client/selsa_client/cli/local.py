@@ -71,8 +71,8 @@ class LocalPipeline:
         with needs_extra("detect --local", "selsa_server"):
             runner = _entry_point(name).load()
             try:
-                begun = runner(source, wanted, bundle=self.bundle, say=self.say, engines=self.engines)
-                with closing(_closable(begun)) as records:
+                found = runner(source, wanted, bundle=self.bundle, say=self.say, engines=self.engines)
+                with closing(_closable(found)) as records:
                     for record in records:
                         yield record
                         emitted += record.type == "frame"

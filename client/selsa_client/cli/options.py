@@ -68,7 +68,7 @@ def _explain(fault: dict[str, Any]) -> str:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    kind, repeatable = _kind(field.annotation)
+    kind, repeatable = _value_type(field.annotation)
     # No default value: drawings treat a requested threshold and the default one differently. If the field's
     # default is None or empty, the description explains it.
     value = str(field.default).lower() if kind is bool else field.default
@@ -87,8 +87,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def _kind(annotation: Any) -> tuple[Any, bool]:
-    """A field's type without None, and whether it holds several values."""
+def _value_type(annotation: Any) -> tuple[Any, bool]:
+    """The type of a field's value without None, and whether the field holds several values."""
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(each for each in get_args(annotation) if each is not type(None))
     if get_origin(annotation) is tuple:

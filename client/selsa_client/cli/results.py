@@ -59,8 +59,6 @@ class Results:
 
     Attributes:
         path: the result file; None is stdout.
-        name: its format.
-        drawn: drawings.
     """
 
     path: Path | None

@@ -8,7 +8,7 @@ from selsa_client.wire.errors import BusyError, SelsaError
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """Retry at the time that a busy server names, otherwise after 1, 2, 4, ... seconds."""
+    """Retry after the Retry-After of a busy server, otherwise after 1, 2, 4, ... seconds."""
 
     retries: int = 0
     longest_wait: float = 60.0
@@ -21,10 +21,10 @@ class RetryPolicy:
         """
         if attempt >= self.retries:
             return None
-        named = error.retry_after if isinstance(error, BusyError) else None
-        if named is not None and named > self.longest_wait:
+        retry_after = error.retry_after if isinstance(error, BusyError) else None
+        if retry_after is not None and retry_after > self.longest_wait:
             return None
-        wait = float(2 ** min(attempt, 16)) if named is None else named
+        wait = float(2 ** min(attempt, 16)) if retry_after is None else retry_after
         return min(wait, self.longest_wait) * (1 + jitter / 4)
 
 

@@ -2,11 +2,12 @@
 
 Convolutions and matrix products take uint8 activations (one scale per tensor) and int8 weights (one scale per
 output channel). ONNX Runtime and OpenVINO fuse dequantise, operator and quantise into one integer kernel;
-nodes that are not fused compute the same in fp32. Anchors, decoding of boxes, suppression and RoIAlign are
-not quantised, nor are the two convolutions that score and place proposals.
+nodes that are not fused compute the same in fp32. Anchors, decoding of boxes, suppression, RoIAlign and the
+two convolutions that score and place proposals are not quantised.
 
-onnxruntime.quantization's `QDQQuantizer` makes the same weights, scales and zero points from these ranges,
-but gives the dequantised tensor to every consumer, and a channel whose weights are all zero loses its bias.
+`QDQQuantizer` of onnxruntime.quantization makes the same weights, scales and zero points from these ranges.
+But it connects the dequantised tensor to every consumer, and a channel whose weights are all zero loses its
+bias. Correcting that around it, and splitting off the bias of matrix products first, takes no less code.
 """
 
 import copy
@@ -32,7 +33,6 @@ def quantize_graph(model: Any, nodes: Collection[str], ranges: Mapping[str, Rang
 
     Args:
         model: the fp32 frame engine.
-        nodes: names of layers' nodes.
         ranges: lowest and highest value of every tensor that `tensors_to_calibrate` names.
     """
     graph = Graph(model.graph)
@@ -46,9 +46,8 @@ class _Plan:
     """Which tensors are quantised.
 
     Attributes:
-        nodes: names of quantised layers.
-        made_quantized: tensors that all consumers take as uint8.
-        taken_quantized: tensors that only quantised layers take as uint8.
+        made_quantized: tensors that all consumers read as uint8.
+        taken_quantized: tensors that only quantised layers read as uint8.
         same_range: tensors that must have the range of another one.
     """
 
@@ -75,7 +74,7 @@ def _plan(graph: Graph, nodes: set[str]) -> _Plan:
 
 
 class _Writer:
-    """Goes through a graph once and quantises each tensor right after the node that makes it."""
+    """Visits each node of a graph once and quantises each tensor right after the node that outputs it."""
 
     def __init__(self, graph: Graph, plan: _Plan, ranges: Mapping[str, Range]) -> None:
         self._graph = graph
@@ -108,7 +107,7 @@ class _Writer:
     def _quantize_activation(self, tensor: str) -> None:
         low, high = self._ranges[self._plan.same_range.get(tensor, tensor)]
         low, high = min(low, 0.0), max(high, 0.0)
-        # float32, as in the kernels; a tensor of zeros needs a scale, too.
+        # float32, as in the kernels. A tensor of zeros needs a scale above 0 too.
         scale = np.float32(max(high - low, 1e-8) / 255)
         zero = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
         self._scales[tensor] = scale
@@ -120,7 +119,7 @@ class _Writer:
         if node.op_type == "Gemm":
             node.input[1] = self.made.stored(node.input[1], *quantized_weights(weight))
             return
-        # The bias of a channel of zero weights would overflow a tiny step.
+        # A channel of zero weights has a tiny step, in which its bias would overflow int32.
         least = np.abs(bias.astype(np.float64)) * 1.01 / (2**31 - 1) / self._scales[activation]
         whole, scale = quantized_weights(weight, np.maximum(least, 1e-12))
         step = scale * self._scales[activation]
@@ -131,7 +130,7 @@ class _Writer:
     def _set_bias_apart(self, node: Any) -> None:
         """Make the bias of a matrix product a separate fp32 node.
 
-        Runtimes fuse a product whose result is used in fp32 only; this one's is also used as uint8.
+        Runtimes fuse a product only if its result is not quantised; a biased result may be.
         """
         (tensor,), bias = node.output, node.input.pop()
         node.output[0] = f"{tensor}_product"

@@ -19,10 +19,7 @@ class Layer:
     """A convolution or a matrix product with weights.
 
     Attributes:
-        node: the node's name in the graph.
         group: the block it belongs to; blocks are quantised as a whole.
-        activation: name of the input tensor.
-        output: name of the output tensor.
         weights_per_output: multiplications per output value.
     """
 

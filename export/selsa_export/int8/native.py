@@ -1,7 +1,7 @@
 """int8 in a native frame engine's graph as TensorRT needs it: explicit and strongly typed.
 
 Activations and weights are symmetric int8; weights have one scale per output channel. Biases stay float. The
-output of a convolution is quantised after its ReLU and only where another quantised layer takes it. Of a
+output of a convolution is quantised after its ReLU, and only for quantised layers that read it. Of a
 residual sum, the side that is not the convolution's own result is quantised: TensorRT then adds it and
 applies the ReLU within that convolution. Everything else is unchanged.
 """
@@ -49,13 +49,13 @@ def quantize_native(model: Any, kept: Collection[str], ranges: Mapping[str, Rang
         for tensor in original.output:
             if tensor in quantized:
                 largest = max(abs(bound) for bound in ranges[tensor])
-                # A tensor of zeros needs a scale, too.
+                # A tensor of zeros needs a scale above 0 too.
                 made.pair(tensor, np.float32(max(largest, 1e-8) / 127), np.asarray(np.int8(0)))
     return with_nodes(model, made.nodes, made.constants)
 
 
 def _taken(graph: Graph, nodes: Collection[str]) -> set[str]:
-    """Tensors that quantised layers take."""
+    """Tensors that quantised layers read."""
     return {node.input[0] for node in graph.nodes if node.name in nodes}
 
 

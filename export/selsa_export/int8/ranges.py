@@ -15,7 +15,7 @@ from selsa_export.int8.layers import Range
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What the frames showed.
+    """Measurements on the calibration frames.
 
     Attributes:
         ranges: lowest and highest value of each tensor.
@@ -42,9 +42,7 @@ def calibrate(
     Args:
         model: the fp32 frame engine.
         tensors: whose ranges are wanted.
-        counted: tensors whose size is wanted.
-        frames: at least one.
-        say: told of progress.
+        counted: tensors whose number of values is wanted.
     """
     watched = _watched(model, tensors, counted).SerializeToString()
     session = ort.InferenceSession(watched, providers=["CPUExecutionProvider"])

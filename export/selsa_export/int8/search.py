@@ -1,4 +1,4 @@
-"""The search for the blocks that become int8: all except the most harmful ones, until the bounds hold."""
+"""Choose the blocks that become int8: all of them, less the most harmful ones until the bounds hold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MOST_TRIES = 6
 
 @dataclass(frozen=True, slots=True)
 class QuantizedModel:
-    """A frame engine in int8, and the damage of its blocks."""
+    """A frame engine in int8, and the damage that each of its blocks does."""
 
     model: Any
     layers: tuple[KeptLayers, ...]
@@ -41,17 +41,14 @@ def quantize_until(
 ) -> QuantizedModel:
     """Quantise a frame engine.
 
-    First each block alone, to measure its effect on the features. Then all blocks; while the bounds do not
-    hold, the fewest blocks with half of the remaining damage return to fp32. If nothing helps, all blocks are
-    int8, and the report shows the difference.
+    First each block alone, to measure its effect on the features. Then all blocks: while the bounds do not
+    hold, the fewest blocks with half of the remaining damage go back to fp32. If the bounds never hold, all
+    blocks are int8, and the report shows the difference.
 
     Args:
         model: the fp32 frame engine.
         frames: to calibrate on.
         agreement: from a quantised frame engine to its detections' agreement with fp32.
-        bounds: on the agreement.
-        family: of the model.
-        say: told of every step.
 
     Raises:
         PrecisionError: the graph has no layers by the names that this exporter gives.

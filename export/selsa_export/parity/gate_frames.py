@@ -25,10 +25,8 @@ def write_gate_file(folder: Path, engines: Engines, preprocess: Preprocess, orig
     """Write `gate.npz` into a bundle's folder.
 
     Args:
-        folder: the bundle's folder.
         engines: the engines whose outputs every runtime must reproduce.
         preprocess: of the bundle; the gate's frames are smaller.
-        origin: description of the engines.
 
     Raises:
         EngineError: an engine failed.

@@ -36,7 +36,6 @@ class ParityReference:
 
     Attributes:
         frames: the clip; every frame is a key frame and a reference frame.
-        wanted: the model's outputs.
     """
 
     frames: Sequence[PreparedFrame]
@@ -89,8 +88,6 @@ def measure_parity(
     """Run the model and the engines on a clip and compare all outputs.
 
     Args:
-        detector: the model in evaluation mode on the CPU.
-        engines: the exported engines.
         frames: the clip; every frame is a key frame and a reference frame.
         described: source of the frames, for the report.
     """

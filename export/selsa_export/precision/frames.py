@@ -23,7 +23,6 @@ class PrecisionFrames:
     Attributes:
         calibration: uint8 [h, w, 3] RGB; the ranges of activations come from these.
         judged: one clip of such frames per video; detections are compared on these.
-        described: source of the frames.
     """
 
     calibration: tuple[Frame, ...]

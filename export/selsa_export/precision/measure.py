@@ -31,9 +31,7 @@ class PrecisionData:
     """An annotated data set, opened.
 
     Attributes:
-        data: its videos.
         name: as given on the command line.
-        split: which part.
     """
 
     data: DataSet
@@ -101,7 +99,6 @@ class Judge:
     """Agreement with fp32 on the user's clips.
 
     Attributes:
-        clips: the frames to detect on.
         want: the detections of fp32 on them.
     """
 
@@ -130,9 +127,9 @@ def seconds_in_turn(
     seconds: dict[Way, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, engines in ways.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             _frame(engines, frame)
-            seconds[name].append(time.perf_counter() - begun)
+            seconds[name].append(time.perf_counter() - started)
     return seconds
 
 

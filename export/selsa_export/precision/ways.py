@@ -34,8 +34,6 @@ class OpenWay:
     """A way to run a bundle, with loaded engines.
 
     Attributes:
-        engines: the loaded engines.
-        variant: which of the bundle's graphs.
         stand_in: description of what computes instead of a provider that is missing on this machine; None if
             the
             provider itself runs. The speed of a stand-in is not reported.

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file, given up by the system when its holder ends, however it ends."""
+"""A file lock for one process at a time. The system releases it when its holder ends, however it ends."""
 
 import contextlib
 import sys
@@ -28,10 +28,9 @@ else:
 
 @contextlib.contextmanager
 def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of `path`, an empty file that is made and left there; removing it would race.
+    """Hold the lock of `path`, an empty file. It is created and never removed: removing it would race.
 
     Args:
-        path: the lock's file.
         on_wait: called once if another process holds the lock, before waiting for it.
 
     Raises:

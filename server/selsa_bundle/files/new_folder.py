@@ -16,7 +16,6 @@ def check_target(folder: Path, *, marker: str, overwrite: bool) -> None:
     """Raise unless `folder` may be made; lets a command fail before its long work.
 
     Args:
-        folder: the folder to make.
         marker: a file that only a folder of the same kind has; anything without it is never replaced.
         overwrite: whether an older folder of the same kind may be replaced.
 
@@ -36,8 +35,8 @@ def new_folder(folder: Path, *, marker: str, overwrite: bool, sync: bool = True)
     """A folder to fill, which takes the place of `folder` when the block ends without an exception.
 
     It is a sibling of `folder`, so that the final rename stays inside one file system. With `sync` its files
-    are on disk before the rename, so that a power cut cannot leave the name without the contents; a data set
-    of a hundred thousand files that can be made again does without.
+    are on disk before the rename, so that a power cut cannot leave the name without the contents; for a
+    data set of a hundred thousand files that can be made again, pass sync=False.
 
     Raises:
         TargetTakenError: something is at `folder` that may not be replaced (before and after the block).

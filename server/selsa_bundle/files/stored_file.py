@@ -24,7 +24,7 @@ class StoredFile(BaseModel):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """The description of a file that is there."""
+        """The description of an existing file."""
         return cls(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path))
 
     def verify(self, folder: Path) -> None:

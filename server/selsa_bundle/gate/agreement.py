@@ -83,7 +83,7 @@ def compare_detections(
     """Add one frame's differences to `agreement`.
 
     Args:
-        agreement: what grows.
+        agreement: changed in place.
         reference: boxes [N, 4] xyxy in pixels, scores [N] and labels [N] of the frame.
         candidate: the same, to be judged. Give it all its detections, so that one just below the threshold
             still finds its partner.
@@ -93,7 +93,7 @@ def compare_detections(
     boxes, scores, labels = reference
     other_boxes, other_scores, other_labels = candidate
     iou = box_iou(boxes, other_boxes) * (labels[:, None] == other_labels[None])
-    # Of boxes that coincide, those with like scores belong together.
+    # If boxes coincide, match those with similar scores.
     affinity = iou - 1e-3 * np.abs(scores[:, None].astype(np.float64) - other_scores[None])
     partner = dict(match_boxes(affinity, iou_floor)) if affinity.size else {}
     for i in np.flatnonzero(scores >= threshold):

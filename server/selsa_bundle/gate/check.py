@@ -19,15 +19,13 @@ DETECTION_FLOOR: Final = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateDifference:
-    """What a `GateTolerance` bounds, by tensor; the worst over the frames.
+    """The largest differences over the frames, which a `GateTolerance` bounds.
 
     Attributes:
         not_finite: name of the first output with a value that is not finite.
         boxes: proposals on either side.
-        boxes_unmatched: proposals without a partner.
         boxes_corner: pixels of the resized frame.
         features: relative L2 of each feature of the family.
-        detections: detections of the gate.
         detections_unmatched: missing or extra ones.
         detections_corner: pixels of the source frame.
         scores: largest difference.
@@ -44,7 +42,7 @@ class GateDifference:
     scores: float
 
     def failures(self, allowed: GateTolerance, frames: int) -> list[str]:
-        """What lies outside, one clause each with the tensor's name; empty if nothing does."""
+        """Differences outside the tolerance, one clause each with the tensor's name."""
         if self.not_finite is not None:
             return [f"{self.not_finite} has values that are not finite"]
         # Two boxes of almost equal score may change places at the cut: one per frame is allowed.
@@ -74,7 +72,7 @@ def check_gate(engines: Engines, gate: Gate, allowed: GateTolerance) -> GateDiff
     """Run a gate's frames and compare.
 
     Raises:
-        GateError: outputs lie outside what is allowed; the message names the tensors.
+        GateError: outputs lie outside the tolerance; the message names the tensors.
         EngineError: an engine failed.
     """
     outputs = run_gate(engines, gate.frames, gate.image_size, gate.scale_factor)
@@ -82,8 +80,8 @@ def check_gate(engines: Engines, gate: Gate, allowed: GateTolerance) -> GateDiff
     if failures := difference.failures(allowed, len(gate.frames)):
         info = engines.info
         raise GateError(
-            f"{info.provider} in {info.precision} does not compute on this machine what the bundle's test "
-            f"frames must give: {'; '.join(failures)}. Choose another --provider or --precision."
+            f"{info.provider} in {info.precision} computes wrong outputs on the bundle's test frames on "
+            f"this machine: {'; '.join(failures)}. Choose another --provider or --precision."
         )
     return difference
 

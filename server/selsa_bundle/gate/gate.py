@@ -1,8 +1,8 @@
 """The gate: a few frames with the outputs that a bundle's engines must give, run before a runtime is used.
 
-A runtime that computes wrongly (a driver's bug, saturating integer products, a wrong kernel) answers as
-confidently as a correct one. So the exporter stores two small frames and torch's outputs for them in the
-bundle, and a runtime that differs by more than its precision explains is refused.
+A runtime that computes wrongly (a driver's bug, saturating integer products, a wrong kernel) raises no error.
+So the exporter stores two small frames and torch's outputs for them in the bundle, and a runtime that differs
+by more than its precision explains is refused.
 
 K frames, H and W their padded size, T rows of each frame whose features are stored (all of them would be
 megabytes); the other letters are those of `selsa_bundle.contract`.
@@ -30,14 +30,13 @@ INPUTS: Final = ("frames", "image_size", "scale_factor")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Inputs and the outputs they must have. The bank holds all K frames, and each of them is a key frame.
+    """Inputs and expected outputs. The bank holds all K frames, and each of them is a key frame.
 
     Attributes:
         frames: uint8 [K, H, W, 3], RGB, resized and padded.
         image_size: int64 [K, 2], (height, width) without the padding.
         scale_factor: float32 [K, 2], resized size / source size along (x, y).
         batch: the frame engine's outputs; features of the first T proposals only.
-        found: the sequence engine's outputs.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -54,7 +53,7 @@ class Gate:
         outputs: "GateOutputs",
         dims: Dimensions,
     ) -> "Gate":
-        """A gate with some engines' outputs for these frames."""
+        """A gate of these frames and of some engines' outputs for them."""
         batch, rows = outputs.batch, slice(GATE_ROWS)
         stored = {f.name: f.rows(batch.tensors[f.name], rows) for f in dims.tensors.features}
         return Gate(

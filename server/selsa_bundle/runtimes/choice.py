@@ -73,9 +73,6 @@ class Choice:
     """What will run.
 
     Attributes:
-        provider: that runs the engines.
-        precision: that they compute in.
-        variant: which of the bundle's graphs.
         why: the reason, one sentence for the user.
     """
 
@@ -89,12 +86,6 @@ def choose(
     options: EngineOptions, variants: Sequence[Variant], report: PrecisionReport | None, host: Host
 ) -> Choice:
     """Choose what to run.
-
-    Args:
-        options: the request.
-        variants: the bundle's graphs.
-        report: of its precisions.
-        host: this machine.
 
     Raises:
         ChoiceError: the bundle or this machine cannot do what was requested.

@@ -91,7 +91,7 @@ class FakeEngines:
         )
 
     def close(self) -> None:
-        """From now on every call raises."""
+        """Make every later call raise."""
         with self._lock:
             self.closed += 1
 

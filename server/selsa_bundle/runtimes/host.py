@@ -1,4 +1,4 @@
-"""This machine's means to run engines: packages, execution providers, instruction sets."""
+"""What this machine can run engines with: packages, execution providers, instruction sets."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from selsa_bundle.tolerance import Precision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """This machine's means to run engines.
+    """What this machine can run engines with.
 
     Attributes:
         flags: instruction sets, by Linux's names.
@@ -35,7 +35,7 @@ class Host:
         )
 
     def lacks(self, provider: ProviderKind) -> str | None:
-        """Why this machine does not have the provider, as a clause; None if it has it."""
+        """Why the provider is not available on this machine, as a clause; None if it is."""
         about = PROVIDERS[provider]
         if set(about.packages) & self.packages or about.onnx_name in self.onnx_providers:
             return None

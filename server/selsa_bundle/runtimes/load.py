@@ -17,7 +17,7 @@ from selsa_bundle.runtimes.choice import Choice, EngineOptions, choose
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.tolerance import USUAL_TOLERANCES
 
-# The exporter compared this with torch.
+# What the exporter compares with torch.
 FP32_ON_CPU: Final = EngineOptions(provider="cpu", precision="fp32")
 
 
@@ -26,9 +26,7 @@ class LoadedBundle:
     """A bundle that passed every check, with its engines ready to run.
 
     Attributes:
-        manifest: of the bundle.
         digest: `sha256:` + hex sha256 of the manifest's bytes; it covers the engines through their checksums.
-        engines: the two engines.
         variant: which of the bundle's graphs they are.
         gate: test frames with their outputs; None: the bundle has none.
         why: the reason for the provider and precision, one sentence.

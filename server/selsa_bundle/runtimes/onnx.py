@@ -41,9 +41,8 @@ class RuntimeOptions:
     Attributes:
         threads: threads of one operator; 0: one per physical core.
         providers: execution providers, first choice first.
-        precision: of the graphs.
         spin: whether idle threads spin. They would do so long after a call, and the threads of the two
-            engines and of the decoder would compete for the cores; see `benchmarks/waiting_threads.py`.
+            engines and of the decoder would compete for the cores; see `benchmarks/speed/waiting_threads.py`.
         device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines
             run on a GPU, else nowhere.
     """
@@ -84,7 +83,7 @@ class OnnxEngines(RuntimeEngines):
         session = self._sessions.get(engine)
         if session is None:
             raise EngineError(CLOSED)
-        # What makes the arena grow is another size of frames or of the bank.
+        # The arena grows with each new size of frames or of the bank.
         size = feeds["frames"].shape[1:3] if bank is None else bank.valid.shape
         options = self._trims[engine](size)
         names = [node.name for node in session.get_outputs()]
@@ -125,7 +124,7 @@ class _ArenaTrim:
         self._trimming.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, size: tuple[int, ...]) -> ort.RunOptions | None:
-        """Options for a call of that size. Threads may race here: one trim more or less does no harm."""
+        """Options for a call of that size. Threads may race here: a trim more or less is harmless."""
         self._calls += 1
         self._sizes.add(size)
         if self._calls < self.EVERY:

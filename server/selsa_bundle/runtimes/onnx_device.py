@@ -28,7 +28,6 @@ class ResidentBanks:
 
     Args:
         device: ONNX Runtime's name of it: `cuda`, or `cpu`, where a bank only is not bound again.
-        dimensions: of the bundle.
     """
 
     def __init__(self, device: str, dimensions: Dimensions) -> None:

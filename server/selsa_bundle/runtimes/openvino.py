@@ -44,9 +44,6 @@ class OpenVinoEngines(RuntimeEngines):
         """Compile both graphs and check their tensors against the contract.
 
         Args:
-            frame: ONNX file of the frame engine.
-            sequence: ONNX file of the sequence engine.
-            dimensions: of the bundle.
             precision: what convolutions and matrix products compute in; int8 is written into the graph, and
                 what is not quantised there is then fp32.
             threads: 0: one per physical core.

@@ -44,10 +44,8 @@ def build_engine(library: TensorRT, onnx: Path, contract: EngineContract, option
     """Build the engine of one native graph.
 
     Args:
-        library: an imported TensorRT.
         onnx: the graph's file, already verified.
         contract: the tensors that the graph must have.
-        options: how.
 
     Returns:
         The engine as TensorRT serialises it.

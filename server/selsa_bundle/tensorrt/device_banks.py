@@ -30,8 +30,6 @@ class DeviceBanks:
     """Banks on a device; the least recently used is dropped first. Thread-safe.
 
     Args:
-        device: where they are.
-        dimensions: of the bundle.
         limit: most bytes of banks that are kept while no call uses them.
     """
 

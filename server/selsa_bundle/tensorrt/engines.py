@@ -65,13 +65,7 @@ def cached_engine(
     """The engine for one kind of GPU with its file, built now unless the cache has it.
 
     Args:
-        folder: the bundle's.
-        manifest: of the bundle.
-        engine: which of the two.
-        library: an imported TensorRT.
-        target: the kind of GPU.
         precision: which of the native graphs.
-        options: for building and caching.
         here: whether the target is the GPU of this machine, where kernels can be measured.
 
     Raises:

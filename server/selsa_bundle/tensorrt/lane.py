@@ -25,10 +25,8 @@ class CompiledEngine:
     """An engine that TensorRT has loaded; several lanes share it.
 
     Attributes:
-        name: which of the two.
         engine: TensorRT's `ICudaEngine`.
         profiles: its profiles, in the order it was built with.
-        dimensions: the bundle's.
     """
 
     name: EngineName
@@ -59,10 +57,6 @@ class Lane:
     """Runs one engine on one stream. Not thread-safe.
 
     Args:
-        library: that loaded the engine.
-        compiled: the engine.
-        device: that allocates its memory.
-        stream: for its work.
         resident: inputs that are already on the device at each call; no memory is allocated for them.
     """
 

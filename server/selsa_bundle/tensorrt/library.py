@@ -48,7 +48,6 @@ class TensorRT:
     """An imported TensorRT.
 
     Attributes:
-        module: the Python module.
         name: `tensorrt` or `tensorrt_rtx`.
         version: its full version; an engine runs only in the version that built it.
     """

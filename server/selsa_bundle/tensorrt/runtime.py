@@ -48,9 +48,6 @@ class TensorRtEngines(RuntimeEngines):
 
     Args:
         library: an imported TensorRT, of exactly the version that built the plans.
-        plans: the two engines.
-        dimensions: the bundle's.
-        device: the GPU.
         precision: what is written into the graphs.
         workers: calls that may run at once; two are enough to copy while computing.
         say: gets one message for each batch size that does not fit into the memory.

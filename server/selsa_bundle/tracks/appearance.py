@@ -1,8 +1,8 @@
-"""What a detection looks like: the frame engine's feature of the proposal that it came from.
+"""Appearance of a detection: the frame engine's feature of the proposal that it came from.
 
-Features of networks differ in scale and in how alike any two objects are. So what is alike is learned from
-the video itself: pairs that overlap in consecutive frames show how alike one object is to itself, detections
-of one frame that do not overlap show how alike different objects are.
+Networks differ in the scale of their features and in the usual similarity of two objects. So the scale of
+similarity is learned from the video itself: pairs that overlap in consecutive frames show how similar an
+object is to itself, detections of one frame that do not overlap show how similar different objects are.
 """
 
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ Float = npt.NDArray[np.float32]
 
 # Proposals whose mean is the background that is subtracted.
 BACKGROUND_ROWS: Final = 64
-# Pairs after which the start values count no more than they.
+# The start values count as so many pairs.
 PRIOR_PAIRS: Final = 20.0
-# Pairs that are remembered: older ones fade.
+# Weight of the past, in pairs: older pairs count less and less.
 MOST_PAIRS: Final = 2000.0
 
 
 def appearance(family: Family, frame: FrameBatch, found: DetectionBatch, position: int) -> Float | None:
-    """Unit vectors float32 [N, C] of one frame's detections; None for a bundle that does not tell.
+    """Unit vectors float32 [N, C] of one frame's detections; None if the bundle does not output proposals.
 
     Args:
         family: of the bundle's model.
@@ -52,7 +52,7 @@ def unit(vectors: Float) -> Float:
 
 @dataclass(slots=True)
 class Likeness:
-    """How alike two appearances are: 0 as different objects, 1 as one object in consecutive frames.
+    """Similarity of two appearances: 0 is usual for different objects, 1 for one object in two frames.
 
     The start values count as `PRIOR_PAIRS` pairs.
     """
@@ -69,11 +69,11 @@ class Likeness:
         return alike
 
     def learn_same(self, cosines: Float) -> None:
-        """Cosines of pairs that certainly are one object."""
+        """Learn from cosines of pairs that certainly are one object."""
         self.same, self._same_pairs = _mean(self.same, self._same_pairs, cosines)
 
     def learn_other(self, cosines: Float) -> None:
-        """Cosines of pairs that certainly are two objects."""
+        """Learn from cosines of pairs that certainly are two objects."""
         self.other, self._other_pairs = _mean(self.other, self._other_pairs, cosines)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 GRID: Final = 32
 # Mean difference of two frames' samples, in grey levels of 0..255, that may be a cut.
 LEAST: Final = 24.0
-# And this many times the usual difference: a fast camera is no cut.
+# A cut also differs by this many times the usual difference, because a fast camera is not a cut.
 TIMES: Final = 3.0
 REMEMBERED: Final = 8
 
@@ -37,7 +37,7 @@ class CutDetector:
             return True
         change = float(np.abs(small - last).mean())
         usual = float(np.median(self._usual)) if self._usual else 0.0
-        # A cut is counted, too: one is no matter for the median, and where every frame differs none is a cut.
+        # Cuts count too: one does not move the median, and in a video where all frames differ none is a cut.
         self._usual.append(change)
         return change > LEAST and change > TIMES * usual
 

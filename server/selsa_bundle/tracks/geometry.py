@@ -42,7 +42,7 @@ def match(affinity: Float, least: float) -> list[tuple[int, int]]:
 
     Args:
         affinity: float32 [N, M].
-        least: a pair needs more than this.
+        least: pairs at or below this are left out.
     """
     rows, columns = np.nonzero(affinity > least)
     # Equal affinities are taken by row, then column, so that the result is the same everywhere.

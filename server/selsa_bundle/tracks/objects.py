@@ -1,4 +1,4 @@
-"""All objects of a video: what the summary says, and which numbers turn out to be one object."""
+"""All objects of a video, for its summary, and the track numbers that turn out to be one object."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from selsa_bundle.tracks.appearance import Likeness, unit
 from selsa_bundle.tracks.geometry import match
 from selsa_bundle.tracks.track import Track
 
-# Objects that are remembered; with more, those seen in the fewest frames are forgotten first.
+# Objects kept. Beyond that, those seen in the fewest frames are dropped first.
 MOST_OBJECTS: Final = 2000
-# Frames that an object must be seen in before it is compared with others.
+# An object seen in fewer frames is not compared with others.
 LEAST_FRAMES: Final = 3
 
 
@@ -34,15 +34,15 @@ class Gallery:
     """The confirmed tracks of a video.
 
     Attributes:
-        tracks: those that are remembered, by number.
-        total: how many there were.
+        tracks: those that are kept, by number.
+        total: number of all tracks so far.
     """
 
     tracks: list[Track] = field(default_factory=list)
     total: int = 0
 
     def add(self, track: Track) -> None:
-        """A track that was just confirmed."""
+        """Add a track that was just confirmed."""
         self.total += 1
         self.tracks.append(track)
         if len(self.tracks) > MOST_OBJECTS:
@@ -51,11 +51,11 @@ class Gallery:
 
     @property
     def left_out(self) -> int:
-        """How many were forgotten."""
+        """Number of dropped tracks."""
         return self.total - len(self.tracks)
 
     def objects(self, aliases: Mapping[int, int]) -> list[ObjectOfVideo]:
-        """The objects by number; tracks that are one object are taken together."""
+        """The objects by number; tracks of one object are merged."""
         parts: dict[int, list[Track]] = {}
         for track in self.tracks:
             if track.id is not None:
@@ -63,10 +63,10 @@ class Gallery:
         return [_object(number, part) for number, part in sorted(parts.items())]
 
     def aliases(self, likeness: Likeness, least: float) -> dict[int, int]:
-        """Numbers that are an object with a lower number: {number: the object's lowest number}.
+        """Track numbers of objects that have a lower number too: {number: the object's lowest number}.
 
-        Two tracks are one object if they are of one class, never overlap in time, and are more alike than
-        `least` and than either is to any other track. Joining goes on until nothing is left to join.
+        Two tracks are one object if they have one class, never overlap in time, and are more similar than
+        `least` and than either is to any other track. Tracks are joined until no such pair is left.
         """
         parts = [[track] for track in self.tracks if track.looks is not None and track.frames >= LEAST_FRAMES]
         while len(parts) > 1 and (joined := _joined(parts, likeness, least)) is not None:

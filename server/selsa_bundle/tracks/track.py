@@ -1,4 +1,4 @@
-"""One object as it is followed through a video."""
+"""An object that is followed through a video."""
 
 from dataclasses import dataclass, field
 
@@ -10,20 +10,20 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One object, as far as it is known.
+    """The state of one followed object.
 
     Attributes:
         id: its number from 1; None until it is confirmed.
-        box: float32 [4], xyxy in source pixels, where it was last seen.
+        box: float32 [4], xyxy in source pixels, in the last frame that shows it.
         speed: pixels per frame of the source along (x, y).
-        look: float32 [C], unit vector, what it looks like of late; None without appearance.
+        look: float32 [C], unit vector, its recent appearance; None without appearance.
         looks: float32 [C], sum of its appearances.
         votes: sum of scores by class.
         first: source index of the first frame; `first_time` in seconds.
         last: source index of the last frame; `last_time` in seconds.
-        frames: how many it was seen in.
+        frames: number of frames that show it.
         score: sum of its scores.
-        placed: whether its position is of use; not after a cut.
+        placed: whether its position can be used; false after a cut.
     """
 
     box: Float
@@ -42,5 +42,5 @@ class Track:
 
     @property
     def label(self) -> int:
-        """The class with the highest sum of scores; of equals the lowest."""
+        """The class with the highest sum of scores; the lowest of equal ones."""
         return min(self.votes, key=lambda label: (-self.votes[label], label))

@@ -1,7 +1,7 @@
 """Linking detections to objects, frame after frame: position, motion and appearance.
 
-Causal: a frame's detections are linked with what was seen before. A track gets its number once it is
-confirmed; a caller that holds frames back sees the number in the track's earlier frames too.
+Causal: a frame's detections are linked with tracks of earlier frames. A track gets its number when it is
+confirmed. A caller that delays its output can write the number into the track's earlier frames too.
 """
 
 from dataclasses import dataclass, replace
@@ -18,22 +18,23 @@ from selsa_bundle.tracks.track import Track
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerOptions:
-    """The numbers of the tracker; chosen on synthetic clips that no score is reported on.
+    """Parameters of the tracker, chosen on synthetic clips that no reported score uses.
 
     Attributes:
-        start: lowest score that begins a track.
+        start: lowest score that starts a track.
         follow: lowest score that continues one.
-        certain: a track that begins with this score is confirmed at once.
+        certain: a detection with this score confirms its track at once.
         evidence: sum of scores from which a track is confirmed.
-        provisional: a track that is not confirmed is given up after so many frames without a detection.
-        by_position: frames after which a lost object is not found again by position.
-        by_look: frames after which a lost object is not found again by appearance.
-        alike: least likeness that finds a lost object again.
-        join: least likeness that makes two tracks one object after the whole video.
+        provisional: an unconfirmed track is dropped after so many frames without a detection.
+        by_position: frames after which a lost object is no longer searched by position.
+        by_look: frames after which a lost object is no longer searched by appearance.
+        alike: least similarity that finds a lost object again.
+        join: least similarity that makes two tracks one object after the whole video.
         same_place: overlap from which two detections of different classes in a frame are one object.
-        too_close: overlap with an object of its class above which a detection begins no track.
-        weak: share of the better one's score below which that holds for two detections of one class, too.
-        most: objects that are followed at once, or looked for.
+        too_close: overlap with an object of its class above which a detection starts no track.
+        weak: two detections of one class are one object too if one's score is below this share of the
+            other's.
+        most: largest number of tracks at a time, lost ones included.
     """
 
     start: float = 0.5
@@ -62,7 +63,7 @@ class Observation:
         scores: float32 [N], descending.
         labels: int64 [N].
         looks: float32 [N, C], unit vectors; None without appearance.
-        cut: whether a cut lies before this frame.
+        cut: whether there is a cut before this frame.
     """
 
     index: int
@@ -78,10 +79,10 @@ class Tracker:
     """Follows the objects of one video or stream. Its memory does not depend on the video's length.
 
     Args:
-        options: its numbers.
+        options: its parameters.
 
     Attributes:
-        gallery: what is known of all objects.
+        gallery: all confirmed tracks.
     """
 
     def __init__(self, options: TrackerOptions | None = None) -> None:
@@ -92,7 +93,7 @@ class Tracker:
         self._count = 0
 
     def update(self, seen: Observation) -> list[Track | None]:
-        """The track of each detection of the next frame; None for one that belongs to none.
+        """The track of each detection of the next frame; None for a detection without a track.
 
         The tracks change with later frames: `Track.id` is set when a track is confirmed.
         """
@@ -116,14 +117,14 @@ class Tracker:
         return linked
 
     def aliases(self) -> dict[int, int]:
-        """Numbers that the whole video shows to be another object's, see `Gallery.aliases`."""
+        """Numbers of tracks that are part of another object, see `Gallery.aliases`."""
         return self.gallery.aliases(self._likeness, self._options.join)
 
     def _usable(self, seen: Observation) -> npt.NDArray[np.bool_]:
-        """bool [N]: has an area, score high enough, and not the same thing again under another class."""
+        """bool [N]: has an area, a score that is high enough, and no better detection of the same object."""
         usable = (seen.scores >= self._options.follow) & (areas(seen.boxes) > 0)
         overlap = overlaps(seen.boxes, seen.boxes) > self._options.same_place
-        # Of one class, the model suppressed what is the same; only a much weaker one may still be.
+        # The model suppressed duplicates within a class; only much weaker ones may be left.
         overlap &= (seen.labels[:, None] != seen.labels[None]) | (
             seen.scores[:, None] < self._options.weak * seen.scores[None]
         )
@@ -132,7 +133,7 @@ class Tracker:
         return usable
 
     def _link(self, seen: Observation, usable: npt.NDArray[np.bool_]) -> list[tuple[Track, int]]:
-        """Pairs: high scores first, then low ones near to where a track must be, then lost objects."""
+        """Pairs: high scores first, then low ones near a track's predicted box, then lost objects."""
         options = self._options
         high = np.flatnonzero(usable & (seen.scores >= options.start))
         low = np.flatnonzero(usable & (seen.scores < options.start))
@@ -185,7 +186,7 @@ class Tracker:
         return self._likeness(np.stack(known), seen.looks[rows])  # type: ignore[arg-type]
 
     def _may_begin(self, seen: Observation, linked: list[Track | None], row: int) -> bool:
-        """Whether there is room, and no object of the class so close that this may be a part of it."""
+        """Whether a new track is allowed: there is room, and no object of the class overlaps too much."""
         if len(self._tracks) >= self._options.most:
             return False
         others = [
@@ -223,7 +224,7 @@ class Tracker:
             self.gallery.add(track)
 
     def _look(self, seen: Observation, pairs: list[tuple[Track, int]]) -> None:
-        """What the linked tracks look like now; a detection of low score changes it little."""
+        """Update the appearance of the linked tracks; a detection of low score changes it less."""
         known = [(track.look, track.looks) for track, _ in pairs]
         if seen.looks is None or not pairs:
             return
@@ -240,7 +241,7 @@ class Tracker:
             track.look, track.looks = mixed[place].copy(), sums[place].copy()
 
     def _learn(self, seen: Observation) -> None:
-        """What different objects of one frame have in common."""
+        """Learn the similarity of different objects from detections of one frame."""
         rows = np.flatnonzero(seen.scores >= self._options.start)[:50]
         if seen.looks is None or len(rows) < 2:
             return
@@ -273,7 +274,7 @@ def _without(tracks: list[Track], pairs: list[tuple[Track, int]]) -> list[Track]
 
 
 def _speed(track: Track, box: Float, index: int) -> tuple[float, float]:
-    """Half of it what it was; none after a cut, or if a frame comes twice."""
+    """The mean of the last speed and the new one; zero after a cut or if a frame comes twice."""
     gap = index - track.last
     if not track.placed or gap <= 0:
         return 0.0, 0.0
@@ -285,7 +286,7 @@ def _speed(track: Track, box: Float, index: int) -> tuple[float, float]:
 
 
 def _predicted(tracks: list[Track], gaps: Float) -> Float:
-    """Where tracks should be, [N, 4]; motion is trusted for a few frames only."""
+    """Predicted boxes of tracks, [N, 4]; motion counts for at most 8 frames."""
     speeds = np.array([track.speed for track in tracks], np.float32)
     moves = speeds * np.minimum(gaps, np.float32(8))[:, None]
     boxes: Float = np.stack([track.box for track in tracks]) + np.tile(moves, 2)

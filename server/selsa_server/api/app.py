@@ -1,11 +1,16 @@
-"""The composition root of the HTTP application: from a pipeline and settings to all parts."""
+"""The composition root of `selsa serve`: makes every part of a server and connects them.
+
+`selsa_server.cli.serve` reads the settings, opens the socket, starts the fork server and loads the bundles
+(here or on a cluster). `pipelines` and `build_app` make everything else from these.
+"""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -16,6 +21,7 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from selsa_bundle.errors import EngineError, GateError
+from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.api.api_keys import ApiKeys, read_api_keys
 from selsa_server.api.guard import Guard, HeadAsGet
 from selsa_server.api.problems import add_problem_handlers, once_each
@@ -29,19 +35,31 @@ from selsa_server.api.routes.models import models_router
 from selsa_server.api.routes.page import Page, page_router, read_page
 from selsa_server.api.routes.stream import Streams, stream_router
 from selsa_server.api.spool import sweep
-from selsa_server.confined.fork_server import ForkServer
+from selsa_server.confined.fork_server import ForkServer, can_fork
+from selsa_server.confined.outcome import DecoderOutcome
+from selsa_server.confined.rules import decoder_rules
+from selsa_server.decoders.local import LocalDecoders
+from selsa_server.decoders.protocol import Decoders
+from selsa_server.engines.batching import BatchingEngines, BatchingOptions
 from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.engines.readiness import Readiness, run_one_frame
 from selsa_server.jobs.service import JobsService
 from selsa_server.pipeline.pipeline import DetectionPipeline
+from selsa_server.pipeline.sequence_run import PipelineOptions, pipeline_options
 from selsa_server.service.admission import Admission
-from selsa_server.service.build import LoadBundle, Services
 from selsa_server.service.bundle_folder import BundleFolder
-from selsa_server.service.decoder_choice import build_decoders
+from selsa_server.service.detection import DetectionService
 from selsa_server.service.draining import Drain
 from selsa_server.service.model_loading import ModelLoading
 from selsa_server.service.models import Models
-from selsa_server.settings import AdmissionSettings, ServerSettings, SpoolSettings
+from selsa_server.settings import (
+    AdmissionSettings,
+    DecoderSettings,
+    EngineSettings,
+    ServerSettings,
+    SpoolSettings,
+    VideoSettings,
+)
 from selsa_server.telemetry.metrics import Metrics
 from selsa_server.telemetry.tracing import Tracing, build_tracing
 
@@ -55,6 +73,8 @@ ASKED_HEADERS: Final = (
     "X-Request-ID",
 )
 ANSWERED_HEADERS: Final = ("Location", "Retry-After", "Selsa-Complete", "Server-Timing", "X-Request-ID")
+
+LoadBundle = Callable[[Path], LoadedBundle]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +90,61 @@ class Lifecycle:
     drain: Drain
     on_ready: Callable[[], None] = lambda: None
     on_drained: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Makes services that share everything but their engines.
+
+    Attributes:
+        settings: how engine calls are merged.
+        options: of the pipelines.
+        admission: bounds the requests of all models together.
+        metrics: counts engine calls and requests.
+        load_bundle: loads the bundle in a folder; raises BundleError.
+        decoders: decode the videos of all models.
+    """
+
+    settings: EngineSettings
+    options: PipelineOptions
+    admission: Admission
+    metrics: Metrics
+    load_bundle: LoadBundle
+    decoders: Decoders
+
+    def around(self, pipeline: DetectionPipeline) -> DetectionService:
+        """The service of a pipeline. It owns the pipeline's engines."""
+        options = BatchingOptions(
+            max_batch=self.settings.max_batch,
+            max_wait=self.settings.max_batch_wait,
+            calls_at_once=self.settings.engine_calls,
+        )
+        engines = BatchingEngines(pipeline.bundle.engines, options, self.metrics.engine_call)
+        bundle = replace(pipeline.bundle, engines=engines)
+        shared = DetectionPipeline(bundle, pipeline.options, self.decoders)
+        return DetectionService(
+            pipeline=shared, engines=engines, admission=self.admission, metrics=self.metrics
+        )
+
+    def load(self, name: str, folder: Path) -> DetectionService:
+        """The service of the bundle in a folder, after its first frame.
+
+        Raises:
+            BundleError: it cannot be used, or its engines fail.
+        """
+        bundle = self.load_bundle(folder)
+        try:
+            run_one_frame(bundle)
+        except BaseException:
+            bundle.engines.close()
+            raise
+        return self.around(DetectionPipeline(bundle, replace(self.options, model=name)))
+
+
+def pipelines(loaded: Mapping[str, LoadedBundle], settings: VideoSettings) -> dict[str, DetectionPipeline]:
+    """The pipelines of loaded bundles by the models' names, in the same order."""
+    options = pipeline_options(settings)
+    return {name: DetectionPipeline(bundle, replace(options, model=name)) for name, bundle in loaded.items()}
 
 
 def build_app(
@@ -100,7 +175,7 @@ def build_app(
     lifecycle = lifecycle or Lifecycle(drain=Drain(settings.drain_timeout))
     metrics, readiness, own_fork_server = Metrics(), Readiness(), ForkServer()
     admission = _admission(settings, lifecycle.drain, metrics)
-    decoders = build_decoders(settings, settings.retry_after, fork_server or own_fork_server, metrics)
+    decoders = _decoders(settings, settings.retry_after, fork_server or own_fork_server, metrics)
     load = load or partial(load_bundle, settings=settings)
     services = Services(settings, pipeline.options, admission, metrics, load, decoders)
     default = pipeline.options.model or pipeline.bundle.manifest.name
@@ -163,6 +238,26 @@ def _admission(settings: AdmissionSettings, drain: Drain, metrics: Metrics) -> A
     return admission
 
 
+def _decoders(
+    settings: DecoderSettings, retry_after: int, fork_server: ForkServer, metrics: Metrics
+) -> Decoders:
+    """What decodes videos, by the settings and by what this system supports; `metrics` counts it."""
+    if settings.confinement == "off" or not can_fork():
+        return LocalDecoders()
+
+    def ended(outcome: DecoderOutcome, cpu_seconds: float) -> None:
+        metrics.decoder(outcome, cpu_seconds)
+        if outcome not in ("ok", "cancelled"):
+            structlog.get_logger().warning(
+                "decoder ended", outcome=outcome, cpu_seconds=round(cpu_seconds, 3)
+            )
+
+    # Imported here: it needs system calls that are missing where a process cannot fork.
+    from selsa_server.confined.decoders import ConfinedDecoders
+
+    return ConfinedDecoders(fork_server=fork_server, rules=decoder_rules(settings, retry_after), ended=ended)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
     """The parts that start and stop with the application."""
@@ -202,7 +297,7 @@ def _lifespan(
     lifecycle: Lifecycle,
     fork_server: ForkServer,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    def begun() -> None:
+    def stop_long_work() -> None:
         parts.jobs.stop()
         parts.streams.stop()
 
@@ -210,7 +305,7 @@ def _lifespan(
         return parts.admission.inside == 0 and parts.streams.open == 0
 
     async def drain() -> None:
-        await lifecycle.drain.watch(begun=begun, idle=idle, done=lifecycle.on_drained)
+        await lifecycle.drain.watch(on_start=stop_long_work, idle=idle, done=lifecycle.on_drained)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

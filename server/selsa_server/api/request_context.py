@@ -41,7 +41,7 @@ class RequestContext:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         log = structlog.get_logger()
-        begun, status = time.perf_counter(), 0
+        started, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -65,7 +65,7 @@ class RequestContext:
                 )
                 await problem_response(error, request_id)(scope, receive, send_with_id)
         finally:
-            self._note(scope, path, status, time.perf_counter() - begun)
+            self._note(scope, path, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, path: str, status: int, seconds: float) -> None:
         """One line in the log and one count per request."""

@@ -13,11 +13,10 @@ from typing import Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from selsa_server.api.app import Lifecycle, build_app
+from selsa_server.api.app import Lifecycle, LoadBundle, build_app
 from selsa_server.api.connection import ConnectionLimits, HttpConnection
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.pipeline.pipeline import DetectionPipeline
-from selsa_server.service.build import LoadBundle
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 
@@ -44,7 +43,7 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn for each signal."""
         del sig, frame
-        if self._drain.begun:
+        if self._drain.started:
             self.force_exit = self.should_exit = True
         self._drain.begin()
 

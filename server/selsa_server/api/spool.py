@@ -153,12 +153,12 @@ async def _chunks(request: Request, limits: UploadSettings) -> AsyncIterator[byt
         RequestError: no byte arrived for `upload_timeout`, or too few in such a window of time.
     """
     window, enough = limits.upload_timeout, limits.min_upload_rate * limits.upload_timeout
-    begun, arrived = time.monotonic(), 0
+    started, arrived = time.monotonic(), 0
     stream = aiter(request.stream())
     while True:
-        elapsed = time.monotonic() - begun
+        elapsed = time.monotonic() - started
         if arrived >= enough and elapsed >= window:
-            begun, arrived, elapsed = time.monotonic(), 0, 0.0
+            started, arrived, elapsed = time.monotonic(), 0, 0.0
         # Of bytes that have arrived already, the last are read even if the time is over.
         patience = window if arrived >= enough else max(0.001, window - elapsed)
         try:

@@ -30,11 +30,9 @@ class BatchOrder:
     """The options of one run.
 
     Attributes:
-        videos: to detect on.
         params: the same for all of them.
         settings: bundle, cluster and engines.
         address: of the folder of results.
-        format: of the results.
         workers: videos at once.
         worker_cpus: cores of each.
     """
@@ -56,7 +54,7 @@ class BatchSummary:
     states: Counter[str] = field(default_factory=Counter)
     failures: list[Outcome] = field(default_factory=list)
     frames: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def by_engines(self) -> bool:
@@ -69,7 +67,7 @@ class BatchSummary:
         self.frames += outcome.frames
         if outcome.state == "failed":
             self.failures.append(outcome)
-        rate = self.frames / max(1e-9, time.monotonic() - self.begun)
+        rate = self.frames / max(1e-9, time.monotonic() - self.started)
         return f"{self.states.total()}/{self.total} {outcome.state} {outcome.name} ({rate:.1f} frames/s)"
 
     def report(self) -> dict[str, object]:
@@ -80,7 +78,7 @@ class BatchSummary:
             "there_before": self.states["there"],
             "failed": self.states["failed"],
             "frames": self.frames,
-            "seconds": round(time.monotonic() - self.begun, 1),
+            "seconds": round(time.monotonic() - self.started, 1),
             "failures": [
                 {"video": each.address, "result": each.name, "code": each.code, "detail": each.detail}
                 for each in sorted(self.failures, key=lambda each: each.name)
@@ -109,11 +107,6 @@ class WorkerBundle:
 
 def carry_out(order: BatchOrder, say: Callable[[str], None], progress: Callable[[str], None]) -> BatchSummary:
     """Detect on every video that has no result yet.
-
-    Args:
-        order: what is asked for.
-        say: gets messages for the user.
-        progress: gets a line per processed video.
 
     Raises:
         ParameterError: the bundle has no such class.

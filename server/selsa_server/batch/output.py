@@ -26,12 +26,7 @@ class OutputError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOutput:
-    """A folder at a path or fsspec address; its files are complete even if a writer was killed.
-
-    Attributes:
-        address: as it was given.
-        format: of the results.
-    """
+    """A folder at a path or fsspec address; its files are complete even if a writer was killed."""
 
     address: str
     format: ResultFormat

@@ -33,9 +33,6 @@ class BatchPlan:
     Attributes:
         open_bundle: opens the bundle on the worker's node.
         options: of the workers' pipelines.
-        params: parameters for every video.
-        output: the folder of the results.
-        workers: videos at once.
         worker_cpus: cores that each of them takes.
         start_seconds: in which the first worker has to start.
     """

@@ -26,7 +26,6 @@ class Outcome:
 
     Attributes:
         name: of its result.
-        address: of the video.
         state: `done` in this run, `there` since an earlier run, or `failed`.
         frames: that have a record.
         code: of the failure, a key of `schema.problems.TITLES`.
@@ -48,7 +47,6 @@ class VideoWorker:
         open_bundle: gives the bundle, its frame engine on the cluster.
         options: of the pipeline.
         params: what is asked for, as JSON.
-        output: where results go.
     """
 
     def __init__(

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,16 +27,12 @@ class Machine:
     """This machine at one moment.
 
     Attributes:
-        processor: the maker's name for it.
-        instructions: instruction sets that decide how fast a precision is.
+        instructions: those of `TELLING` that it has.
         cores: that this process may use.
         memory: in bytes; 0 if the system does not report it.
         accelerators: NVIDIA GPUs with their drivers, as `nvidia-smi` names them.
-        system: operating system and architecture.
-        python: its version.
-        versions: of the installed packages that compute.
-        busy: load average of the last minute; None if the system does not report it. A value far above the
-            number of measured processes means that other programs used part of the machine.
+        busy: load average of the last minute, None if unknown. A value far above the number of measured
+            processes means that other programs used part of the machine.
         date: ISO 8601, UTC.
     """
 
@@ -59,11 +54,11 @@ class Machine:
             processor=processor_name(),
             instructions=tuple(flag for flag in TELLING if flag in processor_flags()),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-            memory=_memory(),
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0,
             accelerators=_accelerators(),
             system=f"{platform.system()} {platform.machine()}",
-            python=sys.version.split()[0],
-            versions=_versions(),
+            python=platform.python_version(),
+            versions={name: found for name in DISTRIBUTIONS if (found := _version(name))},
             busy=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -74,13 +69,6 @@ class Machine:
         hardware = ", ".join((self.processor, *self.accelerators, *self.instructions))
         load = "" if self.busy is None else f"; load average {self.busy:g}"
         return f"{hardware}, {self.cores} cores{load}\nPython {self.python}, {versions}, {self.date}"
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def _accelerators() -> tuple[str, ...]:
@@ -95,11 +83,8 @@ def _accelerators() -> tuple[str, ...]:
     return tuple(line.strip() for line in said.stdout.splitlines() if line.strip())
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""

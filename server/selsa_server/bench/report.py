@@ -20,14 +20,7 @@ PARTS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A measured value over the rounds: seconds, or a ratio within a round.
-
-    Attributes:
-        median: over the rounds.
-        lowest: of the rounds.
-        highest: of the rounds.
-        rounds: each of them, in order.
-    """
+    """A measured value in each round, and its median and range: seconds, or a ratio within a round."""
 
     median: float
     lowest: float
@@ -48,18 +41,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayReport:
-    """One way to run a bundle.
+    """One way to run a bundle; `bundle` is its digest, `why` the reason for the choice of the provider.
 
     Attributes:
-        model: the bundle's name.
-        bundle: its digest.
-        provider: that ran.
-        precision: that it ran in.
-        why: the reason for that choice.
-        threads: of an engine; 0: one per physical core.
         batch: frames in one engine call.
         padded_size: (width, height) of the frame engine's input, in pixels.
-        reference_frames: in the bank.
         seconds: per frame, by part: `frame_engine` and `sequence_engine` of one frame in a call, the same
             `_batched`, `pipeline` from file to detections, and `server_N` with N clients at the same time.
         pipeline_to_frame_engine: `pipeline / frame_engine` within a round.
@@ -84,28 +70,26 @@ class WayReport:
     @classmethod
     def of(cls, subject: Subject, rounds: Rounds, first: Rounds) -> Self:
         """The report of one way; `first` are the rounds of the first one."""
-        info, manifest = subject.loaded.engines.info, subject.loaded.manifest
+        loaded, parts = subject.loaded, list(rounds[0])
         height, width = subject.work.pixels.shape[1:3]
-        parts = list(rounds[0])
         served = [part for part in parts if part.startswith("server_")]
         both = next(part for part in ("pipeline", "frame_engine", *served) if part in parts)
         to_engine = {"pipeline", "frame_engine"} <= set(parts)
+        to_pipeline = served if "pipeline" in parts else []
         return cls(
-            model=manifest.name,
-            bundle=subject.loaded.digest,
-            provider=info.provider,
-            precision=info.precision,
-            why=subject.loaded.why,
+            model=loaded.manifest.name,
+            bundle=loaded.digest,
+            provider=loaded.engines.info.provider,
+            precision=loaded.engines.info.precision,
+            why=loaded.why,
             threads=subject.way.options.threads,
             batch=subject.way.batch,
             padded_size=(width, height),
-            reference_frames=manifest.reference_frames,
+            reference_frames=loaded.manifest.reference_frames,
             seconds={part: Spread.of([each[part] for each in rounds]) for part in parts},
             pipeline_to_frame_engine=_ratio(rounds, "pipeline", "frame_engine") if to_engine else None,
             server_to_pipeline={
-                part.removeprefix("server_"): _ratio(rounds, part, "pipeline")
-                for part in served
-                if "pipeline" in parts
+                part.removeprefix("server_"): _ratio(rounds, part, "pipeline") for part in to_pipeline
             },
             times_as_fast=Spread.of([a[both] / b[both] for a, b in zip(first, rounds, strict=True)]),
         )
@@ -133,17 +117,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchReport:
-    """Everything that was measured together.
-
-    Attributes:
-        command: its arguments, as given.
-        machine: where.
-        video: name, size and codec of the video.
-        frames: of the video.
-        rounds: that were measured, after one to warm up.
-        ways: those that ran.
-        refused: those that cannot run here.
-    """
+    """Everything that was measured together, in `rounds` rounds after one to warm up."""
 
     command: tuple[str, ...]
     machine: Machine

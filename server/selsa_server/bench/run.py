@@ -20,13 +20,9 @@ Load = Callable[[Path, EngineOptions], LoadedBundle]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
-    """How much is measured.
+    """How much is measured: phases `engines`, `pipeline`, `server`; rounds; numbers of the server's clients.
 
-    Attributes:
-        phases: of `engines`, `pipeline` and `server`.
-        rounds: measured, after one to warm up.
-        clients: numbers of clients of the server at the same time.
-        command: the arguments, for the report.
+    `command` are the arguments, for the report.
     """
 
     phases: tuple[str, ...]
@@ -64,11 +60,20 @@ def run_bench(
         BundleError: an engine failed after it was loaded.
         BenchError: none of the ways can run here, or a server's answer was incomplete.
     """
-    machine = Machine.here()
-    footage = Footage(path=video, index=index_video(video, VideoLimits()))
+    machine, index = Machine.here(), index_video(video, VideoLimits())
+    footage, refused = Footage(path=video, index=index), list[Refusal]()
     with ExitStack() as stack:
-        subjects, refused = _open(ways, footage, load, say)
-        subjects = _serve(subjects, refused, options, stack, say)
+        subjects = []
+        for way, loaded in _load(ways, load, refused, say):
+            subject = Subject(way, loaded, footage)
+            try:
+                if "server" in options.phases:
+                    say(f"starting a server: {subject.name}")
+                    stack.enter_context(subject.served(options.clients))
+            except BenchError as error:
+                refused.append(Refusal(asked=way.asked, reason=str(error)))
+            else:
+                subjects.append(subject)
         if not subjects:
             raise BenchError(f"none of the requested ways can run here: {refused[0].reason}")
         rounds: list[Rounds] = [[] for _ in subjects]
@@ -78,57 +83,30 @@ def run_bench(
                 measured = subject.round(options.phases)
                 if number:
                     kept.append(measured)
-    reports = [WayReport.of(*each, rounds[0]) for each in zip(subjects, rounds, strict=True)]
-    index = footage.index
     return BenchReport(
         command=options.command,
         machine=machine,
         video=f"{video.name}, {index.width}x{index.height}, {index.codec}, {len(index)} frames",
         frames=len(index),
         rounds=options.rounds,
-        ways=tuple(reports),
+        ways=tuple(WayReport.of(*each, rounds[0]) for each in zip(subjects, rounds, strict=True)),
         refused=tuple(refused),
     )
 
 
-def _open(
-    ways: Sequence[Way], footage: Footage, load: Load, say: Callable[[str], None]
-) -> tuple[list[Subject], list[Refusal]]:
-    loaded: dict[tuple[Path, EngineOptions], LoadedBundle | str] = {}
-    subjects, refused = [], []
+def _load(
+    ways: Sequence[Way], load: Load, refused: list[Refusal], say: Callable[[str], None]
+) -> list[tuple[Way, LoadedBundle]]:
+    """The ways that can be loaded; the others are added to `refused`."""
+    known: dict[tuple[Path, EngineOptions], LoadedBundle | str] = {}
     for way in ways:
-        key = way.bundle, way.options
-        if key not in loaded:
-            say(f"loading {', '.join(f'{name} {value}' for name, value in way.asked.items())}")
+        if (key := (way.bundle, way.options)) not in known:
+            say(f"loading {way}")
             try:
-                loaded[key] = load(*key)
+                known[key] = load(*key)
             except BundleError as error:
-                loaded[key] = " ".join(str(error).split())
-        found = loaded[key]
-        if isinstance(found, str):
-            refused.append(Refusal(asked=way.asked, reason=found))
-        else:
-            subjects.append(Subject(way, found, footage))
-    return subjects, refused
-
-
-def _serve(
-    subjects: list[Subject],
-    refused: list[Refusal],
-    options: BenchOptions,
-    stack: ExitStack,
-    say: Callable[[str], None],
-) -> list[Subject]:
-    """Start a server for each in the server phase; a way whose server does not start is refused."""
-    if "server" not in options.phases:
-        return subjects
-    served = []
-    for subject in subjects:
-        say(f"starting a server: {subject.name}")
-        try:
-            stack.enter_context(subject.served(options.clients))
-        except BenchError as error:
-            refused.append(Refusal(asked=subject.way.asked, reason=str(error)))
-        else:
-            served.append(subject)
-    return served
+                known[key] = " ".join(str(error).split())
+        if isinstance(reason := known[key], str):
+            refused.append(Refusal(asked=way.asked, reason=reason))
+    found = [(way, known[way.bundle, way.options]) for way in ways]
+    return [(way, loaded) for way, loaded in found if not isinstance(loaded, str)]

@@ -24,22 +24,15 @@ SECONDS_TO_END: Final = 30
 
 @contextmanager
 def serving(way: Way) -> Iterator[str]:
-    """Start a server that runs a bundle that way; it is ready, and ends with the block.
-
-    Yields:
-        Its address.
+    """The address of a server that runs a bundle that way, ready; it ends with the block.
 
     Raises:
         BenchError: it did not start; the message is the last line of its log.
     """
-    options = way.options
     given = {
+        **way.asked,
         "bundle": way.bundle,
-        "provider": options.provider,
-        "precision": options.precision,
-        "threads": options.threads,
-        "batch": way.batch,
-        "max-batch": options.max_batch,
+        "max-batch": way.options.max_batch,
         "host": "127.0.0.1",
         "port": 0,
         "log-level": "error",

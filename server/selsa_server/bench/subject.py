@@ -35,11 +35,7 @@ class Footage:
     index: VideoIndex
 
     def first_frames(self, preprocess: Preprocess, count: int) -> list[PreparedFrame]:
-        """The first `count` frames, prepared; those of a shorter video repeat.
-
-        Raises:
-            VideoError: the video cannot be decoded.
-        """
+        """The first `count` frames, prepared; those of a shorter video repeat."""
         decoded = decode_frames(self.path, self.index, range(min(count, len(self.index))), tolerant=False)
         whole = (frame for frame in decoded if not isinstance(frame, CorruptFrame))
         frames = [preprocess.prepare(frame.pixels) for frame in islice(whole, count)]
@@ -70,23 +66,9 @@ class EngineWork:
 
 
 class Subject:
-    """One way to run a bundle, in the requested phases.
-
-    Attributes:
-        way: the request.
-        loaded: the bundle with its engines.
-        work: engine calls.
-        pipeline: from file to detections.
-        footage: the video.
-    """
+    """One way to run a bundle. Making one runs the engines once, on frames of the video."""
 
     def __init__(self, way: Way, loaded: LoadedBundle, footage: Footage) -> None:
-        """Run the engines once, on frames of the video.
-
-        Raises:
-            EngineError: an engine failed.
-            VideoError: the video cannot be decoded.
-        """
         self.way, self.loaded, self.footage = way, loaded, footage
         self.work = EngineWork(loaded, footage.first_frames(loaded.manifest.preprocess, way.batch))
         self.pipeline = DetectionPipeline(loaded, PipelineOptions(batch=way.batch))
@@ -100,11 +82,7 @@ class Subject:
 
     @contextmanager
     def served(self, counts: Sequence[int]) -> Iterator[None]:
-        """Start a server for the server phase and connect clients; `counts` are the numbers of clients.
-
-        Raises:
-            BenchError: it did not start.
-        """
+        """Start a server for the server phase and connect clients; `counts` are the numbers of clients."""
         with ExitStack() as stack:
             address = stack.enter_context(serving(self.way))
             clients = [
@@ -114,13 +92,7 @@ class Subject:
             yield
 
     def round(self, phases: Sequence[str]) -> Mapping[str, float]:
-        """Seconds per frame of each part; single frames are measured before and after the pipeline.
-
-        Raises:
-            DetectError: the pipeline failed.
-            EngineError: an engine failed.
-            BenchError: a server's answer is incomplete.
-        """
+        """Seconds per frame of each part; single frames are measured before and after the pipeline."""
         seconds: dict[str, float] = {}
         work, batch = self.work, self.way.batch
         # Threads of the work before may still run in this process.
@@ -159,6 +131,6 @@ class Subject:
 
 def seconds_of(work: Callable[[], object]) -> float:
     """Wall-clock seconds of one call."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started

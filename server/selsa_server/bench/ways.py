@@ -14,13 +14,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way to run a bundle, as requested.
-
-    Attributes:
-        bundle: its folder.
-        options: how its engines are loaded. Ways that differ only in their batch share engines.
-        batch: frames in one engine call.
-    """
+    """One way to run a bundle; ways that differ only in `batch`, frames in an engine call, share engines."""
 
     bundle: Path
     options: EngineOptions
@@ -29,14 +23,13 @@ class Way:
     @property
     def asked(self) -> dict[str, str | int]:
         """The request, for messages and JSON."""
-        options = self.options
-        return {
-            "bundle": self.bundle.name,
-            "provider": options.provider,
-            "precision": options.precision,
-            "threads": options.threads,
-            "batch": self.batch,
-        }
+        names = ("provider", "precision", "threads")
+        options = {name: getattr(self.options, name) for name in names}
+        return {"bundle": self.bundle.name, **options, "batch": self.batch}
+
+    def __str__(self) -> str:
+        """The request on one line."""
+        return ", ".join(f"{name} {value}" for name, value in self.asked.items())
 
 
 def all_ways(
@@ -54,13 +47,15 @@ def all_ways(
     """
     # As in a server, whose calls hold frames of several videos.
     largest = max(*batches, EngineOptions().max_batch)
-    options = [
-        replace(options_named(provider, precision, threads=count), max_batch=largest)
-        for provider, precision, count in product(providers, precisions, threads)
-    ]
     return [
-        Way(bundle=bundle, options=each, batch=batch)
-        for bundle, each, batch in product(bundles, options, batches)
+        Way(
+            bundle=bundle,
+            options=replace(options_named(provider, precision, threads=count), max_batch=largest),
+            batch=batch,
+        )
+        for bundle, provider, precision, count, batch in product(
+            bundles, providers, precisions, threads, batches
+        )
     ]
 
 
@@ -75,10 +70,10 @@ def numbers_in(option: str, text: str, *, least: int, most: int) -> list[int]:
     Raises:
         BenchError: a word is no number or out of bounds; the message names the option and what is allowed.
     """
-    allowed = f"allowed are whole numbers from {least} to {most}, with commas between"
-    numbers = []
-    for word in words_in(text) or [text]:
-        if not (word.isdecimal() and len(word) < 10 and least <= int(word) <= most):
-            raise BenchError(f"{option} is {text!r}; {allowed}.")
-        numbers.append(int(word))
-    return list(dict.fromkeys(numbers))
+    words = words_in(text)
+    if not words or not all(
+        word.isdecimal() and len(word) < 10 and least <= int(word) <= most for word in words
+    ):
+        allowed = f"allowed are whole numbers from {least} to {most}, with commas between"
+        raise BenchError(f"{option} is {text!r}; {allowed}.")
+    return list(dict.fromkeys(map(int, words)))

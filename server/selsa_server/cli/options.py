@@ -37,7 +37,7 @@ def with_server_options(function: _Function) -> _Function:
 
 def option_of(name: str, field: FieldInfo) -> inspect.Parameter:
     """The option of a field, as a parameter of a function that typer reads."""
-    kind = _kind(field.annotation)
+    kind = _value_type(field.annotation)
     flag = "--" + name.replace("_", "-")
     help_text = f"{field.description}{_default(field)}"
     if get_origin(kind) is tuple:
@@ -60,8 +60,8 @@ def _default(field: FieldInfo) -> str:
     return f" [{field.default}]"
 
 
-def _kind(annotation: Any) -> Any:
-    """A field's type without None."""
+def _value_type(annotation: Any) -> Any:
+    """The type of a field's value without None."""
     if get_origin(annotation) in (Union, UnionType):
         return next(each for each in get_args(annotation) if each is not type(None))
     return annotation

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     import socket
 
     from selsa_bundle.runtimes.load import LoadedBundle
+    from selsa_server.api.app import LoadBundle
     from selsa_server.confined.fork_server import ForkServer
-    from selsa_server.service.build import LoadBundle
 
 EXIT_CANNOT_SERVE: Final = 3
 SECRET: Final = ("jobs_database",)
@@ -170,7 +169,7 @@ def _check_confinement(settings: ServerSettings, fork_server: "ForkServer") -> N
     import structlog
 
     from selsa_server.confined.check import unconfined
-    from selsa_server.service.decoder_choice import decoder_rules
+    from selsa_server.confined.rules import decoder_rules
 
     if settings.confinement == "off":
         return
@@ -191,9 +190,8 @@ def _run(
 ) -> None:
     import structlog
 
+    from selsa_server.api.app import pipelines
     from selsa_server.api.serving import serve_until_drained
-    from selsa_server.pipeline.pipeline import DetectionPipeline
-    from selsa_server.pipeline.sequence_run import pipeline_options
     from selsa_server.telemetry.log import log_is_text
 
     # Settings hold no secret: of API keys, only the file's name. People need only those that were changed.
@@ -212,18 +210,15 @@ def _run(
             if about.warning:
                 log.warning(about.warning, model=name)
     _check_confinement(settings, fork_server)
-    options = pipeline_options(settings)
-    first, *others = (
-        DetectionPipeline(bundle, replace(options, model=name)) for name, bundle in loaded.items()
-    )
+    first, *others = pipelines(loaded, settings).items()
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     serve_until_drained(
-        first,
+        first[1],
         settings,
         listener,
         on_ready=partial(_greet, ", ".join(loaded), address),
-        others=dict(zip(list(loaded)[1:], others, strict=True)),
+        others=dict(others),
         load=load,
         fork_server=fork_server,
     )

@@ -86,9 +86,6 @@ class Cluster:
     """A cluster that this process serves on.
 
     Attributes:
-        settings: the server's.
-        connection: to the cluster.
-        watch: of its head.
         say: gets messages about what it waits for.
     """
 
@@ -161,8 +158,6 @@ def with_replicas(
     """A bundle that is loaded here, with the frame engines of an application on the cluster.
 
     Args:
-        local: the bundle.
-        application: its name.
         place: where the sequence engine runs.
         calls: concurrent calls of the sequence engine, if it runs in this process.
         ended: says why the cluster can no longer answer; None while it can.

@@ -71,9 +71,7 @@ def deploy(
     """The application's name; its replicas run, started by this server or another one.
 
     Args:
-        digest: of the bundle.
         load: gives a replica its engines.
-        options: how many replicas, of what size.
         seconds: in which they have to run.
         say: gets messages about what the replicas wait for, from time to time.
 
@@ -108,7 +106,7 @@ def deploy(
 def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -> None:
     from ray import serve
 
-    begun = said = time.monotonic()
+    started = said = time.monotonic()
     while True:
         found = serve.status().applications.get(name)
         if found is None or found.status == "DEPLOY_FAILED":
@@ -117,13 +115,13 @@ def _wait_until_running(name: str, seconds: float, say: Callable[[str], None]) -
         if found.status == "RUNNING":
             return
         now = time.monotonic()
-        if now > begun + seconds:
+        if now > started + seconds:
             raise ClusterError(
                 f"the engines did not start on the cluster within {seconds:g} s: {_waiting_for(found)}"
             )
         if now > said + SAY_SECONDS:
             said = now
-            say(f"the engines do not run yet, after {now - begun:.0f} s: {_waiting_for(found)}")
+            say(f"the engines do not run yet, after {now - started:.0f} s: {_waiting_for(found)}")
         time.sleep(LOOK_SECONDS)
 
 

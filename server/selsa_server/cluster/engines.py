@@ -49,8 +49,6 @@ class ClusterEngines:
     """`Engines` whose frame engine, or both, are replicas on a cluster; safe for several threads.
 
     Attributes:
-        handle: of the replicas.
-        replica: what they run.
         local: engines of this process, whose sequence engine is used; None: the replicas run it.
         local_calls: calls of the local sequence engine at once.
         ended: says why the cluster can no longer answer; None while it can.

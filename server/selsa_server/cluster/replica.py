@@ -44,7 +44,6 @@ class EngineReplica:
 
     Args:
         load: gives the bundle with its engines; called where the replica is.
-        options: how calls are merged.
     """
 
     def __init__(self, load: Callable[[], LoadedBundle], options: BatchingOptions) -> None:

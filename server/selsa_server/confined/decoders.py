@@ -35,8 +35,6 @@ class ConfinedDecoders:
     """Decoding in processes of their own; see `Decoders`.
 
     Attributes:
-        fork_server: starts the processes.
-        rules: their limits.
         ended: called when a process has ended, with the outcome and its seconds of processor time.
     """
 
@@ -93,7 +91,6 @@ class ConfinedDrawing:
     """See `Drawing`.
 
     Args:
-        order: what is drawn.
         begin: starts a process that may read the source and write the file.
         stopped: polled while waiting for the process.
     """

@@ -28,7 +28,6 @@ class ConfinedLive:
         order: how it is decoded.
         begin: starts a process.
         clock: the process reports its seconds of `decode` and `prepare`, which are added here.
-        counts: kept up to date.
     """
 
     def __init__(

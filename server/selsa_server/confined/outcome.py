@@ -31,7 +31,6 @@ class DecoderEnd:
 
     Attributes:
         outcome: for the metrics.
-        error: raised to its request.
     """
 
     outcome: DecoderOutcome
@@ -43,7 +42,6 @@ def end_of(status: int | None, rules: DecoderRules) -> DecoderEnd:
 
     Args:
         status: as of wait(2); None if it is unknown, since the fork server is gone.
-        rules: its limits.
     """
     if status is None:
         detail = "The process that starts decoders ended, and this video's decoder with it; send it again."

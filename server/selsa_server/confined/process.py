@@ -38,7 +38,6 @@ class DecoderProcess:
 
     Args:
         fork_server: where it comes from.
-        rules: its limits.
         allowance: what it may use.
         frame_bytes: of the largest frame that it gives.
         ended: called at its end with the outcome and the seconds of processor time.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from selsa_server.sandbox.allowance import Allowance
+from selsa_server.settings import DecoderSettings
 
 # A decoder's pictures: 17 of them at three bytes a pixel (10 bit), and four copies on the way to RGB.
 BYTES_PER_PIXEL: Final = 64
@@ -53,3 +54,14 @@ class DecoderRules:
             cpu_seconds=self.cpu_seconds,
             file_bytes=most,
         )
+
+
+def decoder_rules(settings: DecoderSettings, retry_after: int) -> DecoderRules:
+    """The bounds of one decoder process."""
+    return DecoderRules(
+        required=settings.confinement == "required",
+        timeout=settings.decoder_timeout,
+        memory=settings.decoder_memory or default_memory(settings.max_pixels),
+        cpu_seconds=settings.decoder_cpu_seconds,
+        retry_after=retry_after,
+    )

@@ -25,7 +25,6 @@ class ConfinedVideo:
     """See `OpenVideo`.
 
     Args:
-        path: the file.
         limits: the largest video that is taken.
         preprocess: how frames are made ready.
         begin: starts a process that may read the file.

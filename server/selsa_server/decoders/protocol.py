@@ -88,7 +88,6 @@ class Decoders(Protocol):
         """Open and index a file whose frames are then prepared by `preprocess`.
 
         Args:
-            path: the file.
             limits: the largest video that is taken.
             preprocess: how its frames are made ready.
             run: its `stopped` ends the wait for the index.

@@ -25,7 +25,6 @@ def bundle_findings(named: Path | None, host: Host, *, gpu: bool) -> Iterator[Fi
 
     Args:
         named: its folder; None: SELSA_BUNDLE, or the packaged default.
-        host: what this machine has.
         gpu: whether there is a GPU's driver.
     """
     try:
@@ -68,9 +67,9 @@ def _run(folder: Path, provider: ProviderKind, precision: Precision, subject: st
         loaded = load_engines(folder, options)
         try:
             run_one_frame(loaded)  # also warms it up
-            begun = time.perf_counter()
+            started = time.perf_counter()
             run_one_frame(loaded)
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - started
         finally:
             loaded.engines.close()
     except GateError as error:

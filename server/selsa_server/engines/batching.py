@@ -46,7 +46,6 @@ class EngineCall:
     """One call that an engine ran.
 
     Attributes:
-        engine: which one.
         callers: number of calls that were merged into it.
         frames: of all merged calls together.
         seconds: that it took.
@@ -141,16 +140,16 @@ class BatchingEngines:
 
     def _work(self) -> None:
         while group := self._queue.take():
-            begun = time.monotonic()
+            started = time.monotonic()
             for call in group:
-                call.waited = begun - call.arrived
+                call.waited = started - call.arrived
             results: Sequence[Any] = ()
             failure: BaseException | None = None
             try:
                 results = self._run(group)
             except BaseException as error:  # noqa: BLE001 - the callers get it
                 failure = error
-            self._tell(group, time.monotonic() - begun, failed=failure is not None)
+            self._tell(group, time.monotonic() - started, failed=failure is not None)
             self._queue.answered(group)
             for position, call in enumerate(group):
                 if failure is not None:

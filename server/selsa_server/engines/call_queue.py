@@ -21,7 +21,6 @@ class Call:
     """One call of an engine by one caller.
 
     Attributes:
-        engine: its name.
         key: calls with equal keys may be merged; a call whose key is None never is.
         frames: how many frames it has.
         inputs: what the engine takes.

@@ -149,16 +149,16 @@ class JobRunner:
                     run.context,
                     results.resume,
                 ),
-                begun=results.last is not None,
+                resumed=results.last is not None,
             )
 
-    def _keep(self, run: "_Run", records: Iterable[JobRecord], *, begun: bool) -> None:
-        """Store the records; `begun`: an earlier run stored the video record."""
+    def _keep(self, run: "_Run", records: Iterable[JobRecord], *, resumed: bool) -> None:
+        """Store the records; `resumed`: an earlier run stored the video record."""
         pending: list[JobRecord] = []
         start, flushed = time.monotonic(), 0.0
         try:
             for record in records:
-                if begun and isinstance(record, VideoRecord):
+                if resumed and isinstance(record, VideoRecord):
                     continue
                 pending.append(record)
                 now = time.monotonic()

@@ -74,10 +74,7 @@ class FrameRecords:
         """The records that are final after the next frame, at most one.
 
         Args:
-            frame: the frame.
             features: of the frame engine, a batch of one.
-            found: detections of several frames.
-            position: of the frame in `found`.
         """
         rows = self._filter.rows(found, position)
         detections = self._filter.detections(found, position, rows)

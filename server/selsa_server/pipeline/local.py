@@ -23,8 +23,6 @@ def detect(
     """Detect on a video file with the bundle in a folder.
 
     Args:
-        video: the file.
-        params: what is asked for.
         bundle: the folder; None: SELSA_BUNDLE, or the packaged default.
         say: gets a message with the bundle if none was named.
         engines: the `provider` and `precision` to run in, where they were named.

@@ -46,8 +46,6 @@ class DetectionPipeline:
     """Detects on video files with one bundle. Holds no state between runs; safe for several threads.
 
     Args:
-        bundle: the engines and their manifest.
-        options: how it works.
         decoders: what decodes; None: this process.
     """
 
@@ -121,8 +119,6 @@ class DetectionPipeline:
         """Detect on a video file.
 
         Args:
-            path: the file.
-            params: what is asked for.
             run: cancellation, timings and progress. Once it is stopped, the records end without a summary.
                 Closing the generator is not enough: it cannot be closed while it works, and the reference
                 frames run before the first record.

@@ -17,7 +17,6 @@ class FramesAgain:
     """Reads the frames of a video a second time, to draw on them. A context manager.
 
     Args:
-        path: the video.
         index: result of pass 1.
         wanted: source indices, ascending, of every record that may be asked about.
         beat: called with every packet, as a sign of progress.

@@ -24,7 +24,6 @@ class PassedSound:
     A context manager. Sound that MP4 cannot hold is left out, and so is the rest of sound that is damaged.
 
     Args:
-        source: the video.
         limits: it was checked against.
         out: the file that is written.
         first: seconds of the source at which the sound begins.

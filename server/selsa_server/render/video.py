@@ -72,10 +72,8 @@ class DrawnVideo:
     """Writes the file. A context manager; after an error the file is incomplete.
 
     Args:
-        source: the video that the records are of.
         out: a new path, or one that may be overwritten.
         index: result of pass 1.
-        params: the parameters of the detection.
         max_bytes: how large the file may become; None: no bound.
         beat: called with every packet that is read, as a sign of progress.
     """

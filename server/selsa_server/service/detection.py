@@ -97,7 +97,6 @@ class DetectionService:
 
     Attributes:
         pipeline: detects, on the shared engines.
-        engines: shared by all requests.
         admission: bounds the requests that detect and wait.
         metrics: counts frames by outcome.
     """
@@ -114,8 +113,6 @@ class DetectionService:
         """Index a video, wait for a turn, then detect; leaving the context stops the work.
 
         Args:
-            path: the video.
-            params: of the detection.
             place: the request's place; its progress is counted.
             given: makes the records, from the number of frames; the engines are then not called.
 

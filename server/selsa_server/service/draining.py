@@ -26,11 +26,11 @@ class Drain:
         self._timeout = timeout
         self._scopes: set[anyio.CancelScope] = set()
         self._ends: float | None = None
-        self.begun = False
+        self.started = False
 
     def begin(self) -> None:
         """Refuse new work."""
-        self.begun = True
+        self.started = True
 
     def check(self) -> None:
         """Refuse new work while the server ends.
@@ -38,7 +38,7 @@ class Drain:
         Raises:
             OverloadError: the server is ending.
         """
-        if self.begun:
+        if self.started:
             wait = max(1, round(self._timeout))
             raise OverloadError(
                 f"The server is ending; send the video again in {wait} s.", wait, code="draining"
@@ -61,12 +61,12 @@ class Drain:
         return self._ends is not None and anyio.current_time() >= self._ends
 
     async def watch(
-        self, *, begun: Callable[[], None], idle: Callable[[], bool], done: Callable[[], None]
+        self, *, on_start: Callable[[], None], idle: Callable[[], bool], done: Callable[[], None]
     ) -> None:
-        """Wait for the drain to begin, give running requests their time, then call `done`."""
-        while not self.begun:
+        """Wait for the drain, call `on_start`, give running requests their time, then call `done`."""
+        while not self.started:
             await anyio.sleep(LOOK_SECONDS)
-        begun()
+        on_start()
         self._ends = anyio.current_time() + self._timeout
         for scope in self._scopes:
             scope.deadline = min(scope.deadline, self._ends)

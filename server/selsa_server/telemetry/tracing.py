@@ -128,7 +128,7 @@ class _TracedRequest:
         run = state.get("run")
         if isinstance(run, RunContext):
             for part, seconds in run.clock.parts.items():
-                self._part(part, run.clock.begun, run.clock.begun + seconds, total=True)
+                self._part(part, run.clock.started, run.clock.started + seconds, total=True)
         route = getattr(self._scope.get("route"), "path", "unmatched")
         span.update_name(f"{self._method} {route}")
         attributes: dict[str, Any] = {
@@ -143,7 +143,7 @@ class _TracedRequest:
             span.set_status(StatusCode.ERROR)
         span.end()
 
-    def _part(self, name: str, begun: float, ended: float, *, total: bool = False) -> None:
+    def _part(self, name: str, started: float, ended: float, *, total: bool = False) -> None:
         """A child span that has ended; `total`: a sum of pieces, shown from the start of detection."""
         from opentelemetry.trace import set_span_in_context
 
@@ -151,7 +151,7 @@ class _TracedRequest:
             name,
             context=set_span_in_context(self._span),
             attributes={"selsa.total": total},
-            start_time=self._nanoseconds(begun),
+            start_time=self._nanoseconds(started),
         )
         child.end(self._nanoseconds(ended))
 

@@ -103,7 +103,6 @@ def open_video(path: Path, limits: VideoLimits, claims: Mp4Claims | None = None)
     """The file at `path`, opened for reading.
 
     Args:
-        path: the file.
         limits: `max_frames` and `max_pixels` hold from the beginning.
         claims: the result of `claims_of`, if it was called.
 
@@ -175,7 +174,6 @@ def video_stream(
     """The stream that a player would show, its decoder set up but not opened.
 
     Args:
-        container: the file.
         limits: `max_pixels` also holds for sizes that change on the way.
         index: the stream to take; None for the best one that moves.
         threads: of the decoder.

@@ -57,7 +57,6 @@ def decode_frames(
     At most one pass over the file is decoded; a second one only when a jump proves wrong after the fact.
 
     Args:
-        path: the video.
         index: the result of `index_video`.
         wanted: source indices, strictly ascending.
         tolerant: give a `CorruptFrame` for what does not decode instead of an error.

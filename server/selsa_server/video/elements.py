@@ -64,7 +64,6 @@ def boxes(
     """Boxes of the first `size` bytes of a file, those of `parents` before their children.
 
     Args:
-        file: to read from.
         size: bytes to walk.
         parents: kinds whose children are walked as well.
         begin: offset of the first box.

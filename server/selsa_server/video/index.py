@@ -115,7 +115,6 @@ def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = l
     A file that is cut off but has frames is indexed as far as it goes, with `damage` set.
 
     Args:
-        path: the video.
         limits: the largest one that is taken.
         beat: called with every packet, as a sign of progress.
 

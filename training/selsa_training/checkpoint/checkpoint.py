@@ -1,6 +1,5 @@
 """A checkpoint: a folder with `model.safetensors` (the tensors) and `checkpoint.json` (their description)."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from selsa_bundle.files.new_folder import TargetTakenError, new_folder
 from selsa_bundle.files.new_folder import check_target as check_new_folder
+from selsa_bundle.files.stored_file import sha256_of
 from selsa_training.checkpoint.errors import (
     CheckpointFileError,
     ChecksumMismatchError,
@@ -50,7 +50,6 @@ class Checkpoint:
     """A checkpoint that passed every check.
 
     Attributes:
-        config: the model's configuration.
         tensors: name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), exactly the names and
             shapes of `shapes_of(config)`.
         origin: where the tensors came from, for people.
@@ -74,8 +73,6 @@ def save_checkpoint(
     """Write a checkpoint; `folder` appears complete or not at all.
 
     Args:
-        folder: the folder to make.
-        config: the model's configuration.
         tensors: name -> tensor, on any device, as `shapes_of(config)` calls for.
         origin: where the tensors came from, at most 1000 characters.
         overwrite: replace an older checkpoint at `folder`. Anything but a checkpoint is never replaced.
@@ -118,7 +115,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     manifest = _read_manifest(folder)
     path = folder / TENSORS_NAME
     try:
-        found = _sha256(path)
+        found = sha256_of(path)
         if found != manifest.sha256:
             raise ChecksumMismatchError(
                 f"{path} has sha256 {found}, {MANIFEST_NAME} says {manifest.sha256}; "
@@ -148,7 +145,7 @@ def _write(
     manifest = CheckpointManifest(
         config=config,
         origin=origin[:MAX_ORIGIN],
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     (part / MANIFEST_NAME).write_bytes(manifest.model_dump_json(indent=2).encode() + b"\n")
@@ -169,11 +166,6 @@ def _read_manifest(folder: Path) -> CheckpointManifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise CheckpointFileError(f"{path}: {where}: {first['msg']}") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: Exception) -> str:

@@ -1,14 +1,4 @@
-"""Errors around checkpoints: reading, writing, importing and downloading them.
-
-    CheckpointError
-    ├── CheckpointFileError    a file or folder is missing, unreadable, or of the wrong kind
-    ├── ChecksumMismatchError  a file is not the one its checksum describes
-    ├── TensorsError           a tensor is missing, unexpected, of the wrong shape or type, or not finite
-    ├── TargetExistsError      the target path already exists
-    └── DownloadError          a published file could not be downloaded
-
-The message is one sentence for the person at the command line.
-"""
+"""Errors around checkpoints. The message is one sentence for the person at the command line."""
 
 
 class CheckpointError(Exception):

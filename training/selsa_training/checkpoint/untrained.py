@@ -66,7 +66,6 @@ def untrained_tensors(config: ModelConfig, seed: int) -> dict[str, torch.Tensor]
     """All tensors of the model of this configuration: name -> float32 (counters: int64 zeros).
 
     Args:
-        config: the model's configuration.
         seed: not negative; the same seed gives the same bits.
 
     Raises:

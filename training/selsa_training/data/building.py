@@ -89,7 +89,6 @@ class DataSetBuilder:
         """Add an object to the current frame, clipped to the frame, or log an issue.
 
         Args:
-            found: the object.
             source: the file that describes it.
             line: its line there, or a function that finds it.
         """

@@ -25,8 +25,6 @@ def check_images(
     """Check every frame's image and log its issues.
 
     Args:
-        data: the data set.
-        log: takes the issues.
         decode: decode every image completely; otherwise only its header is read.
         workers: threads; decoding releases the GIL.
         progress: called with (checked images, all images).

@@ -1,12 +1,4 @@
-"""Errors around data sets.
-
-    DataError
-    ├── DataIssuesError    a data set has fatal issues; training and evaluation refuse to start on it
-    ├── ImageError         an image is missing, or the file is not an image
-    └── SpriteError        the sprites for a synthetic data set cannot be found or used
-
-The message is one sentence for the person at the command line.
-"""
+"""Errors around data sets. The message is one sentence for the person at the command line."""
 
 
 class DataError(Exception):

@@ -74,9 +74,6 @@ def check(
     """Read a split and check all its images; issues are in the log.
 
     Args:
-        source: the data.
-        split: `train` or `val`.
-        log: receives the issues.
         decode: decode images completely.
         workers: threads that check images.
         reading: progress of reading annotations.

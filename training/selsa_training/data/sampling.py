@@ -65,7 +65,6 @@ def plan_sample(
     half as many. Source: mmtracking 0.14 `CocoVideoDataset.ref_img_sampling`.
 
     Args:
-        data: the data set.
         key: number of the key frame in it.
         sampling: settings of the choice.
         random: source of random numbers; see `sample_random`.

@@ -221,20 +221,20 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _decoded(container: InputContainer, path: Path) -> Iterator[VideoFrame]:
-    """The frames that the decoder delivers; what cannot be decoded before the first one is no damage."""
-    stream, begun = _stream(container, path), False
+    """The frames that the decoder delivers; packets before the first one that do not decode are skipped."""
+    stream, has_frames = _stream(container, path), False
     try:
         for packet in container.demux(stream):
             try:
                 frames = stream.decode(packet if packet.size else None)
             except (av.FFmpegError, ValueError):
-                if begun:
+                if has_frames:
                     raise
                 continue
             for frame in frames:
                 if frame.is_corrupt:
                     raise ImageError(f"{path}: a frame is damaged; repair the video or convert it")
-                begun = True
+                has_frames = True
                 yield frame
     except (av.FFmpegError, ValueError) as error:
         raise ImageError(f"{path}: does not decode to its end; repair the video or convert it") from error

@@ -28,7 +28,6 @@ def key_frames(
     """Start a video.
 
     Args:
-        engines: the two engines.
         variant: the rule that chooses reference frames.
         references: positions of the reference frames that are known so far, ascending, with duplicates.
         known: position -> frame, for each of them.

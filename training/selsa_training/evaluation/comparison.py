@@ -47,8 +47,6 @@ def compare(
     """A comparison.
 
     Args:
-        modes: the modes.
-        curves: the curves.
         references: number of reference frames of the modes, and of the curve over proposals.
         proposals: P of the engines.
     """
@@ -69,9 +67,6 @@ def score(
     """Score detections: modes with every metric, curves with ImageNet VID's AP50 only.
 
     Args:
-        data: the data set with the objects.
-        comparison: the variants that were run.
-        found: the detections of each variant.
         tracks: whether to link the detections of each mode and score the tracks.
         progress: called with (scored variants, all variants).
     """

@@ -1,11 +1,6 @@
-"""Errors of an evaluation.
+"""Errors of an evaluation. The message is one sentence for the person at the command line.
 
-    EvaluationError          options that exclude each other, or a file that cannot be written
-    ├── UnusableModelError   there is no checkpoint or bundle, or it cannot run with these options
-    └── ClassesDifferError   model and data set do not have the same classes
-
-Faults inside a checkpoint, a bundle or a data set raise their own errors. The message is one
-sentence for the person at the command line.
+Faults inside a checkpoint, a bundle or a data set raise their own errors.
 """
 
 

@@ -75,10 +75,7 @@ def detect(
     """Detect on every frame of every video.
 
     Args:
-        engines: the two engines.
-        data: the videos.
         preprocess: from an image to the frame engine's input.
-        variants: the variants, all different.
         labels: int64 [classes], the data set's label for each label of the model.
         run: options of the computation.
 

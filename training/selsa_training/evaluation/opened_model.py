@@ -46,7 +46,6 @@ class OpenedModel:
         classes: names of the labels.
         preprocess: from an image to the frame engine's input.
         reference_frames: the model's default number of reference frames.
-        engines: the two engines.
         bundle: the folder, if the model is a bundle.
         about: description of the model, for a report.
     """

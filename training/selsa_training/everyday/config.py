@@ -12,7 +12,7 @@ PositiveInt = Annotated[int, Field(gt=0, le=4096)]
 
 
 class GateConfig(BaseModel):
-    """The SELSA stage: attention over logits, and the gate that mixes what it gathers into them."""
+    """The SELSA stage: attention over logits, and the gate that mixes the result into them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""The everyday detector: exactly the two stages that become the two engines."""
+"""The everyday detector as two stages, which become the two engines."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from selsa_training.model.predictor import select_detections
 
 
 class EverydayFeatures(NamedTuple):
-    """What the frame stage knows of B frames; the tensor contract's frame outputs.
+    """The frame stage's outputs for B frames, as in the tensor contract.
 
     Attributes:
         boxes: float32 [B, P, 4], xyxy in pixels of the resized frame, by descending best score.
@@ -48,14 +48,14 @@ class EverydayDetector(nn.Module):
         self.points = PointFeatures()
         self.key = Projection(config.stage)
         self.stage = SelsaStage(config.stage)
-        # Queries begin as the keys do: what looks alike attends to each other from the first step.
+        # Queries start equal to keys, so similar proposals attend to each other from the first step.
         self.stage.query.load_state_dict(self.key.state_dict())
         self.register_buffer("mean", torch.tensor(config.preprocess.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.preprocess.std)[:, None, None], persistent=False)
 
     @property
     def dimensions(self) -> Dimensions:
-        """The fixed dimensions P, C, S and D."""
+        """The fixed dimensions of the tensors."""
         stage = self.config.stage
         return Dimensions(
             family=self.config.family,
@@ -94,7 +94,7 @@ class EverydayDetector(nn.Module):
         return found
 
     def frame_stage(self, images: Tensor, image_size: Tensor) -> EverydayFeatures:
-        """Everything of a frame that does not depend on another frame."""
+        """The outputs that depend on one frame only."""
         found = self.propose(images, image_size)
         points = self.points(found.features)
         return EverydayFeatures(found.boxes, found.valid, found.logits, points, self.key(points))

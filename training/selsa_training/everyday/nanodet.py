@@ -1,4 +1,4 @@
-"""NanoDet-g: the frozen one-stage detector, by RangiLyu (Apache-2.0). Written anew from its graph.
+"""NanoDet-g: the frozen one-stage detector by RangiLyu (Apache-2.0), written from its published graph.
 
 A CSP backbone, a path-aggregation neck of three levels (strides 8, 16, 32) and a head of one 3 x 3 and one
 1 x 1 convolution per level. Shape legend: B frames, H and W multiples of 32.
@@ -26,7 +26,7 @@ class LevelOutput(NamedTuple):
     Attributes:
         logits: float32 [B, 80, h, w].
         sides: float32 [B, 44, h, w], logits of the distances to left, top, right and bottom.
-        features: float32 [B, 128, h, w], what both were computed from.
+        features: float32 [B, 128, h, w], input of the convolution that gives both.
     """
 
     logits: Tensor
@@ -115,7 +115,7 @@ class _Head(nn.Module):
 def _aggregate_paths(levels: list[Tensor]) -> list[Tensor]:
     """Top-down, then bottom-up; three maps [B, 128, h, w], finest first, in and out.
 
-    Halving bilinearly without antialiasing is the mean of each 2 x 2 cells.
+    Bilinear halving without antialiasing equals the mean of 2 x 2 cells.
     """
     fine, middle, coarse = levels
     middle = middle + _doubled(coarse)

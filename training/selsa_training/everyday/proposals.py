@@ -1,4 +1,4 @@
-"""From the head's maps to proposals: the best anchors, decoded, suppressed whatever their class."""
+"""From the head's maps to proposals: the best anchors, decoded, with suppression across classes."""
 
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ from selsa_training.everyday.nanodet import BINS, SIDES, STRIDES, LevelOutput
 from selsa_training.model.boxes import clip_boxes
 from selsa_training.model.nms import greedy_nms
 
-# Logits of a row that is no proposal: a score of 0.0003.
+# Logits of padded rows: a score of 0.0003.
 PADDED_LOGIT: Final = -8.0
 _NO_CANDIDATE: Final = -1.0
 
@@ -34,7 +34,7 @@ class Proposals(NamedTuple):
 
 
 class BestAnchors(nn.Module):
-    """Top anchors by best class, then suppression whatever the class, then the first P."""
+    """The best anchors by their best class, then suppression across classes, then the first P."""
 
     bins: Tensor
 
@@ -75,7 +75,7 @@ class BestAnchors(nn.Module):
     def _top(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and anchor indices [B, candidates], descending.
 
-        Small frames are filled up, so that the exported graph needs no branch.
+        Small frames are padded, so that the exported graph needs no branch.
         """
         batch, count = scores.shape
         k = self.config.candidates

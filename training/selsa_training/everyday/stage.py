@@ -1,7 +1,7 @@
-"""The SELSA stage of the everyday model: what other frames say of an object, mixed into its logits.
+"""The SELSA stage of the everyday model: mixes logits of other frames into the logits of an object.
 
-Values are the frozen detector's logits themselves, so the stage learns when to believe other frames, and
-nothing about classes. At its start the gate is closed: the detections are exactly the frozen detector's.
+The attention's values are the frozen detector's logits, so the stage learns how much to use other frames, and
+nothing about classes. Before training the gate is closed: the detections are exactly the frozen detector's.
 Shape legend: B key frames, P proposals of one, R rows of the bank, H heads, K classes, C features.
 """
 
@@ -15,9 +15,9 @@ from torch.nn import functional
 from selsa_training.everyday.config import GateConfig
 from selsa_training.everyday.nanodet import FEATURES
 
-# Added to the attention's logits where a row is no proposal.
+# Added to the attention's logits of padded rows.
 MASKED: Final = -1e30
-# Logits are divided by this before the gate, so that they are about as large as its other inputs.
+# Logits are divided by this before the gate, so that they are of the size of its other inputs.
 LOGIT_SCALE: Final = 5.0
 TEMPERATURE: Final = 2.3
 LARGEST_BETA: Final = 0.6
@@ -54,7 +54,7 @@ class PointFeatures(nn.Module):
 
 
 class Projection(nn.Module):
-    """Queries or keys: a linear map, then each head's part of it to length 1."""
+    """Queries or keys: a linear map; each head's part is scaled to length 1."""
 
     def __init__(self, config: GateConfig) -> None:
         super().__init__()
@@ -86,12 +86,12 @@ class SelsaStage(nn.Module):
         nn.init.zeros_(self.gate.bias)
 
     def forward(self, features: Tensor, own: Rows, bank: Rows) -> Tensor:
-        """Logits [B, P, K] with what other frames say.
+        """Logits [B, P, K], with those of other frames mixed in.
 
         Args:
             features: float32 [B, P, C] from `PointFeatures`.
             own: the key frames' own proposals.
-            bank: the reference frames', the first `reference_proposals` of each, one frame after the other.
+            bank: the first `reference_proposals` proposals of each reference frame, frame after frame.
         """
         query = self.query(features)
         parts = [self._attend(query, rows) for rows in (own, bank)]

@@ -1,4 +1,4 @@
-"""The detector's weights out of the TensorFlow.js graph model that they are published in."""
+"""Read the detector's weights from their TensorFlow.js graph model."""
 
 import json
 import math
@@ -32,7 +32,7 @@ def read_nanodet(graph: Path, weights: Path) -> NanoDet:
         raise ValueError(f"{graph}: {len(pairs)} convolutions, NanoDet-g has {len(convolutions)}")
     with torch.no_grad():
         for (kernel, bias), module in zip(pairs, convolutions, strict=True):
-            # Height, width, inputs, outputs there; outputs, inputs, height, width here.
+            # TensorFlow.js: height, width, inputs, outputs. Torch: outputs, inputs, height, width.
             weight = torch.from_numpy(tensors[kernel].transpose(3, 2, 0, 1).copy())
             if weight.shape != module.weight.shape or module.bias is None:
                 raise ValueError(

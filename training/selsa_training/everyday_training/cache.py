@@ -1,4 +1,4 @@
-"""What the frozen detector computes of the training clips, once: training needs nothing else of them."""
+"""The frozen detector's outputs on the training clips, computed once; training reads only these."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +42,8 @@ def cache_clips(
     """Run the frozen detector over every frame of every clip and over damaged copies.
 
     Args:
-        detector: whose network is run.
         clips: frames uint8 [h, w, 3], RGB.
-        random: what damage is drawn from.
+        random: source of the damage.
         say: told of every clip.
     """
     cached = {}

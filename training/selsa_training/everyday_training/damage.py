@@ -1,6 +1,6 @@
-"""What spoils frames in training: kinds that a test does not use (`benchmarks/everyday_quality.py`).
+"""Damage to training frames, of other kinds than the test uses (`benchmarks/quality/everyday_quality.py`).
 
-Images are uint8 [h, w, 3]; so is what comes out.
+Images are uint8 [h, w, 3], before and after.
 """
 
 from collections.abc import Callable

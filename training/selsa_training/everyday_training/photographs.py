@@ -1,10 +1,9 @@
-"""Training clips out of photographs: gentle camera motion over one, with parts of others moving through it.
+"""Training clips made of photographs: gentle camera motion over one, with parts of others moving through it.
 
 `docs/everyday-model/README.md` lists every photograph with its author and licence. None is in this
 repository: they are read from the packages that hold them.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from selsa_bundle.files.stored_file import sha256_of
 
 Image = npt.NDArray[np.uint8]
 FRAMES: Final = 16
@@ -79,8 +80,8 @@ def read_photographs(folder: Path) -> dict[str, Image]:
     found = {}
     for name, photograph in PHOTOGRAPHS.items():
         path = folder / photograph.file
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != photograph.sha256:
-            raise ValueError(f"{path} is missing, or not the photograph that training was written for")
+        if not path.is_file() or sha256_of(path) != photograph.sha256:
+            raise ValueError(f"{path} is missing or has another checksum; run `selsa fetch-everyday`")
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         assert image is not None
         found[name] = image.astype(np.uint8, copy=False)
@@ -110,9 +111,9 @@ def moving_clip(
 
     Args:
         image: uint8 [h, w, 3].
-        random: what motion is drawn from.
+        random: source of the motion.
         pasted: uint8 [h, w, 3], moves through the picture on a path of its own.
-        frames: how many.
+        frames: number of frames.
     """
     scale = min(1.0, 640 / max(image.shape[:2]))
     height, width = (max(32, int(side * scale)) for side in image.shape[:2])

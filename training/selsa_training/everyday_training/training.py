@@ -27,11 +27,11 @@ class TrainingRecipe(BaseModel):
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     gradient_norm: float = 1.0
-    # Chance that a reference is damaged, and how often each is drawn.
+    # Shares of damaged references, and the chance of each share.
     damaged: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     damaged_chance: tuple[float, ...] = (0.3, 0.25, 0.3, 0.15)
     key_damaged_more: float = 0.3
-    # The target's weight never falls below this, or a frame without objects would divide by nothing.
+    # Lower bound of a target's weight; a frame without objects would divide by zero.
     smallest_target: float = 0.05
 
 
@@ -46,10 +46,10 @@ def train_stage(
 
     Args:
         detector: the frozen network with a new stage.
-        clips: what the network computed of the training clips.
-        recipe: how.
-        seed: what is drawn depends on it alone.
-        say: told of the loss now and then.
+        clips: the network's outputs on the training clips.
+        recipe: settings of the training.
+        seed: the only source of randomness.
+        say: gets the loss every 100 steps.
     """
     random = np.random.default_rng(seed)
     standardise(detector, clips)
@@ -110,12 +110,12 @@ def _loss(
 
 
 def quality_loss(logits: Tensor, targets: Tensor, smallest: float) -> Tensor:
-    """Cross-entropy with soft targets, weighted by how far each score is from its target.
+    """Cross-entropy with soft targets, weighted by each score's distance from its target.
 
     Args:
         logits: [N, 80].
         targets: [N, 80], scores.
-        smallest: the least that a proposal counts in what the sum is divided by.
+        smallest: least weight of a proposal in the divisor.
     """
     distance = (logits.sigmoid() - targets).abs().detach()
     entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")

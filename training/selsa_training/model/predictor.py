@@ -82,7 +82,6 @@ def select_detections(
     Args:
         boxes: float32 [B, P * classes, 4], xyxy; one per proposal and class, the class running fastest.
         scores: float32 [B, P * classes].
-        classes: how many classes there are.
         config: threshold, overlap and D.
 
     Returns:

@@ -40,8 +40,6 @@ def match_boxes(
     Args:
         boxes_FN4: float32 [F, N, 4], xyxy, in pixels of the resized frame.
         candidates_FN: bool [F, N], false for boxes to leave out (padding, anchors outside the frame).
-        truth: the frames' objects.
-        recipe: the IoU thresholds.
     """
     iou = pairwise_iou(boxes_FN4, truth.boxes)
     iou = torch.where(candidates_FN[:, :, None] & truth.valid[:, None, :], iou, iou.new_tensor(-1.0))

@@ -43,8 +43,6 @@ class DetectorObjective(nn.Module):
     """The losses of a batch of samples.
 
     Args:
-        detector: the model to train.
-        recipe: matching, sampling and loss settings.
         autocast: context in which the network runs; losses and boxes are always float32.
     """
 
@@ -136,7 +134,6 @@ class DetectorObjective(nn.Module):
         Args:
             anchors: float32 [A, 4], xyxy in pixels of the resized frame.
             image_size: int64 [F, 2].
-            truth: objects of the F frames.
             seeds: int64 [B], on the CPU; F is a multiple of B.
         """
         frames = len(image_size)
@@ -157,7 +154,6 @@ class DetectorObjective(nn.Module):
         Args:
             proposals: float32 [F, P, 4], xyxy in pixels of the resized frame.
             valid: bool [F, P].
-            truth: objects of the F frames.
             image_size: int64 [F, 2].
             seeds: int64 [B], on the CPU; F is a multiple of B.
         """

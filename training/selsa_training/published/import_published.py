@@ -1,6 +1,5 @@
 """Import of the weights that mmtracking publishes."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final, NamedTuple, TypeGuard
 
 import torch
 
+from selsa_bundle.files.stored_file import sha256_of
 from selsa_training.checkpoint.errors import CheckpointFileError, TensorsError
 from selsa_training.checkpoint.names import our_name, published_name
 from selsa_training.checkpoint.tensor_check import check_finite, check_names_and_shapes
@@ -58,7 +58,6 @@ class Imported(NamedTuple):
     """A model from a published file.
 
     Attributes:
-        config: the configuration, recognised from the tensors.
         tensors: name -> tensor on the CPU, float32 (int64 for `num_batches_tracked`), contiguous,
             independent of the file.
         origin: description of the source, for people.
@@ -79,7 +78,6 @@ def import_published(path: Path, *, ema: bool = False) -> Imported:
     `ema_NAME`, where dots of the parameter's name are underscores).
 
     Args:
-        path: the file.
         ema: use the averaged copies of the parameters. Buffers, such as the statistics of norms, have no
             copies.
 
@@ -187,9 +185,7 @@ def _shown(name: str) -> str:
 
 
 def _origin(path: Path, meta: Mapping[object, object], *, names_from_file: bool) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    parts = [f"imported from {path.name[-200:]}, sha256 {digest}"]
+    parts = [f"imported from {path.name[-200:]}, sha256 {sha256_of(path)}"]
     for key, label in NOTES.items():
         value = meta.get(key)
         if isinstance(value, str | int):

@@ -1,6 +1,5 @@
 """The four published checkpoints: their addresses, and verified local copies."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from selsa_bundle.classes import IMAGENET_VID
 from selsa_bundle.files.lock import exclusive
+from selsa_bundle.files.stored_file import sha256_of
 from selsa_training.checkpoint.errors import CheckpointFileError, ChecksumMismatchError, DownloadError
 from selsa_training.published.download import DownloadPolicy, ProgressCallback, download
 
@@ -117,7 +117,7 @@ def fetch(
         cache.mkdir(parents=True, exist_ok=True)
         lock = cache / f".{file.name}.lock"
         with exclusive(lock, lambda: say(f"waiting for another process that downloads {file.name}")):
-            if target.exists() and _sha256(target).startswith(file.digest):
+            if target.exists() and sha256_of(target).startswith(file.digest):
                 return target
             if target.exists():
                 say(f"{target} is damaged; downloading it again")
@@ -134,7 +134,7 @@ def _bring(
     version = part.with_name(part.name + ".version")
     url = base.rstrip("/") + file.path
     download(url, part, policy, progress)
-    found = _sha256(part)
+    found = sha256_of(part)
     version.unlink(missing_ok=True)
     if not found.startswith(file.digest):
         part.unlink()
@@ -148,8 +148,3 @@ def _bring(
 def _policy(base: str) -> DownloadPolicy:
     """Allows https, and the scheme of `base` if the caller names a server with another scheme."""
     return DownloadPolicy(schemes=frozenset({"https", urlsplit(base).scheme}))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,4 @@
-"""Errors before and during a training run.
-
-TrainingError
-├── RecipeError       the recipe is not allowed or does not fit the data
-├── RunError          the run's folder is in use, damaged, or belongs to another recipe
-└── NonFiniteError    the loss is not finite; the message names the step and the samples
-"""
+"""Errors before and during a training run."""
 
 
 class TrainingError(Exception):
@@ -16,8 +10,8 @@ class RecipeError(TrainingError):
 
 
 class RunError(TrainingError):
-    """The folder of the run cannot be used."""
+    """The folder of the run is in use, damaged, or belongs to another recipe."""
 
 
 class NonFiniteError(TrainingError):
-    """The loss is not a finite number."""
+    """The loss is not a finite number; the message names the step and the samples."""

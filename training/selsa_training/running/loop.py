@@ -75,9 +75,7 @@ def train(
         recipe: model, optimiser and schedule.
         data: training data; its classes are the model's.
         held_out: validation data, for pictures.
-        folder: of the run.
         processes: this process among the others; all call this together.
-        options: see `RunOptions`.
         start: weights to start from, instead of a pretrained backbone and of pretraining.
         say: receives lines for the terminal.
 

@@ -1,6 +1,5 @@
 """Start a training from the weights of another model: tensors by name, classes by their names."""
 
-import hashlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from selsa_bundle.contract import EngineName
 from selsa_bundle.default_bundle import bundle_folder
+from selsa_bundle.files.stored_file import sha256_of
 from selsa_bundle.manifest import MANIFEST_NAME as BUNDLE_MARKER
 from selsa_bundle.manifest import Manifest
 from selsa_training.checkpoint.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
@@ -34,7 +34,6 @@ class StartingWeights:
     Attributes:
         described: the source, for the log.
         sha256: of the file that the tensors are from.
-        classes: the source's class names.
         tensors: our name -> tensor.
         folded: batch normalisation is folded into the convolutions, as in a bundle. A training from such
             weights must keep the statistics of its norms.
@@ -99,9 +98,9 @@ def read_weights(path: Path) -> StartingWeights:
     path = bundle_folder(path)
     if path.suffix == ".pth":
         config, tensors, origin, _ = import_published(path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return StartingWeights(described=origin, sha256=digest, classes=config.classes, tensors=tensors)
+        return StartingWeights(
+            described=origin, sha256=sha256_of(path), classes=config.classes, tensors=tensors
+        )
     for folder in (path, path / IN_A_RUN):
         if (folder / CHECKPOINT_MARKER).is_file():
             found = load_checkpoint(folder)

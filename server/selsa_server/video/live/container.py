@@ -118,9 +118,7 @@ def container_frames(
 
     Args:
         file: the container's bytes.
-        kind: FFmpeg's name of the container.
         options: how to read it.
-        counts: kept up to date.
         beat: called with every frame, as a sign of progress.
 
     Raises:

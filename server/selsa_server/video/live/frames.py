@@ -52,7 +52,6 @@ def prepared_live_frames(
         options: how to read it.
         preprocess: how frames are made ready.
         clock: its `decode` includes the time to wait for bytes.
-        counts: kept up to date.
         beat: called with every frame, as a sign of progress.
 
     Raises:

@@ -35,9 +35,7 @@ def read_coco_vid(
     """Read one file.
 
     Args:
-        path: the JSON file.
         images: the folder below which `file_name` is.
-        log: takes everything that is wrong.
         classes: the class list to read with, for instance a checkpoint's; categories are matched by name.
             Default: the file's categories in order of their ids.
     """

@@ -38,7 +38,6 @@ def write_coco_vid(
     """Write a data set; the folder appears complete or not at all.
 
     Args:
-        folder: where.
         splits: `train` and `val`.
         about: goes into `import.json`.
         image_format: of the frames of video files; `png` is lossless.

@@ -62,10 +62,8 @@ def read_cvat(path: Path, folders: Sequence[Path], labels: Labels, log: IssueLog
     """Add the videos of one file to `labels`; what is wrong goes to the log with its line.
 
     Args:
-        path: the XML file.
         folders: where the videos may be.
         labels: takes videos and class names.
-        log: takes the issues.
     """
     parse = _Parse()
     try:

@@ -60,7 +60,6 @@ def read_epic_kitchens(
     Args:
         root: the folder that holds the labels and the images.
         split: `val` has the held-out videos, `train` the others.
-        log: takes everything that is wrong.
         held_out: share of the videos that are held out.
     """
     path = _beside(root, LABELS_FILE)

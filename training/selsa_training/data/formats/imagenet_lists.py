@@ -44,7 +44,6 @@ def read_video_list(path: Path, log: IssueLog, *, training: bool) -> dict[str, L
     """Read lines of `folder 1 INDEX LENGTH`.
 
     Args:
-        path: the list.
         log: receives malformed lines, and keys outside their video.
         training: a folder occurs on several lines, and each INDEX names a key frame, counted from 1:
             mmtracking's converter takes one off (`parse_train_list` in imagenet2coco_vid.py of its

@@ -44,7 +44,6 @@ def read_imagenet(
         root: the folder that holds `Data`, `Annotations` and the lists.
         split: `train` has the videos of the 15-frame list, whose frames are the training keys, and all other
             frames of those videos as references; `val` all frames of the validation videos.
-        log: takes everything that is wrong.
         with_det: add the DET images of the 30 classes to `train`. Their objects of the other 170 classes are
             left out, by design and uncounted.
         progress: called with (videos and images read, all of them).

@@ -28,7 +28,6 @@ class XmlObject:
     """One `<object>`.
 
     Attributes:
-        name: its WordNet id.
         box: xmin, ymin, xmax, ymax, in pixels.
         track: number within the video, None in ImageNet DET.
         occluded: at least half hidden, as the annotators saw it.

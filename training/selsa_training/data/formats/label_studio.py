@@ -59,10 +59,8 @@ def read_label_studio(path: Path, folders: Sequence[Path], labels: Labels, log: 
     """Add the videos of one file to `labels`; what is wrong goes to the log with its line.
 
     Args:
-        path: the JSON file.
         folders: where the videos may be.
         labels: takes the videos.
-        log: takes the issues.
     """
     try:
         if path.stat().st_size > MAX_BYTES:

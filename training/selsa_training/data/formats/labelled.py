@@ -82,9 +82,7 @@ class LabelledVideo:
     Attributes:
         name: different from the names of other videos.
         source: the label file.
-        media: its frames.
         frames: the frames that were labelled; others are no part of the data set.
-        tracks: the objects.
         pivot: the point of a box about which it is rotated.
         shortest_turn: rotation goes the shorter way between key frames.
         still: a single image.
@@ -107,7 +105,6 @@ class Labels:
     Attributes:
         path: where they were read.
         classes: names that the files declare, in their order.
-        videos: the videos that could be opened.
         assigned: videos that the files themselves put into `train` or `val`, by name.
     """
 
@@ -186,9 +183,7 @@ def data_set(
     """A split of what was read.
 
     Args:
-        labels: the videos.
         split: which part.
-        log: takes what is wrong.
         classes: the class list; None: what the files declare, then what they use beyond that, by name.
         share: of the videos, for `val`, where the files themselves do not say.
         val: names of the videos that form `val`, instead of a share.

@@ -68,7 +68,6 @@ def read_mot(
         path: `gt.txt`, or a file with its video beside it.
         folders: where the video may be, if not where the layout says.
         labels: takes the video and class names.
-        log: takes the issues.
         only_class: the class of boxes without one.
     """
     inside = path.parent.name == "gt"

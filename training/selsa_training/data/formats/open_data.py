@@ -84,7 +84,7 @@ def open_data(
         return _split(data, source, split) if source.split_file else data
     if (path / "Annotations").is_dir():
         return read_imagenet(path, split, log, with_det=source.with_det, progress=progress)
-    if any((path / place / LABELS_FILE).is_file() for place in ("", "annotations")):
+    if any((path / folder / LABELS_FILE).is_file() for folder in ("", "annotations")):
         return read_epic_kitchens(path, split, log, held_out=source.held_out)
     if any((path / f"{name}.json").is_file() for name in ("train", "val")):
         return read_coco_vid(path / f"{split}.json", source.images or path, log, classes=source.classes)
@@ -119,7 +119,7 @@ def check_classes(source: DataSource) -> None:
 
 
 def _labels(source: DataSource, log: IssueLog, progress: Callable[[int, int], None] | None) -> Labels:
-    """The files of labelling tools at a path.
+    """Read the files of labelling tools at a path.
 
     Raises:
         DataError: there are none.
@@ -129,7 +129,7 @@ def _labels(source: DataSource, log: IssueLog, progress: Callable[[int, int], No
     if not files:
         raise DataError(f"{path} is none of: {LAYOUTS}")
     labels = Labels(path)
-    for place, file in enumerate(files):
+    for done, file in enumerate(files, 1):
         folders = [*([source.images] if source.images else []), file.parent, path.parent]
         if file.suffix in (".yaml", ".yml"):
             read_yolo(file, labels, log)
@@ -141,7 +141,7 @@ def _labels(source: DataSource, log: IssueLog, progress: Callable[[int, int], No
             one = source.classes[0] if source.classes and len(source.classes) == 1 else None
             read_mot(file, folders, labels, log, only_class=one)
         if progress:
-            progress(place + 1, len(files))
+            progress(done, len(files))
     return labels
 
 
@@ -161,7 +161,7 @@ def _label_files(path: Path) -> list[Path]:
 
 
 def _coco_images(source: DataSource, split: Split, log: IssueLog) -> DataSet | None:
-    """A split of a COCO folder, or None if the path is none."""
+    """A split of a COCO folder; None if the path is not one."""
     root = source.path
     for pattern in COCO_FILES[split]:
         for file in sorted(root.glob(pattern)):
@@ -181,11 +181,11 @@ def _images_of(file: Path) -> Path:
     if file.parent.name != "annotations":
         return file.parent
     root, part = file.parent.parent, file.stem.removeprefix("instances_")
-    places = (root / part, root / "images" / part, root / "images")
-    return next((place for place in places if place.is_dir()), root)
+    folders = (root / part, root / "images" / part, root / "images")
+    return next((folder for folder in folders if folder.is_dir()), root)
 
 
 def _split(data: DataSet, source: DataSource, split: Split) -> DataSet:
     chosen = set(source.val) or held_out(data.video_names, source.held_out)
-    wanted = [place for place, name in enumerate(data.video_names) if (name in chosen) == (split == "val")]
+    wanted = [i for i, name in enumerate(data.video_names) if (name in chosen) == (split == "val")]
     return select_videos(data, wanted)

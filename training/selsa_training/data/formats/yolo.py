@@ -50,9 +50,7 @@ def read_yolo(path: Path, labels: Labels, log: IssueLog) -> None:
     """Add the images of a data set to `labels`; what is wrong goes to the log with its line.
 
     Args:
-        path: the YAML file.
         labels: takes videos, stills, class names, and which of them are `train` and `val`.
-        log: takes the issues.
     """
     try:
         if path.stat().st_size > MAX_YAML:

@@ -169,9 +169,7 @@ def render_clip(settings: SyntheticSettings, sprites: SpriteSet, split: str, num
     """Choose a clip at random.
 
     Args:
-        settings: of the data set.
         sprites: of every class; a label is the index of a class in them.
-        split: `train` or `val`.
         number: of the clip in its split.
     """
     random = np.random.default_rng([_CLIP, settings.seed, SPLITS[split], number])

@@ -109,7 +109,6 @@ def degrade(patch: Patch, size: float, effects: Effects) -> Patch:
     Args:
         patch: float32 [h, w, 4], with a margin of `effects.reach * size` pixels on all sides.
         size: long side of the object in pixels.
-        effects: the effects.
     """
     if effects.grey:
         patch[..., :3] = (patch[..., :3] @ LUMINANCE)[..., None]

@@ -38,11 +38,9 @@ def draw_object(
 
     Args:
         canvas: float32 [H, W, 3], RGB 0 to 255; drawn into.
-        sprite: the sprite.
         centre: (x, y) in pixels.
         size: long side in pixels.
         angle: in degrees.
-        effects: the effects on it.
         mirrored: mirror left and right.
 
     Returns:

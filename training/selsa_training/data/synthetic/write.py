@@ -70,11 +70,7 @@ def write_synthetic(
     and with the same versions of NumPy and OpenCV.
 
     Args:
-        folder: the new folder.
-        settings: the settings.
-        sprites: of every class.
         workers: number of processes.
-        overwrite: replace an older synthetic data set.
         progress: called with (finished clips, all clips).
 
     Raises:

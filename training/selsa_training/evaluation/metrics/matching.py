@@ -41,8 +41,6 @@ def match_detections(
     in shares of the detection. PASCAL VOC's, ImageNet VID's and COCO's rules agree on this.
 
     Args:
-        data: with the objects.
-        detections: what was found.
         iou: the least overlap, 0 to 1.
         per_class: at most that many detections per frame and class, the best; others are `CROWD`.
     """

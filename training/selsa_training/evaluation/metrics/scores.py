@@ -22,7 +22,6 @@ class Scores:
         vid: ImageNet VID's AP50, with groups.
         coco: COCO's AP and AP50.
         frames: frames that were looked at.
-        detections: how many there were.
     """
 
     vid: VidScores
@@ -40,7 +39,6 @@ def evaluate(data: DataSet, detections: Detections) -> Scores:
     """Score detections by every metric.
 
     Args:
-        data: with the objects.
         detections: what was found, in the frames that were looked at.
     """
     data = with_known_motion(data)
@@ -77,7 +75,6 @@ def write_scores(path: Path, modes: Mapping[str, Scores], about: Mapping[str, An
     """Write scores of several modes as JSON; the file appears complete or not at all.
 
     Args:
-        path: the file.
         modes: name -> scores.
         about: what was scored on what: checkpoint, data, seed.
 

@@ -109,7 +109,6 @@ def evaluate_vid(
     """Score detections.
 
     Args:
-        data: with the objects.
         detections: what was found, in the frames that were looked at.
         groups: which objects to score together; default `object_groups`.
         interpolation: of the precision-recall curve.

@@ -1,6 +1,6 @@
 """A held-out synthetic clip as a video file: H.264 in MP4, and its objects as JSON.
 
-    python benchmarks/synthesize_film.py OUT.mp4 [--number 100004] [--truth FILE.json] [--overwrite]
+    python -m benchmarks.quality.synthesize_film OUT.mp4 [--number 100004] [--truth FILE.json] [--overwrite]
 
 `make train-default` makes the packaged sample video with it. The clip is a function of seed, sprites and
 number. The bytes of the encoder are not, not even from run to run.

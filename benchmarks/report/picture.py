@@ -4,8 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from output import check_output, write_whole
-
+from benchmarks.report.output import check_output, write_whole
 from selsa_server.bench.ways import BenchError
 
 if TYPE_CHECKING:

@@ -19,8 +19,6 @@ from selsa_training.model.backbone import STRIDE
 from selsa_training.model.boxes import clip_boxes, decode_boxes
 from selsa_training.model.detector import SelsaDetector
 
-__all__ = ["PARTS", "PublishedForm"]
-
 PARTS = (
     "backbone and neck", "RPN of the key frame", "RPN of the references", "RoIAlign of the key frame",
     "RoIAlign of the references", "shared layers and attention", "boxes and suppression",

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import httpx
 
-__all__ = ["peak_of_local", "peak_of_server"]
-
 SELSA = str(Path(sys.executable).parent / "selsa")
 
 

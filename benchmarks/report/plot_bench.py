@@ -1,4 +1,4 @@
-"""Draws a report of `selsa bench --json`: python benchmarks/plot_bench.py REPORT.json PICTURE.png
+"""Draws a report of `selsa bench --json`: python -m benchmarks.report.plot_bench REPORT.json PICTURE.png
 
 Left: what a frame costs. Right, where several numbers of clients were measured: frames per second.
 """
@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from picture import COLOURS, GREY, check_picture, new_figure, save_figure, tidy
-
+from benchmarks.report.picture import COLOURS, GREY, check_picture, new_figure, save_figure, tidy
 from selsa_server.bench.ways import BenchError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["plot_report"]
 
 Report = dict[str, Any]
 BARS: Final = {

@@ -1,6 +1,6 @@
 """Adds to a report of `selsa bench --json` where the time of a frame goes.
 
-    python benchmarks/profile_bench.py REPORT.json [--bundle FOLDER]
+    python -m benchmarks.speed.profile_bench REPORT.json [--bundle FOLDER]
 
 The first way of the report runs again, alone, with the same bundle (`--bundle`, default the packaged one), on
 a procedural video of as many frames. `parts`: each part of the pipeline, one after the other. The pipeline
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from operators import EngineProfile, onnx_profile
-from output import write_json
 
+from benchmarks.report.output import write_json
+from benchmarks.speed.operators import EngineProfile, onnx_profile
 from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.engine import FrameBatch, bank_feeds, sequence_feeds
 from selsa_bundle.preprocess import PreparedFrame
@@ -39,8 +39,6 @@ from selsa_server.schema.detect import DetectParams, FrameRecord
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame, DecodedFrame, decode_frames
 from selsa_server.video.index import index_video
-
-__all__ = ["PARTS", "PipelineProfile", "engine_profiles", "profile_pipeline"]
 
 PARTS = (
     "index", "decode", "resize and pad", "stack", "frame engine", "split and join", "sequence engine",

@@ -1,7 +1,7 @@
 """Seconds per key frame, side by side in one process: this, plain PyTorch, and torchvision's Faster R-CNN.
 
-    python benchmarks/beside_pytorch.py [--checkpoint FOLDER --bundle FOLDER] [--precision fp32,bf16,int8]
-        [--rounds 5] [--json FILE] [--plot FILE.png]
+    python -m benchmarks.speed.beside_pytorch [--checkpoint FOLDER --bundle FOLDER]
+        [--precision fp32,bf16,int8] [--rounds 5] [--json FILE] [--plot FILE.png]
 
 Everybody gets the same video, decodes and resizes it in the same way, and takes turns within each round, so
 that ratios hold on a machine that others use. Plain PyTorch is the same model with the same weights in the
@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contenders import Contender, Footage, Ours, Published, Torchvision
-from output import check_output, write_json
-from picture import COLOURS, GREY, check_picture, new_figure, save_figure, tidy
 
+from benchmarks.report.output import check_output, write_json
+from benchmarks.report.picture import COLOURS, GREY, check_picture, new_figure, save_figure, tidy
+from benchmarks.speed.contenders import Contender, Footage, Ours, Published, Torchvision
 from selsa_bundle.errors import BundleError
 from selsa_bundle.gate.agreement import Agreement, compare_detections
 from selsa_bundle.runtimes.choice import options_named
@@ -221,7 +221,7 @@ def compare(
         f"{machine.processor}, {machine.cores} cores; medians and range of {given.rounds} rounds"
     )
     parts = published.median_parts(given.rounds)
-    print(*machine.lines(), title, "", sep="\n")
+    print(machine, title, "", sep="\n")
     print_results(seconds, published.name, parts)
     if given.json is not None:
         write_json(

@@ -1,6 +1,7 @@
 """Quality of the everyday model on labelled real video, beside the frozen detector that it is built on.
 
-    python benchmarks/everyday_quality.py MODEL [MODEL ...] --video clip.mp4 --truth gt.txt [--json out.json]
+    python -m benchmarks.quality.everyday_quality MODEL [MODEL ...] --video clip.mp4
+        --truth gt.txt [--json out.json]
 
 A model is a bundle or a checkpoint of the everyday family; several are averaged (three seeds). The truth is
 of persons, in the MOTChallenge format (frame, id, left, top, width, height; frames and pixels from 1).

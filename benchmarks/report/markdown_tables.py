@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-__all__ = ["TABLES"]
-
 Report = dict[str, Any]
 ENGINES: Final = {
     "frame_engine": "frame engine, one frame",

@@ -1,4 +1,4 @@
-"""Writes the tables of benchmarks/README.md and README.md: python benchmarks/readme_tables.py
+"""Writes the tables of benchmarks/README.md and README.md: python -m benchmarks.report.readme_tables
 
 What lies between `<!-- NAME TABLE -->` and `<!-- end -->` is made from figures/NAME.json. A test compares the
 page with what this makes, so that no figure stands there that was not measured.
@@ -9,11 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-from markdown_tables import TABLES
+from benchmarks.report.markdown_tables import TABLES
 
-__all__ = ["PAGES", "page"]
-
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 PAGES = (FOLDER / "README.md", FOLDER.parent / "README.md")
 BLOCK = re.compile(r"(<!-- ([a-z0-9-]+) ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

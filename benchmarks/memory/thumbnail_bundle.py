@@ -4,8 +4,6 @@ from pathlib import Path
 
 from selsa_bundle.preprocess import Preprocess
 
-__all__ = ["make_bundle"]
-
 
 def make_bundle(folder: Path) -> Path:
     """Write the small variant on small frames with few proposals, untrained, below `folder`."""

@@ -1,6 +1,6 @@
 """What the native graphs, which TensorRT engines are built from, cost in ONNX Runtime beside its own.
 
-    python benchmarks/native_graphs.py BUNDLE [--video FILE] [--batch N ...] [--rounds N] [--json FILE]
+    python -m benchmarks.speed.native_graphs BUNDLE [--video FILE] [--batch N ...] [--rounds N] [--json FILE]
 
 Milliseconds of processor time of both engines on the CPU, as a Markdown table. In a round both kinds run once
 for each engine and batch, the order changing from round to round; the ratio is taken within a round. If the
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from output import write_json
 
+from benchmarks.report.output import write_json
 from selsa_bundle.default_bundle import synthetic_video
 from selsa_bundle.engine import ReferenceBank
 from selsa_bundle.manifest import Manifest, Variant

@@ -1,6 +1,6 @@
 """Peak resident memory of detection against the length of the video.
 
-    python benchmarks/memory_of_length.py [--bundle BUNDLE] [--lengths 100 300 1000] [--size 160x90]
+    python -m benchmarks.memory.memory_of_length [--bundle BUNDLE] [--lengths 100 300 1000] [--size 160x90]
         [--json FILE] [--plot FILE.png]
 
 For each length a new process runs `selsa detect --local`, and a new `selsa serve` takes the same file in one
@@ -15,17 +15,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from output import check_output, write_json
-from peak_memory import peak_of_local, peak_of_server
-from picture import COLOURS, check_picture, new_figure, save_figure, tidy
-
+from benchmarks.memory.peak_memory import peak_of_local, peak_of_server
+from benchmarks.report.output import check_output, write_json
+from benchmarks.report.picture import COLOURS, check_picture, new_figure, save_figure, tidy
 from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.manifest import Manifest
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.sample_video import write_sample_video
 from selsa_server.bench.ways import BenchError
-
-__all__ = ["Peaks", "measure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +94,7 @@ def main() -> None:
     width, height = map(int, given.size.split("x"))
     bundle, machine = given.bundle or synthetic_bundle(), Machine.here()
     name = Manifest.read(bundle).name
-    print(*machine.lines(), "", f"{name}, {width}x{height}", "frames   local MB   server MB", sep="\n")
+    print(machine, "", f"{name}, {width}x{height}", "frames   local MB   server MB", sep="\n")
     rows: list[Peaks] = []
     for row in measure(bundle, given.lengths, (width, height), given.references):
         print(f"{row.frames:6}   {row.local:8.1f}   {row.server:9.1f}", flush=True)

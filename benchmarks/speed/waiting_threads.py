@@ -1,6 +1,6 @@
 """What it costs that ONNX Runtime's waiting threads sleep, and what it costs that they spin.
 
-    python benchmarks/waiting_threads.py [BUNDLE] [--video FILE] [--rounds N] [--json FILE]
+    python -m benchmarks.speed.waiting_threads [BUNDLE] [--video FILE] [--rounds N] [--json FILE]
 
 Each round runs the pipeline over the video once with each, in turn, on engines that are opened for it and
 closed after it: threads that spin would disturb the others. Prints milliseconds a frame and the ratio.
@@ -11,8 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from output import write_json
-
+from benchmarks.report.output import write_json
 from selsa_bundle.default_bundle import synthetic_bundle, synthetic_video
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.runtimes.load import load_engines

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from published_form import PARTS, PublishedForm
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
+from benchmarks.speed.published_form import PARTS, PublishedForm
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
@@ -22,8 +22,6 @@ from selsa_server.video.decode import CorruptFrame, decode_frames
 from selsa_server.video.index import index_video
 from selsa_server.video.selection import select_frames
 from selsa_training.model.detector import SelsaDetector
-
-__all__ = ["Contender", "Footage", "Ours", "Published", "Torchvision"]
 
 
 class Contender(Protocol):

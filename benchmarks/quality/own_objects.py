@@ -1,6 +1,6 @@
 """Labelled videos of five things that the packaged model has never seen, as a labelling tool leaves them.
 
-    python benchmarks/own_objects.py OUT --clips 40
+    python -m benchmarks.quality.own_objects OUT --clips 40
 
 writes OUT/clip00.mp4 and its labels OUT/clip00.xml in the form of "CVAT for video 1.1", and so on. The things
 are emoji (shapes where no emoji font is installed) that move and are at times degraded, as in
