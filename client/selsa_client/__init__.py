@@ -2,33 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from selsa_client.wire.errors import (
-    BusyError,
-    DetectionFailedError,
-    IncompleteError,
-    InputError,
-    MissingPackageError,
-    OutputError,
-    RejectedError,
-    ResponseError,
-    SelsaError,
-    ServerFailureError,
-    ServerUnreachableError,
-    WireFormatError,
-)
-from selsa_client.wire.frames import Document, Frame, FrameArrays
-from selsa_server.schema.detect import (
-    Box,
-    Detection,
-    DetectionDocument,
-    DetectParams,
-    ErrorRecord,
-    FrameRecord,
-    ModelInfo,
-    SummaryRecord,
-    VideoRecord,
-)
-
 if TYPE_CHECKING:
     from selsa_client.client import AsyncClient, Client
     from selsa_client.http.web_video import WebVideo
@@ -36,6 +9,32 @@ if TYPE_CHECKING:
     from selsa_client.live.protocol import TimedImage
     from selsa_client.live.stream import LiveStream
     from selsa_client.stream import AsyncDetectionStream, DetectionStream
+    from selsa_client.wire.errors import (
+        BusyError,
+        DetectionFailedError,
+        IncompleteError,
+        InputError,
+        MissingPackageError,
+        OutputError,
+        RejectedError,
+        ResponseError,
+        SelsaError,
+        ServerFailureError,
+        ServerUnreachableError,
+        WireFormatError,
+    )
+    from selsa_client.wire.frames import Document, Frame, FrameArrays
+    from selsa_server.schema.detect import (
+        Box,
+        Detection,
+        DetectionDocument,
+        DetectParams,
+        ErrorRecord,
+        FrameRecord,
+        ModelInfo,
+        SummaryRecord,
+        VideoRecord,
+    )
     from selsa_server.schema.jobs import Job
     from selsa_server.schema.models import ModelStatus
 
@@ -79,19 +78,44 @@ __all__ = [
     "__version__",
 ]
 
-# httpx costs as much start-up time as all the rest; `selsa --help` and `--local` need none of it.
-_LATER = {
-    "AsyncClient": "selsa_client.client",
-    "AsyncDetectionStream": "selsa_client.stream",
-    "AsyncLiveStream": "selsa_client.live.async_stream",
-    "Client": "selsa_client.client",
-    "DetectionStream": "selsa_client.stream",
-    "Job": "selsa_server.schema.jobs",
-    "LiveStream": "selsa_client.live.stream",
-    "ModelStatus": "selsa_server.schema.models",
-    "TimedImage": "selsa_client.live.protocol",
-    "WebVideo": "selsa_client.http.web_video",
+# A name is imported when it is used: `selsa --help` needs none of them, and `selsa detect --local` no httpx.
+_MODULES = {
+    "selsa_client.client": ("AsyncClient", "Client"),
+    "selsa_client.http.web_video": ("WebVideo",),
+    "selsa_client.live.async_stream": ("AsyncLiveStream",),
+    "selsa_client.live.protocol": ("TimedImage",),
+    "selsa_client.live.stream": ("LiveStream",),
+    "selsa_client.stream": ("AsyncDetectionStream", "DetectionStream"),
+    "selsa_client.wire.errors": (
+        "BusyError",
+        "DetectionFailedError",
+        "IncompleteError",
+        "InputError",
+        "MissingPackageError",
+        "OutputError",
+        "RejectedError",
+        "ResponseError",
+        "SelsaError",
+        "ServerFailureError",
+        "ServerUnreachableError",
+        "WireFormatError",
+    ),
+    "selsa_client.wire.frames": ("Document", "Frame", "FrameArrays"),
+    "selsa_server.schema.detect": (
+        "Box",
+        "Detection",
+        "DetectionDocument",
+        "DetectParams",
+        "ErrorRecord",
+        "FrameRecord",
+        "ModelInfo",
+        "SummaryRecord",
+        "VideoRecord",
+    ),
+    "selsa_server.schema.jobs": ("Job",),
+    "selsa_server.schema.models": ("ModelStatus",),
 }
+_LATER = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,10 @@
 is sent.
 """
 
-from selsa_server.schema.detect import ErrorRecord
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # pydantic models, which `selsa --help` does not need
+    from selsa_server.schema.detect import ErrorRecord
 
 
 class SelsaError(Exception):
@@ -93,7 +96,7 @@ class IncompleteError(SelsaError):
 class DetectionFailedError(SelsaError):
     """Detection failed after the first record. `record` is the error record."""
 
-    def __init__(self, record: ErrorRecord) -> None:
+    def __init__(self, record: "ErrorRecord") -> None:
         super().__init__(f"{record.detail} ({record.status} {record.code})")
         self.record = record
         self.code = record.code

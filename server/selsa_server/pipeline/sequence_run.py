@@ -4,6 +4,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from selsa_bundle.bank import SequenceBank
 from selsa_bundle.engine import DetectionBatch, FrameBatch
@@ -17,12 +18,14 @@ from selsa_server.pipeline.prefetch import Prefetch
 from selsa_server.pipeline.video_record import video_record
 from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
-from selsa_server.settings import VideoSettings
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex
 from selsa_server.video.prepared import TimedFrame, in_batches
 from selsa_server.video.selection import Selection
+
+if TYPE_CHECKING:  # `selsa detect --local` has no settings.
+    from selsa_server.settings import VideoSettings
 
 # Detections of some frames, and the place of one of them.
 _Found = tuple[DetectionBatch, int]
@@ -59,7 +62,7 @@ class Resume:
     last: int
 
 
-def pipeline_options(settings: VideoSettings) -> PipelineOptions:
+def pipeline_options(settings: "VideoSettings") -> PipelineOptions:
     """The options of the settings, without a model's name."""
     limits = VideoLimits(
         max_duration=settings.max_duration, max_frames=settings.max_frames, max_pixels=settings.max_pixels
