@@ -5,7 +5,7 @@ texts of bounded length, and pixels.
 """
 
 from fractions import Fraction
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -75,19 +75,51 @@ class ReadyAnswer(AnswerBase):
     missing: dict[Name, Text]
 
 
-class IndexAnswer(AnswerBase):
-    """What pass 1 learned; after the head come int64 time stamps and a byte for each frame."""
+class StreamBase(AnswerBase):
+    """The fields that `VideoIndex` and `LiveHead` share."""
 
-    kind: Literal["index"] = "index"
-    width: Count  # 0 where neither the container nor the first frames say it
+    width: Count  # 0 if neither the container nor the first frames state it
     height: Count
     codec: Name
     average_rate: Rate | None
     time_base: tuple[Positive, Positive]
-    duration: Seconds
     rotation: Rotation
     mirrored: bool
     sample_aspect_ratio: Aspect
+
+    @staticmethod
+    def fields_of(stream: VideoIndex | LiveHead) -> dict[str, Any]:
+        """The fields of an answer."""
+        rate = stream.average_rate
+        return {
+            "width": stream.width,
+            "height": stream.height,
+            "codec": stream.codec,
+            "average_rate": None if rate is None else rate.as_integer_ratio(),
+            "time_base": stream.time_base.as_integer_ratio(),
+            "rotation": stream.orientation.rotation,
+            "mirrored": stream.orientation.mirrored,
+            "sample_aspect_ratio": stream.sample_aspect_ratio.as_integer_ratio(),
+        }
+
+    def stream_fields(self) -> dict[str, Any]:
+        """The fields of a `VideoIndex` or a `LiveHead`."""
+        return {
+            "width": self.width,
+            "height": self.height,
+            "codec": self.codec,
+            "average_rate": None if self.average_rate is None else Fraction(*self.average_rate),
+            "time_base": Fraction(*self.time_base),
+            "orientation": Orientation(self.rotation, self.mirrored),
+            "sample_aspect_ratio": Fraction(*self.sample_aspect_ratio),
+        }
+
+
+class IndexAnswer(StreamBase):
+    """What pass 1 learned; after the head come int64 time stamps and a byte for each frame."""
+
+    kind: Literal["index"] = "index"
+    duration: Seconds
     clock_jumps: Count
     has_pts: bool
     by_pts: bool
@@ -98,15 +130,8 @@ class IndexAnswer(AnswerBase):
     def of(cls, index: VideoIndex) -> tuple["IndexAnswer", bytes]:
         """The answer for an index, and its body."""
         answer = cls(
-            width=index.width,
-            height=index.height,
-            codec=index.codec,
-            average_rate=_pair(index.average_rate),
-            time_base=index.time_base.as_integer_ratio(),
+            **cls.fields_of(index),
             duration=index.duration,
-            rotation=index.orientation.rotation,
-            mirrored=index.orientation.mirrored,
-            sample_aspect_ratio=index.sample_aspect_ratio.as_integer_ratio(),
             clock_jumps=index.clock_jumps,
             has_pts=index.has_pts,
             by_pts=index.by_pts,
@@ -131,14 +156,8 @@ class IndexAnswer(AnswerBase):
         limits.check_count(count)
         limits.check_duration(self.duration)
         return VideoIndex(
-            width=self.width,
-            height=self.height,
-            codec=self.codec,
-            average_rate=None if self.average_rate is None else Fraction(*self.average_rate),
-            time_base=Fraction(*self.time_base),
+            **self.stream_fields(),
             duration=self.duration,
-            orientation=Orientation(self.rotation, self.mirrored),
-            sample_aspect_ratio=Fraction(*self.sample_aspect_ratio),
             clock_jumps=self.clock_jumps,
             pts=pts,
             keyframe=keyframe,
@@ -150,48 +169,21 @@ class IndexAnswer(AnswerBase):
         )
 
 
-class HeadAnswer(StepBase):
+class HeadAnswer(StepBase, StreamBase):
     """What is known of a live source after its first frame."""
 
     kind: Literal["head"] = "head"
     width: Side
     height: Side
-    codec: Name
-    average_rate: Rate | None
-    time_base: tuple[Positive, Positive]
-    rotation: Rotation
-    mirrored: bool
-    sample_aspect_ratio: Aspect
 
     @classmethod
     def of(cls, head: LiveHead) -> "HeadAnswer":
         """The answer for a head."""
-        return cls(
-            width=head.width,
-            height=head.height,
-            codec=head.codec,
-            average_rate=_pair(head.average_rate),
-            time_base=head.time_base.as_integer_ratio(),
-            rotation=head.orientation.rotation,
-            mirrored=head.orientation.mirrored,
-            sample_aspect_ratio=head.sample_aspect_ratio.as_integer_ratio(),
-        )
+        return cls(**cls.fields_of(head))
 
     def item(self) -> LiveHead:
-        """The same as the pipeline's type."""
-        return LiveHead(
-            width=self.width,
-            height=self.height,
-            codec=self.codec,
-            average_rate=None if self.average_rate is None else Fraction(*self.average_rate),
-            time_base=Fraction(*self.time_base),
-            orientation=Orientation(self.rotation, self.mirrored),
-            sample_aspect_ratio=Fraction(*self.sample_aspect_ratio),
-        )
-
-
-def _pair(rate: Fraction | None) -> Rate | None:
-    return None if rate is None else rate.as_integer_ratio()
+        """The head."""
+        return LiveHead(**self.stream_fields())
 
 
 class FrameAnswer(StepBase):

@@ -1,13 +1,17 @@
 """Decoded frames, resized and padded for the engines."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from selsa_bundle.preprocess import PreparedFrame, Preprocess
 from selsa_server.run_context import Stopwatch
-from selsa_server.video.decode import CorruptFrame, decode_frames
+from selsa_server.video.decode import CorruptFrame, DecodedFrame, decode_frames
 from selsa_server.video.index import VideoIndex
+
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +40,25 @@ def prepare_frames(
         VideoError: the video cannot be decoded (strict decoding only).
     """
     frames = decode_frames(path, index, wanted, tolerant=tolerant, beat=beat)
-    try:
+    yield from prepared_items(frames, preprocess, clock)
+
+
+def prepared_items(
+    items: Generator[DecodedFrame | Other, None, None], preprocess: Preprocess, clock: Stopwatch
+) -> Generator[TimedFrame | Other, None, None]:
+    """Prepare the decoded frames among the items; the others stay as they are. Closes `items` at the end."""
+    with closing(items):
         while True:
             with clock("decode"):
-                frame = next(frames, None)
-            if frame is None:
+                item = next(items, None)
+            if item is None:
                 return
-            if isinstance(frame, CorruptFrame):
-                yield frame
+            if not isinstance(item, DecodedFrame):
+                yield item
                 continue
             with clock("prepare"):
-                prepared = preprocess.prepare(frame.pixels)
-            yield TimedFrame(index=frame.index, pts=frame.pts, time=frame.time, prepared=prepared)
-    finally:
-        frames.close()
+                prepared = preprocess.prepare(item.pixels)
+            yield TimedFrame(index=item.index, pts=item.pts, time=item.time, prepared=prepared)
 
 
 def in_batches(

@@ -26,7 +26,7 @@ from selsa_server.video.live.container import (
 )
 from selsa_server.video.live.input import LiveFile, LiveSource
 from selsa_server.video.live.mp4 import Mp4Stream
-from selsa_server.video.prepared import TimedFrame
+from selsa_server.video.prepared import TimedFrame, prepared_items
 from selsa_server.video.transport import TransportCheck
 
 JPEG_MAGIC: Final = b"\xff\xd8\xff"
@@ -60,20 +60,8 @@ def prepared_live_frames(
         DetectError: what the source says that its client did wrong.
     """
     items = _items(source, container, options, counts, beat)
-    try:
-        while True:
-            with clock("decode"):
-                item = next(items, None)
-            if item is None:
-                return
-            if isinstance(item, LiveHead | CorruptFrame):
-                yield item
-                continue
-            with clock("prepare"):
-                prepared = preprocess.prepare(item.pixels)
-            yield TimedFrame(index=item.index, pts=item.pts, time=item.time, prepared=prepared)
-    finally:
-        items.close()
+    prepared: Generator[PreparedLiveItem, None, None] = prepared_items(items, preprocess, clock)
+    yield from prepared
 
 
 def _items(
