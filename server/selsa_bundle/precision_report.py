@@ -26,7 +26,7 @@ class Bounds(_Part):
 
 
 class DetectionAgreement(_Part):
-    """Detections against those of ONNX Runtime in fp32 on the same frames, end to end."""
+    """Detections compared with those of ONNX Runtime in fp32 on the same frames."""
 
     frames: int
     threshold: float = Field(description="lowest score of an fp32 detection that counts")
@@ -62,7 +62,7 @@ class KeptLayers(_Part):
 
 
 class MeasuredPrecision(_Part):
-    """One way to run the bundle; with a stand-in it has no speed."""
+    """One provider and precision. If a stand-in computed, there is no speed."""
 
     provider: ProviderKind
     precision: Precision

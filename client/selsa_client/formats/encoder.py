@@ -1,4 +1,4 @@
-"""What all formats share: records of one video in, in order; pieces of its file out."""
+"""Shared by all formats: an encoder turns the records of one video into pieces of its file."""
 
 import json
 from collections.abc import Callable, Iterable

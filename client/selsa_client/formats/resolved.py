@@ -1,7 +1,6 @@
-"""Files with tracks: what the whole video shows about objects is applied to all of its frames.
+"""Files with tracks: the aliases in the summary are applied to all frames.
 
-Two tracks may turn out to be one object only at the end, when the summary says so. So a file's records wait
-on disk for the summary.
+Only the summary states which tracks are one object, so the records wait on disk until it arrives.
 """
 
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ IN_MEMORY = 1 << 20
 
 
 def resolved(encode: Encode) -> Encode:
-    """The same encoder; with tracks, it gets the frames after their aliases were applied."""
+    """An encoder that, with tracks, passes frames with their aliases applied to `encode`."""
     waiting: SpooledTemporaryFile[bytes] | None = None
     kind: type[FrameRecord] = FrameRecord
 

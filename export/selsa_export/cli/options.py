@@ -11,23 +11,25 @@ if TYPE_CHECKING:
 PrecisionOption = Annotated[
     str,
     typer.Option(
-        help="What the bundle is measured in, and has graphs for: fp32, bf16, fp16, int8, with commas "
-        "between. For TensorRT (fp16, int8) ONNX Runtime computes instead."
+        help="Precisions to make graphs for and to measure: fp32, bf16, fp16, int8, with commas between. "
+        "In place of TensorRT (fp16, int8), ONNX Runtime is measured."
     ),
 ]
 CalibrateOption = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Video like those to come, to calibrate int8 and to compare detections on; repeatable.",
+        help="A typical video, to calibrate int8 and to compare detections on; repeatable.",
         show_default=False,
     ),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option(help="Data set to take AP50 of each precision on.", show_default=False),
+    typer.Option(help="Data set to measure the AP50 of each precision on.", show_default=False),
 ]
 SplitOption = Annotated[Literal["train", "val"], typer.Option(help="Which part of --data.")]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many videos of --data.")]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="Use only this many videos of --data, the first ones.")
+]
 
 
 def plan_of(
@@ -37,7 +39,7 @@ def plan_of(
     split: Literal["train", "val"],
     limit: int | None,
 ) -> "PrecisionPlan | None":
-    """The plan that the options ask for; None if the only precision is fp32, which needs no measurement.
+    """The plan for these options; None if the only precision is fp32, which needs no measurement.
 
     Raises:
         PrecisionError: a precision is unknown, or cannot be measured on this machine.
@@ -54,7 +56,7 @@ def plan_of(
     if set(precisions) <= {"fp32"}:
         return None
     if "int8" in precisions and not calibrate:
-        raise CalibrationError("--precision int8 needs --calibrate VIDEO: a video like those to come")
+        raise CalibrationError("--precision int8 needs --calibrate VIDEO, a typical video")
     opened = None
     if data is not None:
         opened = open_precision_data(DataSource(path=data, images=None, with_det=False), split, limit)

@@ -1,4 +1,4 @@
-"""API keys: with a file of keys, every request but the open ones needs one."""
+"""API keys: if the server has a file of keys, every request needs one, except to open paths."""
 
 import base64
 import hmac

@@ -22,7 +22,7 @@ class BatchVideo:
 
     Attributes:
         address: path or fsspec address.
-        name: of its result, relative to the folder of results and without the format's extension.
+        name: path of its result below the folder of results, without the format's extension.
     """
 
     address: str
@@ -32,18 +32,18 @@ class BatchVideo:
 def find_videos(inputs: Sequence[str]) -> list[BatchVideo]:
     """The videos, each once, in the order of the inputs and by name within one.
 
-    A folder gives the videos below it, `@FILE` one input a line. Results are named by where a video lies
-    below the folder that was named; two that would have one name both get a piece of their address's hash.
+    A folder stands for all videos below it, `@FILE` for a list with one input per line. A result is named by
+    the video's path below the given folder. Results of the same name get a part of their address's hash.
 
     Raises:
         InputsError: an input cannot be listed, or has no video.
     """
     found = {video.address: video for text in inputs for video in _videos(text, allow_list=True)}
     count = Counter(video.name.casefold() for video in found.values())
-    return [video if count[video.name.casefold()] == 1 else _told_apart(video) for video in found.values()]
+    return [video if count[video.name.casefold()] == 1 else _with_hash(video) for video in found.values()]
 
 
-def _told_apart(video: BatchVideo) -> BatchVideo:
+def _with_hash(video: BatchVideo) -> BatchVideo:
     mark = hashlib.sha256(video.address.encode()).hexdigest()[:8]
     return replace(video, name=f"{video.name}-{mark}")
 

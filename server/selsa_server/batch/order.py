@@ -88,11 +88,11 @@ class BatchSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerBundle:
-    """Gives a worker its bundle.
+    """Loads the bundle of a worker.
 
     Attributes:
-        load: loads it on the worker's node.
-        application: whose replicas are its frame engines.
+        load: loads the bundle on the worker's node.
+        application: name of the application whose replicas are its frame engines.
         place: where the sequence engine runs.
     """
 

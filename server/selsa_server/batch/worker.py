@@ -46,7 +46,7 @@ class VideoWorker:
     Args:
         open_bundle: gives the bundle, its frame engine on the cluster.
         options: of the pipeline.
-        params: what is asked for, as JSON.
+        params: `DetectParams` as JSON.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ NOTICE_SECONDS: Final = 1.0
 
 
 class HeadWatch:
-    """Looks once a second whether the head answers, in a thread of its own.
+    """Checks once a second, in a thread, whether the head answers.
 
     Args:
         head: its host and port.
@@ -53,15 +53,15 @@ class HeadWatch:
 
     @property
     def lost(self) -> bool:
-        """Whether it is gone."""
+        """Whether the head has not answered for too long."""
         return self._over is not None
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start checking."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         self._stop.set()
 
     def ended(self) -> str | None:
@@ -108,7 +108,7 @@ class Cluster:
             raise EngineError(str(error)) from error
 
     def around(self, local: LoadedBundle, load: LoadEngines) -> LoadedBundle:
-        """A bundle that is loaded here, with the frame engines that `load` gives where replicas are.
+        """A bundle loaded in this process, with frame engines on replicas, to which `load` gives them.
 
         Raises:
             ClusterError: they do not start, or run another bundle.
@@ -127,7 +127,7 @@ class Cluster:
         )
 
     def deploy(self, digest: str, load: LoadEngines) -> str:
-        """The name of the application of these engines, whose replicas run.
+        """Deploy these engines and wait until they run; returns the name of their application.
 
         Raises:
             ClusterError: they do not start, or the application that the settings name is not there.
@@ -155,7 +155,7 @@ def with_replicas(
     ended: Callable[[], str | None] = lambda: None,
     on_close: Callable[[], None] = lambda: None,
 ) -> LoadedBundle:
-    """A bundle that is loaded here, with the frame engines of an application on the cluster.
+    """A bundle loaded in this process, with the frame engines of an application on the cluster.
 
     Args:
         place: where the sequence engine runs.

@@ -41,7 +41,7 @@ class ClusterConnection:
 
     Attributes:
         head: host and port of its head.
-        own: whether it lives in this machine for this process alone.
+        own: whether it is a new cluster on this machine for this process alone.
     """
 
     head: tuple[str, int]
@@ -50,7 +50,7 @@ class ClusterConnection:
 
 @contextmanager
 def connected(address: str | None, object_store: int | None) -> Iterator[ClusterConnection]:
-    """Be connected to the cluster whose head is at `address`, or to a new one of this machine alone.
+    """Connect to the cluster whose head is at `address`, or to a new cluster on this machine.
 
     Args:
         address: HOST:PORT; None: a new cluster, which ends with the block.
@@ -164,7 +164,7 @@ def _node(address: str, object_store: int | None) -> Iterator[str]:
 
 
 def _end_with_parent() -> None:
-    """Called in the new process: a node whose owner was killed ends too. Other systems than Linux keep it."""
+    """Called in the new process: Linux ends the node if its owner is killed; other systems do not."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

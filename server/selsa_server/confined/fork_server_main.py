@@ -37,7 +37,7 @@ OOM_SCORE: Final = "700"
 
 
 class _ForkServer:
-    """The decoders, each with its line: when the server closes the line, the decoder is killed."""
+    """The decoders and a connection for each: when the server closes it, the decoder is killed."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control

@@ -71,7 +71,7 @@ def hung(rules: DecoderRules) -> DecoderEnd:
 
 def invalid_answer() -> DecoderEnd:
     """Its answer is not valid."""
-    return DecoderEnd("crashed", _crashed("an answer that makes no sense"))
+    return DecoderEnd("crashed", _crashed("an invalid answer"))
 
 
 def _signalled(number: int, rules: DecoderRules) -> DecoderEnd:

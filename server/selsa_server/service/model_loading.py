@@ -36,8 +36,9 @@ class ModelLoading:
     """Loads, unloads and describes models. Call it from the event loop; it loads in a thread.
 
     Args:
-        folder: has the bundles that may be loaded; None: models are fixed.
-        build: makes a warmed-up service of a name and a bundle's folder; in a thread, raises BundleError.
+        folder: holds the bundles that may be loaded; None: models are fixed.
+        build: builds a warmed-up service from a name and a bundle's folder; runs in a thread, raises
+            BundleError.
         drain: nothing is loaded after it has started.
         most: largest number of names.
     """

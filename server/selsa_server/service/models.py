@@ -80,7 +80,7 @@ class Models:
 
     @property
     def default(self) -> Model:
-        """The model of requests that name none."""
+        """The model for requests that do not name one."""
         return self._ready[self._default]
 
     @property

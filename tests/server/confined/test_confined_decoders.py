@@ -215,7 +215,7 @@ def refusal(*messages: tuple[bytes, bytes]) -> tuple[str, str]:
 )
 def test_an_answer_that_is_none_is_not_believed(head: bytes) -> None:
     code, detail = refusal((head, b""))
-    assert (code, "makes no sense" in detail) == ("decoder_failed", True)
+    assert (code, "an invalid answer" in detail) == ("decoder_failed", True)
 
 
 def test_a_decoder_that_hangs_up_and_goes_on_is_ended() -> None:
@@ -225,7 +225,7 @@ def test_a_decoder_that_hangs_up_and_goes_on_is_ended() -> None:
 
     impostor = Impostor(hang_up, until_cut=True)
     decoders = ConfinedDecoders(fork_server=impostor, rules=RULES)  # type: ignore[arg-type]
-    with pytest.raises(DecoderError, match="makes no sense"):
+    with pytest.raises(DecoderError, match="an invalid answer"):
         decoders.open(synthetic_video(), LIMITS, PREPROCESS, RunContext())
 
 
@@ -247,7 +247,7 @@ def test_an_answer_that_is_too_long_is_not_read() -> None:
 def test_an_index_that_cannot_be_is_not_believed(
     sound: tuple[IndexAnswer, bytes], changes: dict[str, Any]
 ) -> None:
-    assert "makes no sense" in refusal(index_with(sound, **changes))[1]
+    assert "an invalid answer" in refusal(index_with(sound, **changes))[1]
 
 
 def test_an_index_whose_frames_are_out_of_order_is_not_believed(sound: tuple[IndexAnswer, bytes]) -> None:
@@ -255,12 +255,12 @@ def test_an_index_whose_frames_are_out_of_order_is_not_believed(sound: tuple[Ind
     count = len(body) // 9
     backwards = np.frombuffer(body, np.int64, count)[::-1].tobytes() + body[8 * count :]
     for wrong in (backwards, body[:-1], b""):
-        assert "makes no sense" in refusal((head, wrong))[1]
+        assert "an invalid answer" in refusal((head, wrong))[1]
 
 
 @pytest.mark.parametrize("answer", BAD_FRAMES, ids=lambda each: each.model_dump_json()[:60])
 def test_a_frame_that_cannot_be_is_not_believed(sound: tuple[IndexAnswer, bytes], answer: Any) -> None:
-    assert "makes no sense" in refusal(index_with(sound), (answer.model_dump_json().encode(), b""))[1]
+    assert "an invalid answer" in refusal(index_with(sound), (answer.model_dump_json().encode(), b""))[1]
 
 
 def test_an_index_over_a_limit_is_refused(sound: tuple[IndexAnswer, bytes]) -> None:

@@ -51,7 +51,9 @@ def evaluate(
     proposals: Annotated[
         int | None, typer.Option(min=1, help="Per frame, instead of what the checkpoint has.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many videos.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Use only this many videos, the first ones.")
+    ] = None,
     classes_table: Annotated[bool, typer.Option("--classes-table", help="Also the scores by class.")] = False,
     tracks: Annotated[
         bool, typer.Option("--tracks", help="Also link detections to objects: HOTA, IDF1, MOTA, switches.")

@@ -30,7 +30,7 @@ class SamplingRecipe(_Part):
     key_frames: Literal["first", "all"] = "first"
 
     @model_validator(mode="after")
-    def _two_sides(self) -> "SamplingRecipe":
+    def _check_count(self) -> "SamplingRecipe":
         if self.references == "bilateral_uniform" and self.count % 2:
             raise ValueError(f"bilateral_uniform takes an even number of reference frames, not {self.count}")
         return self
@@ -43,7 +43,7 @@ class AugmentationRecipe(_Part):
     colour: Annotated[float, Field(ge=0, le=0.9)] = 0.0
 
 
-# What `selsa train --from` takes if the recipe does not say.
+# The default of `selsa train --from` for recipes without augmentation.
 FINE_TUNING: Final = AugmentationRecipe(scale=0.3, colour=0.2)
 
 
@@ -58,7 +58,7 @@ class MatchingRecipe(_Part):
     least: Share
 
     @model_validator(mode="after")
-    def _apart(self) -> "MatchingRecipe":
+    def _check_thresholds(self) -> "MatchingRecipe":
         if self.negative > self.positive:
             raise ValueError(f"negative {self.negative} is above positive {self.positive}")
         return self

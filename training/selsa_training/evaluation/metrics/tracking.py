@@ -17,7 +17,7 @@ from selsa_training.data.records import UNKNOWN_TRACK, DataSet
 from selsa_training.evaluation.errors import EvaluationError
 from selsa_training.evaluation.metrics.detections import Detections
 
-# Lowest score of a detection, as `/detect` has it.
+# The default score threshold of `/detect`.
 LEAST_SCORE = 0.05
 
 # Boxes [N, 4] and the numbers of their objects [N], for one frame.
@@ -26,7 +26,7 @@ Numbered = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackScores:
-    """Scores of tracks; in percent, but `switches`, which are counted."""
+    """Scores of tracks in percent, and the number of identity switches."""
 
     hota: float
     idf1: float
@@ -38,7 +38,7 @@ def evaluate_tracks(data: DataSet, found: Detections) -> TrackScores:
     """Link detections, video by video and frame by frame, and score the tracks.
 
     Args:
-        data: with the objects, every one of a known track.
+        data: every object has a track.
         found: detections in the frames that were looked at.
 
     Raises:
@@ -75,7 +75,7 @@ def track_table(modes: Mapping[str, TrackScores]) -> str:
 
 
 def _sequence(data: DataSet, found: Detections, video: int) -> dict[str, Any]:
-    """One video in trackeval's form, where numbers begin with 0 and none is left out."""
+    """One video in trackeval's form, with consecutive numbers from 0."""
     whole = data.frames_of(video)
     frames = found.frames[(found.frames >= whole.start) & (found.frames < whole.stop)].tolist()
     truth = [_objects(data, frame) for frame in frames]
