@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from selsa_server.api.aliases import renaming
 from selsa_server.api.disconnect import unless_disconnected
 from selsa_server.api.spool import temporary_file
-from selsa_server.decoders.protocol import Decoders, Drawing
+from selsa_server.decoders.protocol import Decoders, Drawing, DrawOrder
 from selsa_server.errors import DetectError, RequestError, shortage
 from selsa_server.schema.detect import (
     NDJSON,
@@ -244,7 +244,8 @@ async def write_drawn_video(
         DetectError: as the records do.
     """
     path, _ = await owned.enter_async_context(temporary_file(folder))
-    drawing = decoders.draw(source, path, records.index, params, records.run, max_bytes=max_bytes)
+    order = DrawOrder(source=source, out=path, index=records.index, params=params, max_bytes=max_bytes)
+    drawing = decoders.draw(order, records.run)
     async with opened(drawing, threads):
         async for record in records:
             await in_thread(partial(drawing.write, record), threads)

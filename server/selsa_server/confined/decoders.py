@@ -10,18 +10,16 @@ from selsa_bundle.preprocess import Preprocess
 from selsa_server.confined.answers import DoneAnswer
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.confined.live import ConfinedLive
-from selsa_server.confined.orders import DecodeLive, DrawRecord, DrawVideo, Finish
+from selsa_server.confined.orders import DrawRecord, Finish
 from selsa_server.confined.process import DecoderProcess, Ended
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.video import ConfinedVideo
-from selsa_server.decoders.protocol import Drawing, FrameSource, OpenVideo
+from selsa_server.decoders.protocol import Drawing, DrawOrder, FrameSource, LiveOrder, OpenVideo
 from selsa_server.run_context import RunContext
 from selsa_server.sandbox.allowance import Allowance
-from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
-from selsa_server.schema.stream import LiveContainer
+from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.video.container import VideoLimits
-from selsa_server.video.index import VideoIndex
-from selsa_server.video.live.container import LiveCounts, LiveOptions
+from selsa_server.video.live.container import LiveCounts
 from selsa_server.video.live.frames import PreparedLiveItem
 from selsa_server.video.live.input import LiveInput
 
@@ -50,35 +48,16 @@ class ConfinedDecoders:
         )
 
     def live(
-        self,
-        source: LiveInput,
-        container: LiveContainer,
-        options: LiveOptions,
-        preprocess: Preprocess,
-        run: RunContext,
-        counts: LiveCounts,
+        self, source: LiveInput, order: LiveOrder, run: RunContext, counts: LiveCounts
     ) -> FrameSource[PreparedLiveItem]:
         """See `Decoders`."""
-        order = DecodeLive(container=container, options=options, preprocess=preprocess)
-        allowance = self.rules.reading()
-        live = ConfinedLive(
-            source, order, lambda: self._begin(allowance, preprocess.largest_bytes), run.clock, counts
-        )
+        allowance, frame_bytes = self.rules.reading(), order.preprocess.largest_bytes
+        live = ConfinedLive(source, order, lambda: self._begin(allowance, frame_bytes), run.clock, counts)
         return FrameSource(live.items(), live.interrupt)
 
-    def draw(
-        self,
-        source: Path,
-        out: Path,
-        index: VideoIndex,
-        params: DetectParams,
-        run: RunContext,
-        *,
-        max_bytes: int | None,
-    ) -> Drawing:
+    def draw(self, order: DrawOrder, run: RunContext) -> Drawing:
         """See `Decoders`."""
-        order = DrawVideo(source=source, out=out, index=index, params=params, max_bytes=max_bytes)
-        allowance = self.rules.drawing(source, out, max_bytes)
+        allowance = self.rules.drawing(order.source, order.out, order.max_bytes)
         return ConfinedDrawing(order, lambda: self._begin(allowance), run.stopped)
 
     def _begin(self, allowance: Allowance, frame_bytes: int = 0) -> DecoderProcess:
@@ -96,7 +75,7 @@ class ConfinedDrawing:
     """
 
     def __init__(
-        self, order: DrawVideo, begin: Callable[[], DecoderProcess], stopped: Callable[[], bool]
+        self, order: DrawOrder, begin: Callable[[], DecoderProcess], stopped: Callable[[], bool]
     ) -> None:
         self._order = order
         self._begin = begin

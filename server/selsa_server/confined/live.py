@@ -11,8 +11,9 @@ from selsa_server.confined.answers import (
     NeedsInputAnswer,
 )
 from selsa_server.confined.frames import Interruptible, killed_if_interrupted, video_item
-from selsa_server.confined.orders import DecodeLive, LivePiece, Next
+from selsa_server.confined.orders import LivePiece, Next
 from selsa_server.confined.process import DecoderProcess
+from selsa_server.decoders.protocol import LiveOrder
 from selsa_server.errors import DetectError
 from selsa_server.run_context import Stopwatch
 from selsa_server.video.live.container import LiveCounts
@@ -33,7 +34,7 @@ class ConfinedLive:
     def __init__(
         self,
         source: LiveInput,
-        order: DecodeLive,
+        order: LiveOrder,
         begin: Callable[[], DecoderProcess],
         clock: Stopwatch,
         counts: LiveCounts,

@@ -1,6 +1,8 @@
 """Orders of the server to a decoder.
 
-Orders are pickled, since a decoder trusts the server. Answers never are: see `answers`.
+Orders are pickled, since a decoder trusts the server. Answers never are: see `answers`. After a `LiveOrder`,
+`Next` asks for each frame, and `LivePiece` follows where the decoder needs input. After a `DrawOrder`,
+`DrawRecord` follows for each record, then `Finish`.
 """
 
 from collections.abc import Sequence
@@ -8,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selsa_bundle.preprocess import Preprocess
+from selsa_server.decoders.protocol import DrawOrder, LiveOrder
 from selsa_server.sandbox.allowance import Allowance
-from selsa_server.schema.detect import DetectParams, FrameRecord, VideoRecord
-from selsa_server.schema.stream import LiveContainer
+from selsa_server.schema.detect import FrameRecord, VideoRecord
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import VideoIndex
-from selsa_server.video.live.container import LiveOptions
 from selsa_server.video.live.input import LiveMessage
 
 
@@ -49,32 +50,12 @@ class DecodeFile:
     tolerant: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodeLive:
-    """Frames of a video that is still coming; then `Next` for each, and `LivePiece` when input is needed."""
-
-    container: LiveContainer
-    options: LiveOptions
-    preprocess: Preprocess
-
-
 @dataclass(frozen=True, slots=True)
 class LivePiece:
     """The next message of a live source; None at its end. `failed`: the source failed."""
 
     message: LiveMessage | None
     failed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawVideo:
-    """Draw detections on a file; then `DrawRecord` for each record, and `Finish`."""
-
-    source: Path
-    out: Path
-    index: VideoIndex
-    params: DetectParams
-    max_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +76,5 @@ class Finish:
 
 
 Order = (
-    Begin | Prove | IndexFile | DecodeFile | DecodeLive | LivePiece | DrawVideo | DrawRecord | Next | Finish
+    Begin | Prove | IndexFile | DecodeFile | LiveOrder | LivePiece | DrawOrder | DrawRecord | Next | Finish
 )

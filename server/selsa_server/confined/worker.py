@@ -33,9 +33,7 @@ from selsa_server.confined.channel import Channel
 from selsa_server.confined.orders import (
     Begin,
     DecodeFile,
-    DecodeLive,
     DrawRecord,
-    DrawVideo,
     Finish,
     IndexFile,
     LivePiece,
@@ -45,6 +43,7 @@ from selsa_server.confined.orders import (
 )
 from selsa_server.confined.outcome import OUT_OF_MEMORY, UNCONFINED
 from selsa_server.confined.shared_frame import SharedFrame
+from selsa_server.decoders.protocol import DrawOrder, LiveOrder
 from selsa_server.errors import DetectError, shortage
 from selsa_server.render.video import DrawnVideo
 from selsa_server.run_context import Stopwatch
@@ -138,9 +137,9 @@ class _Worker:
                 self._answer(*IndexAnswer.of(index_video(order.path, order.limits, beat=self._frame.beat)))
             case DecodeFile():
                 self._decode_file(order)
-            case DecodeLive():
+            case LiveOrder():
                 self._decode_live(order)
-            case DrawVideo():
+            case DrawOrder():
                 self._draw(order)
             case Prove():
                 self._answer(ReadyAnswer(missing=prove(self._missing)))
@@ -159,7 +158,7 @@ class _Worker:
         )
         self._give(frames, LiveCounts())
 
-    def _decode_live(self, order: DecodeLive) -> None:
+    def _decode_live(self, order: LiveOrder) -> None:
         counts = LiveCounts()
         frames = prepared_live_frames(
             _RemoteInput(self._ask_for_input),
@@ -201,7 +200,7 @@ class _Worker:
             scale_factor=prepared.scale_factor,
         )
 
-    def _draw(self, order: DrawVideo) -> None:
+    def _draw(self, order: DrawOrder) -> None:
         drawn = DrawnVideo(
             order.source,
             order.out,

@@ -6,15 +6,13 @@ from types import TracebackType
 from typing import Self
 
 from selsa_bundle.preprocess import Preprocess
-from selsa_server.decoders.protocol import Drawing, FrameSource, OpenVideo
+from selsa_server.decoders.protocol import Drawing, DrawOrder, FrameSource, LiveOrder, OpenVideo
 from selsa_server.render.video import DrawnVideo
 from selsa_server.run_context import RunContext
-from selsa_server.schema.detect import DetectParams
-from selsa_server.schema.stream import LiveContainer
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import CorruptFrame
 from selsa_server.video.index import VideoIndex, index_video
-from selsa_server.video.live.container import LiveCounts, LiveOptions
+from selsa_server.video.live.container import LiveCounts
 from selsa_server.video.live.frames import PreparedLiveItem, prepared_live_frames
 from selsa_server.video.live.input import LiveInput
 from selsa_server.video.prepared import TimedFrame, prepare_frames
@@ -29,30 +27,18 @@ class LocalDecoders:
         return _LocalVideo(path, index_video(path, limits), preprocess)
 
     def live(
-        self,
-        source: LiveInput,
-        container: LiveContainer,
-        options: LiveOptions,
-        preprocess: Preprocess,
-        run: RunContext,
-        counts: LiveCounts,
+        self, source: LiveInput, order: LiveOrder, run: RunContext, counts: LiveCounts
     ) -> FrameSource[PreparedLiveItem]:
         """See `Decoders`."""
-        return FrameSource(prepared_live_frames(source, container, options, preprocess, run.clock, counts))
+        frames = prepared_live_frames(
+            source, order.container, order.options, order.preprocess, run.clock, counts
+        )
+        return FrameSource(frames)
 
-    def draw(
-        self,
-        source: Path,
-        out: Path,
-        index: VideoIndex,
-        params: DetectParams,
-        run: RunContext,
-        *,
-        max_bytes: int | None,
-    ) -> Drawing:
+    def draw(self, order: DrawOrder, run: RunContext) -> Drawing:
         """See `Decoders`."""
         del run
-        return DrawnVideo(source, out, index, params, max_bytes=max_bytes)
+        return DrawnVideo(order.source, order.out, order.index, order.params, max_bytes=order.max_bytes)
 
 
 class _LocalVideo:

@@ -37,6 +37,29 @@ class FrameSource(Generic[T]):
     interrupt: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOrder:
+    """How a live source is decoded and prepared."""
+
+    container: LiveContainer
+    options: LiveOptions
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawOrder:
+    """A video to draw: the file and its index, a new file, and the parameters of the detection.
+
+    `max_bytes`: how large the new file may become; None: no bound.
+    """
+
+    source: Path
+    out: Path
+    index: VideoIndex
+    params: DetectParams
+    max_bytes: int | None = None
+
+
 class OpenVideo(Protocol):
     """One video file, open for reading. A context manager."""
 
@@ -100,26 +123,11 @@ class Decoders(Protocol):
         ...
 
     def live(
-        self,
-        source: LiveInput,
-        container: LiveContainer,
-        options: LiveOptions,
-        preprocess: Preprocess,
-        run: RunContext,
-        counts: LiveCounts,
+        self, source: LiveInput, order: LiveOrder, run: RunContext, counts: LiveCounts
     ) -> FrameSource[PreparedLiveItem]:
         """Frames of a live source, as `prepared_live_frames` gives them."""
         ...
 
-    def draw(
-        self,
-        source: Path,
-        out: Path,
-        index: VideoIndex,
-        params: DetectParams,
-        run: RunContext,
-        *,
-        max_bytes: int | None,
-    ) -> Drawing:
+    def draw(self, order: DrawOrder, run: RunContext) -> Drawing:
         """Writes the drawn video; its methods raise what `DrawnVideo` and `open` raise."""
         ...

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_server.decoders.protocol import FrameSource
+from selsa_server.decoders.protocol import FrameSource, LiveOrder
 from selsa_server.errors import VideoError
 from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference
@@ -92,7 +92,8 @@ class LiveRun:
         )
         preprocess = self.pipeline.bundle.manifest.preprocess
         decoders = self.pipeline.decoders
-        return decoders.live(self.source, self.start.container, options, preprocess, self.run, counts)
+        order = LiveOrder(container=self.start.container, options=options, preprocess=preprocess)
+        return decoders.live(self.source, order, self.run, counts)
 
 
 class _Detection:

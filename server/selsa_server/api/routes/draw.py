@@ -24,6 +24,7 @@ from selsa_server.api.responses import (
     write_drawn_video,
 )
 from selsa_server.api.spool import RECORDS, VIDEO, spool_records_and_video, temporary_file
+from selsa_server.decoders.protocol import DrawOrder
 from selsa_server.errors import RequestError
 from selsa_server.run_context import Progress
 from selsa_server.schema.detect import NDJSON, DetectParams, FrameRecord, VideoRecord, parse_record
@@ -203,14 +204,14 @@ class _DrawnResponse(OwningResponse):
         progress = self._records.run.progress
         try:
             path, _ = await self._owned.enter_async_context(temporary_file(self._limits.spool_dir))
-            drawing = self._service.pipeline.decoders.draw(
-                self._source,
-                path,
-                self._records.index,
-                EVERY_SCORE,
-                self._records.run,
+            order = DrawOrder(
+                source=self._source,
+                out=path,
+                index=self._records.index,
+                params=EVERY_SCORE,
                 max_bytes=self._limits.max_upload_bytes,
             )
+            drawing = self._service.pipeline.decoders.draw(order, self._records.run)
             threads = self._service.admission.threads
             told = 0.0
             async with opened(drawing, threads):
