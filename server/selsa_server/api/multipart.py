@@ -44,7 +44,7 @@ class MultipartParts:
             },
         )
         self._names = names
-        self._begun = 0  # parts
+        self._started = 0  # parts
         self._out: list[tuple[str, bytes]] = []
         self._header = bytearray()
         self._value = bytearray()
@@ -74,8 +74,8 @@ class MultipartParts:
         """
         if not self._ended:
             raise self._malformed("The multipart body ends before its last boundary")
-        if self._begun < len(self._names):
-            raise self._malformed(f"The multipart body has no part {self._names[self._begun]!r}")
+        if self._started < len(self._names):
+            raise self._malformed(f"The multipart body has no part {self._names[self._started]!r}")
 
     def _on_part_begin(self) -> None:
         self._name = None
@@ -94,15 +94,15 @@ class MultipartParts:
         self._value.clear()
 
     def _on_headers_finished(self) -> None:
-        expected = self._names[self._begun] if self._begun < len(self._names) else None
-        if self._name in self._names[: self._begun]:
+        expected = self._names[self._started] if self._started < len(self._names) else None
+        if self._name in self._names[: self._started]:
             raise self._malformed(f"The multipart body has more than one part {self._name!r}")
         if self._name != expected:
             raise self._malformed(f"The multipart body has a part {(self._name or '')[:100]!r}")
-        self._begun += 1
+        self._started += 1
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._out.append((self._names[self._begun - 1], data[start:end]))
+        self._out.append((self._names[self._started - 1], data[start:end]))
 
     def _on_end(self) -> None:
         self._ended = True

@@ -104,13 +104,13 @@ class _TracedRequest:
         self._method = method if method in METHODS else "_OTHER"
         # Spans need wall-clock times; this module measures with `perf_counter`.
         self._wall = time.time_ns() - round(time.perf_counter() * 1e9)
-        self._begun = time.perf_counter()
+        self._started = time.perf_counter()
         self._span: Span = tracer.start_span(
             self._method,
             context=_parent(scope),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": self._method},
-            start_time=self._nanoseconds(self._begun),
+            start_time=self._nanoseconds(self._started),
         )
 
     def answered(self, start: Message) -> None:
@@ -118,7 +118,7 @@ class _TracedRequest:
         self._status = start["status"]
         if Headers(raw=start["headers"]).get("content-type", "").startswith(NDJSON):
             # The response of a stream starts with its first records.
-            self._part("first_record", self._begun, time.perf_counter())
+            self._part("first_record", self._started, time.perf_counter())
 
     def ended(self) -> None:
         """The response is complete, or was abandoned."""

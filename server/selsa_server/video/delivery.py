@@ -84,7 +84,7 @@ class _Beginning:
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
-        self._begun = self._open = False
+        self._started = self._open = False
         self._access: int | None = None  # time stamp of the random access point
         self._held: list[int] = []  # time stamps of packets with an error whose frames may still come
 
@@ -92,13 +92,13 @@ class _Beginning:
         """Take note of the next packet."""
         if not packet.is_keyframe:
             return
-        self._open = not self._begun and self._codec == "h264" and IDR not in unit_types(packet, "h264")
-        if not self._begun:
-            self._begun, self._access = True, packet.pts
+        self._open = not self._started and self._codec == "h264" and IDR not in unit_types(packet, "h264")
+        if not self._started:
+            self._started, self._access = True, packet.pts
 
     def excuses(self, pts: int | None) -> bool:
         """Whether an error at the packet with this time stamp is no damage, or cannot be judged yet."""
-        if not self._begun:
+        if not self._started:
             return True
         if pts is None or self._access is None:
             return False
@@ -108,7 +108,7 @@ class _Beginning:
 
     def missed(self, frame: VideoFrame) -> Iterator[Undecodable]:
         """The frames that should have come before this one and did not."""
-        self._begun = True
+        self._started = True
         if self._held and frame.pts is not None:
             for pts in sorted(self._held):
                 if pts < frame.pts:
@@ -170,7 +170,7 @@ class Timeline:
         self._last = self._last_dts = -(1 << 63)
         self._anchor, self._steps = Fraction(0), 0  # invented times are counted from here
         self._offset = 0
-        self._begun = False
+        self._started = False
         self.jumps = 0
         self.changed = False
 
@@ -182,23 +182,23 @@ class Timeline:
         dts = frame.dts if isinstance(frame, VideoFrame) else None
         time = self._next() if stamp is None else self._stamped(stamp, dts)
         self.changed = self.changed or time != stamp
-        self._begun, self._last = True, time
+        self._started, self._last = True, time
         self._last_dts = self._last_dts if dts is None else dts
         return time
 
     def _stamped(self, stamp: int, dts: int | None) -> int:
-        if not self._begun:
+        if not self._started:
             # FFmpeg gives negative times to frames before an overflow of the clock.
             self._offset = -stamp if self._avi else CLOCK_TICKS if self._wraps and stamp < 0 else 0
         time = stamp + self._offset
-        if self._begun and self._wraps and time < self._last - CLOCK_TICKS // 2:
+        if self._started and self._wraps and time < self._last - CLOCK_TICKS // 2:
             self._offset += CLOCK_TICKS
             time += CLOCK_TICKS
-        if self._begun and time < self._last:
+        if self._started and time < self._last:
             if dts is None or dts < self._last_dts:
                 return self._jump(stamp)
             return self._next()  # a wrong time stamp; decoding order shows that the clock did not restart
-        if self._begun and self._leap is not None and time - self._last > self._leap:
+        if self._started and self._leap is not None and time - self._last > self._leap:
             return self._jump(stamp)
         self._anchor, self._steps = Fraction(time), 0
         return time
@@ -210,6 +210,6 @@ class Timeline:
         return time
 
     def _next(self) -> int:
-        if self._begun:
+        if self._started:
             self._steps += 1
         return max(self._last + 1, round(self._anchor + self._steps * self._step))

@@ -114,7 +114,7 @@ class ClusterCheck:
     def __init__(self) -> None:
         self._head = b""
         self._skip = 0  # bytes that are left of the current element
-        self._begun = self._lost = False
+        self._started = self._lost = False
 
     @property
     def cut_off(self) -> bool:
@@ -137,7 +137,7 @@ class ClusterCheck:
             number, length, head = found
             position += head
             if number not in MASTERS:
-                self._lost = length is None or not (self._begun or number == EBML)
+                self._lost = length is None or not (self._started or number == EBML)
                 self._skip = length or 0
-            self._begun = True
+            self._started = True
         self._head = data[position:]

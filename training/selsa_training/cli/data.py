@@ -22,9 +22,9 @@ def synthesize(
     train: Annotated[int, typer.Option(help="Clips to train on.")] = 1200,
     val: Annotated[int, typer.Option(help="Held-out clips.")] = 120,
     length: Annotated[int, typer.Option(help="Frames per clip.")] = 32,
-    height: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 192,
-    width: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 320,
-    seed: Annotated[int, typer.Option(help="Fixes every byte.")] = 0,
+    height: Annotated[int, typer.Option(help="Height of a frame in pixels.")] = 192,
+    width: Annotated[int, typer.Option(help="Width of a frame in pixels.")] = 320,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     sprites: Annotated[
         Path | None, typer.Option(help="Folder of RGBA images, CLASS.png.", show_default=False)
     ] = None,
@@ -91,7 +91,7 @@ def import_data(
     output: Annotated[Path, typer.Argument(help="Folder of the new data set.", show_default=False)],
     *,
     videos: Annotated[
-        Path | None, typer.Option(help="Where the videos or images are, if not beside the labels.")
+        Path | None, typer.Option(help="Folder of the videos or images, if not beside the labels.")
     ] = None,
     classes: Annotated[
         list[str] | None,
@@ -106,7 +106,7 @@ def import_data(
     png: Annotated[bool, typer.Option("--png", help="Lossless frames instead of JPEG.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older import.")] = False,
 ) -> None:
-    """Make a data set to train on from what a labelling tool wrote and the videos themselves.
+    """Make a data set for training from the files of a labelling tool and the videos.
 
     Writes CocoVID JSON and an image per frame. Whole videos are held out; which ones follows from their names
     alone and is printed. Ends with status 3 if a label file is broken, naming its line.
@@ -172,7 +172,7 @@ def check_data(
     ] = None,
     images_folder: Annotated[
         Path | None,
-        typer.Option(help="Where the images or videos are, if not beside the labels."),
+        typer.Option(help="Folder of the images or videos, if not beside the labels."),
     ] = None,
     det: Annotated[bool, typer.Option(help="ImageNet: DET images too.")] = True,
     images: Annotated[
@@ -214,7 +214,7 @@ def check_data(
                 raise DataError(f"{json} cannot be written: {error.strerror}") from error
     failing = sum(report.log.fatal + strict * report.log.skipped for report in reports)
     if failing:
-        say(f"error: {failing} issues in {path} that training does not start on")
+        say(f"error: {failing} issues in {path} prevent training")
         raise typer.Exit(EXPECTED_ERROR)
     written = "" if json is None else f"wrote {json}; "
     say(f"{written}training can start; next: selsa train RECIPE --data {path} -o RUN")
@@ -236,10 +236,10 @@ def _print(report: "DataReport", show: int) -> None:
 
 
 def chosen_sprites(folder: Path | None, font: Path | None, *, shapes: bool) -> "SpriteSet":
-    """The sprites that the options name. By default emoji, or shapes if no font is installed.
+    """The sprites for these options: by default emoji, or shapes if no font is installed.
 
     Raises:
-        SpriteError: more than one is named, or what is named cannot be used.
+        SpriteError: more than one option is given, or its sprites cannot be used.
     """
     from selsa_bundle.classes import IMAGENET_VID
     from selsa_training.data.errors import SpriteError

@@ -31,9 +31,9 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(help="A data set in any layout that check-data knows.", show_default=False)
     ],
-    split: Annotated[Literal["train", "val"], typer.Option(help="Which part of it.")] = "val",
+    split: Annotated[Literal["train", "val"], typer.Option(help="Part of the data set.")] = "val",
     images_folder: Annotated[
-        Path | None, typer.Option(help="Where a CocoVID file's images are, if not beside it.")
+        Path | None, typer.Option(help="Folder of a CocoVID file's images, if not beside it.")
     ] = None,
     modes: Annotated[
         list[str] | None,
@@ -46,22 +46,25 @@ def evaluate(
         ),
     ] = None,
     reference_frames: Annotated[
-        int | None, typer.Option(min=0, max=64, help="As the model has it if not given.")
+        int | None,
+        typer.Option(min=0, max=64, help="Number of reference frames; the model's own if not given."),
     ] = None,
     proposals: Annotated[
-        int | None, typer.Option(min=1, help="Per frame, instead of what the checkpoint has.")
+        int | None, typer.Option(min=1, help="Proposals per frame, in place of the checkpoint's number.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Use only this many videos, the first ones.")
     ] = None,
-    classes_table: Annotated[bool, typer.Option("--classes-table", help="Also the scores by class.")] = False,
+    classes_table: Annotated[
+        bool, typer.Option("--classes-table", help="Also print scores by class.")
+    ] = False,
     tracks: Annotated[
         bool, typer.Option("--tracks", help="Also link detections to objects: HOTA, IDF1, MOTA, switches.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Also write everything to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the curves, FILE.png or FILE.svg.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves into FILE.png or FILE.svg.")] = None,
     write_report: Annotated[
-        bool, typer.Option("--write-report", help="Make the report part of the bundle.")
+        bool, typer.Option("--write-report", help="Add the report to the bundle.")
     ] = False,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="A bundle runs on the cpu.")] = "cpu",
     provider: Annotated[
@@ -70,13 +73,13 @@ def evaluate(
     precision: Annotated[
         str | None, typer.Option(help="What it computes in: fp32, bf16, int8; fp32 if not given.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Of the engines; 0: as they like.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the engines; 0: the runtime's choice.")] = 0,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read images.")] = 2,
     batch: Annotated[int, typer.Option(min=1, max=256, help="Frames in one call of an engine.")] = 8,
 ) -> None:
     """Score a model on annotated videos: sequence, online and single-frame mode from the same frame features.
 
-    AP50 as ImageNet VID has it, by speed of the objects, and COCO's numbers.
+    Prints ImageNet VID's AP50, also by speed of the objects, and COCO's AP.
     """
     with expected_errors():
         from selsa_training.data.formats.open_data import DataSource
@@ -107,7 +110,7 @@ def evaluate(
 
 
 def _chosen(names: Sequence[str], allowed: Sequence[Name], option: str) -> list[Name]:
-    """Those that are named, in their usual order."""
+    """The named ones, in the order of `allowed`."""
     from selsa_training.evaluation.errors import EvaluationError
 
     if unknown := [name for name in names if name not in allowed]:
@@ -116,7 +119,7 @@ def _chosen(names: Sequence[str], allowed: Sequence[Name], option: str) -> list[
 
 
 def _check_outputs(curve: Sequence[str], json: Path | None, plot: Path | None) -> None:
-    """Fail before the work rather than after it."""
+    """Refuse bad output options before the work starts."""
     from importlib.util import find_spec
 
     from selsa_training.evaluation.errors import EvaluationError
@@ -143,7 +146,7 @@ def _check_report(opened: "OpenedModel", model: Path, *, write_report: bool) -> 
 def _read(
     source: "DataSource", split: Literal["train", "val"], limit: int | None, workers: int
 ) -> tuple["DataSet", "IssueLog"]:
-    """The videos, every image of them looked at; nothing starts on data that is broken."""
+    """Read the videos and check every image; broken data ends the command."""
     from selsa_training.data.check import check_images
     from selsa_training.data.first_videos import first_videos
     from selsa_training.data.formats.open_data import open_data
@@ -249,7 +252,7 @@ def _describe_data(source: "DataSource", split: str, data: "DataSet", log: "Issu
 
     Args:
         source: as given on the command line.
-        split: which part; ignored for a CocoVID file, which has no parts.
+        split: part of the data set; ignored for a CocoVID file, which is one part.
         log: problems of the annotations.
 
     Raises:

@@ -58,7 +58,7 @@ def train(
         int | None, typer.Option(help="Seed, in place of the recipe's.", show_default=False)
     ] = None,
     images_folder: Annotated[
-        Path | None, typer.Option(help="Where a CocoVID file's images are, if not beside it.")
+        Path | None, typer.Option(help="Folder of a CocoVID file's images, if not beside it.")
     ] = None,
     det: Annotated[bool, typer.Option(help="ImageNet: DET images too.")] = True,
     amp: Annotated[

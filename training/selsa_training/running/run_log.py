@@ -107,14 +107,14 @@ class _Lines:
 
     def __init__(self, title: str, total: int, done: int) -> None:
         self._title, self._total, self._first = title, total, done
-        self._begun = self._last = time.monotonic()
+        self._started = self._last = time.monotonic()
 
     def report(self, step: int, state: str) -> None:
         now = time.monotonic()
         if now - self._last < SECONDS_PER_LINE or step <= self._first:
             return
         self._last = now
-        left = (now - self._begun) / (step - self._first) * (self._total - step)
+        left = (now - self._started) / (step - self._first) * (self._total - step)
         text = f"{self._title}: step {step} of {self._total}, {state}, about {left / 60:.0f} minutes left"
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

@@ -90,7 +90,7 @@ class _Answer:
         self._service = service
         self._deadline = deadline
         self._limits = limits
-        self._begun = time.perf_counter()
+        self._started = time.perf_counter()
 
     async def stream(self, records: Records) -> Response:
         """NDJSON, after the first two records: the status can be 200 from then on."""
@@ -99,7 +99,7 @@ class _Answer:
             head.append(record)
             if len(head) == 2:
                 break
-        self._service.metrics.first_record(time.perf_counter() - self._begun)
+        self._service.metrics.first_record(time.perf_counter() - self._started)
         response = RecordsResponse(
             self._stack.pop_all(),
             head,

@@ -37,7 +37,7 @@ class Mp4Stream:
         self._max_frames = max_frames
         self._ready = memoryview(b"")
         self._passing = 0.0  # bytes of the current box that are passed on unchecked
-        self._begun = False
+        self._started = False
         self._indexed = False
         self._samples = 0
         self._clock = FragmentClock()
@@ -75,7 +75,7 @@ class Mp4Stream:
             head += self._source.read_all(8)
         length, kind, _ = box_head(head)
         self._check(head, kind, length)
-        self._begun = True
+        self._started = True
         if head and kind not in PASSED_BOXES:
             head += self._index(kind, length - len(head))
         elif head:
@@ -83,7 +83,7 @@ class Mp4Stream:
         self._ready = memoryview(head)
 
     def _check(self, head: bytes, kind: bytes, length: int) -> None:
-        if not self._begun and kind not in FIRST_BOXES:
+        if not self._started and kind not in FIRST_BOXES:
             raise VideoError("not_a_video", NOT_A_VIDEO)
         if not head:
             return
