@@ -16,7 +16,7 @@ from selsa_export.bundle import export_bundle
 from selsa_export.cli.export import export
 from selsa_export.errors import ParityError, ParityFramesError
 from selsa_export.parity.frames import procedural_frames, read_frames
-from selsa_export.parity.parity import measure_parity
+from selsa_export.parity.parity import ParityReference
 from selsa_training.checkpoint.checkpoint import Checkpoint, save_checkpoint
 from selsa_training.checkpoint.detector import detector_of
 from selsa_training.checkpoint.untrained import untrained_tensors
@@ -56,7 +56,8 @@ def test_the_report_says_how_far_the_engines_are_from_torch(r18_bundle: Path) ->
 def test_engines_with_other_weights_fail_parity(other_checkpoint: Checkpoint, r18_bundle: Path) -> None:
     frames = [Preprocess().prepare(frame) for frame in procedural_frames(2)]
     engines = load_engines(r18_bundle).engines
-    report = measure_parity(detector_of(other_checkpoint), engines, frames, "procedural clip")
+    reference = ParityReference.of(detector_of(other_checkpoint), frames)
+    report = reference.report(engines, "procedural clip")
     assert len(report.failures()) >= 3
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.ops import roi_align
 
-from selsa_export.graphs.attention import attend, mask_bias
 from selsa_export.graphs.roi_align import RoiProducts
+from selsa_export.graphs.stages import attend, mask_bias
 from selsa_export.graphs.write import roi_products
 from selsa_training.config import CONFIGS
 from selsa_training.model.aggregation import multi_head_attention

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from published_state import published_state_dict
 from typer.testing import CliRunner
 
 from selsa_training.checkpoint.checkpoint import load_checkpoint
-from selsa_training.checkpoint.names import published_state_dict
 from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.cli import weights as cli
 from selsa_training.config import CONFIGS

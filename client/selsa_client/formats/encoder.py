@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Callable, Iterable
+from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 from selsa_client.wire.records import StreamRecord
-from selsa_server.schema.detect import Box, VideoRecord
+from selsa_server.schema.detect import Box, FrameRecord, SummaryRecord, VideoRecord
 
 # Takes the records in order, the summary last; returns the bytes that each adds to the file.
 Encode = Callable[[StreamRecord], Iterable[bytes]]
 
 # A file holds the results of one video.
 VIDEO_ID: Final = 1
+# Bytes of records that stay in memory while they wait for the summary.
+IN_MEMORY: Final = 1 << 20
 
 
 def to_json(value: Any) -> bytes:
@@ -32,3 +35,31 @@ def check_tracked(video: VideoRecord, name: str) -> None:
     """
     if video.look_ahead is None:
         raise ValueError(f"{name} needs the numbers of objects; detect with tracks=true (--tracks true)")
+
+
+def resolved(encode: Encode) -> Encode:
+    """An encoder that, with tracks, passes frames with their aliases applied to `encode`.
+
+    Only the summary states which tracks are one object, so the frames wait on disk until it arrives.
+    """
+    waiting: SpooledTemporaryFile[bytes] | None = None
+    kind: type[FrameRecord] = FrameRecord
+
+    def encode_resolved(record: StreamRecord) -> Iterable[bytes]:
+        nonlocal waiting, kind
+        match record:
+            case VideoRecord():
+                if record.look_ahead is not None:
+                    waiting = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  closed below, or with its encoder
+            case FrameRecord() if waiting is not None:
+                kind = type(record)
+                waiting.write(record.model_dump_json().encode() + b"\n")
+                return
+            case SummaryRecord() if waiting is not None:
+                waiting.seek(0)
+                for line in waiting:
+                    yield from encode(kind.model_validate_json(line).with_aliases(record.aliases or {}))
+                waiting.close()
+        yield from encode(record)
+
+    return encode_resolved

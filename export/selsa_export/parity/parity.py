@@ -82,18 +82,6 @@ class ParityReference:
         )
 
 
-def measure_parity(
-    detector: Detector, engines: Engines, frames: Sequence[PreparedFrame], described: str
-) -> ParityReport:
-    """Run the model and the engines on a clip and compare all outputs.
-
-    Args:
-        frames: the clip; every frame is a key frame and a reference frame.
-        described: source of the frames, for the report.
-    """
-    return ParityReference.of(detector, frames).report(engines, described)
-
-
 def _compare(
     wanted: Sequence[DetectionBatch], found: Sequence[DetectionBatch], threshold: float
 ) -> Agreement:

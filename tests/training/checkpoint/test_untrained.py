@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from published_state import published_state_dict
 
-from selsa_training.checkpoint.names import published_state_dict
 from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS
 from selsa_training.model.tensor_shapes import expected_shapes

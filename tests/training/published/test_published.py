@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from published_state import published_state_dict
 from safetensors.torch import save_file
 
 from selsa_bundle.classes import IMAGENET_VID
 from selsa_training.checkpoint.errors import CheckpointError, CheckpointFileError, TensorsError
-from selsa_training.checkpoint.names import published_state_dict
 from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS, ModelConfig
 from selsa_training.model.tensor_shapes import Shape, expected_shapes

@@ -1,13 +1,6 @@
 """Translation of tensor names between this project and mmtracking."""
 
-from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Final
-
-import torch
-
-from selsa_training.config import ModelConfig
-from selsa_training.model.tensor_shapes import expected_shapes
 
 # (name here, published name), both as dotted prefixes; `*` stands for the number of the stage.
 PREFIXES: Final[tuple[tuple[str, str], ...]] = (
@@ -46,17 +39,6 @@ def our_name(published: str) -> str | None:
         if translated is not None:
             return translated
     return None
-
-
-def published_state_dict(
-    config: ModelConfig, tensors: Mapping[str, torch.Tensor]
-) -> OrderedDict[str, torch.Tensor]:
-    """The tensors as mmtracking's `state_dict`; the inverse of the renaming at import.
-
-    Raises:
-        KeyError: a tensor of the configuration is missing.
-    """
-    return OrderedDict((published_name(name), tensors[name]) for name in expected_shapes(config))
 
 
 def _translate(name: str, source: str, target: str) -> str | None:
