@@ -11,6 +11,7 @@
 #   make page    build the web page that the server serves at / (needs Node 20.19 or newer)
 #   make lock    lock the packages of the images, with hashes; MAKE_LOCK=--upgrade takes newer versions
 #   make compose-test    build and run the CPU image and its compose profile; needs a Docker engine, not in `make test`
+#   make clients-test    generate Python and TypeScript clients from the OpenAPI document and use them; needs a network
 #   make findings    run the scripts that show the behaviour of other libraries; needs a network, not in `make test`
 #   make figures     measure everything in benchmarks/README.md on this machine; not in `make test`
 #   make release     build wheel and sdist in dist/, check them in empty environments, write SBOM and licences
@@ -27,7 +28,7 @@ VIDEO ?=
 BUNDLE ?=
 SOURCES := training export server client tests docs docker benchmarks findings
 
-.PHONY: demo train-everyday train-default train-seeds page screenshot lock compose-test release test format lint types contracts tests test-large search clean api-docs
+.PHONY: demo train-everyday train-default train-seeds page screenshot lock compose-test clients-test release test format lint types contracts tests test-large search clean api-docs
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml
@@ -148,6 +149,9 @@ $(RELEASE_VENV)/.installed: docker/locks/release.txt
 lock: $(RELEASE_VENV)/.installed
 	MAKE_LOCK="$(MAKE_LOCK)" sh docker/lock.sh $(RELEASE_BIN)/uv
 
+clients-test: $(VENV)/.installed
+	$(BIN)/python -u tests/generated/clients_run.py
+
 compose-test: $(VENV)/.installed
 	$(BIN)/python -u tests/docker/compose_run.py
 
@@ -267,8 +271,12 @@ test-large: $(VENV)/.installed
 	$(BIN)/pytest -m large
 
 # The property tests with thousands of random examples; `make test` uses the same few examples every time.
+# For more: make search EXAMPLES=100000 SEARCH=tests/server/video/test_video_heads.py
+EXAMPLES ?= 2000
+SEARCH ?= $(shell grep -rl '^@given' tests)
 search: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --hypothesis-profile search $$(grep -rl '^@given' tests)
+	SELSA_EXAMPLES=$(EXAMPLES) OMP_NUM_THREADS=1 $(BIN)/pytest -n logical -o faulthandler_timeout=0 \
+		--hypothesis-profile search $(SEARCH)
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) $(WORK)

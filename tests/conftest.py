@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # looks for more. However slow a machine is, no example takes too long.
 _TAKE_YOUR_TIME: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("repeatable", derandomize=True, **_TAKE_YOUR_TIME)
-settings.register_profile("search", max_examples=2000, print_blob=True, **_TAKE_YOUR_TIME)
+_SEARCHED = int(os.environ.get("SELSA_EXAMPLES", "2000"))
+settings.register_profile("search", max_examples=_SEARCHED, print_blob=True, **_TAKE_YOUR_TIME)
 settings.load_profile("repeatable")
 
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ

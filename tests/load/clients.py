@@ -48,7 +48,7 @@ class Client:
     @contextmanager
     def connections(self) -> Iterator[None]:
         """Connected for as long as the block lasts."""
-        with httpx.Client(base_url=self.address, timeout=120) as self.http:
+        with httpx.Client(base_url=self.address, timeout=600) as self.http:
             yield
 
     def request(self) -> tuple[Film, dict[str, str], list[int]]:

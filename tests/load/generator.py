@@ -15,7 +15,10 @@ python tests/load/generator.py throughput [--clients 8] [--rounds 3] [--bundle B
         good and bad videos, clients that leave and clients that are slow. Fails if an answer is not what it
         must be, a frame is lost or doubled, memory grows by more than 5 % after the warm-up, or a file stays
         open. With `--url http://host:port` (and `--pid` of the server, for memory and files) it starts no
-        server.
+        server. Memory is the proportional set size (PSS) of the server and the processes below it.
+
+    python tests/load/generator.py sizes [--sizes 200] [--provider cpu openvino] [--json FILE]
+        one video of each frame size. Fails if memory grows by more than 5 % after the first 20 sizes.
 """
 
 import argparse
@@ -28,9 +31,10 @@ from confinement_cost import measure_confinement
 from mixed import MixedLoad, MixedReport, run_mixed
 from quick_bundle import LARGE, SMALL, make_bundle
 from served import ServerProcess, serving
+from sizes import run_sizes
 from throughput import Throughput, Workload, measure_throughput
 
-from selsa_bundle.default_bundle import synthetic_bundle
+from selsa_bundle.default_bundle import default_bundle, synthetic_bundle
 from selsa_bundle.runtimes.load import load_engines
 
 __all__ = ["main"]
@@ -72,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--json", type=Path, help="also write the figures to this file")
     cost.set_defaults(work=_confinement)
     mixed = modes.add_parser("mixed", help="clients of all kinds for a while")
-    mixed.add_argument("--bundle", type=Path, help="default: a small untrained one")
+    mixed.add_argument("--bundle", type=Path, help="default: the packaged one")
     mixed.add_argument("--url", help="of a server that runs already")
     mixed.add_argument("--pid", type=int, help="of that server, if it runs here")
     mixed.add_argument("--clients", type=int, default=8)
@@ -81,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     mixed.add_argument("--seed", type=int, default=0)
     mixed.add_argument("--json", type=Path, help="also write the figures to this file")
     mixed.set_defaults(work=_mixed)
+    sizes = modes.add_parser("sizes", help="videos of many frame sizes")
+    sizes.add_argument("--bundle", type=Path, help="default: the packaged one")
+    sizes.add_argument("--provider", nargs="*", default=["cpu", "openvino"])
+    sizes.add_argument("--sizes", type=int, default=200)
+    sizes.add_argument("--json", type=Path, help="also write the figures to this file")
+    sizes.set_defaults(work=_sizes)
     return parser
 
 
@@ -98,7 +108,7 @@ def _mixed(given: argparse.Namespace, server_options: list[str], folder: Path) -
         spool = folder / "spool"
         spool.mkdir()
         options = ["--spool-dir", str(spool), *server_options]
-        with serving(given.bundle or make_bundle(folder), options) as server:
+        with serving(given.bundle or default_bundle(), options) as server:
             report = run_mixed(server, load, spool, _say)
     _print_mixed(report)
     if given.json:
@@ -107,16 +117,27 @@ def _mixed(given: argparse.Namespace, server_options: list[str], folder: Path) -
         raise SystemExit(1)
 
 
+def _sizes(given: argparse.Namespace, server_options: list[str], folder: Path) -> None:
+    del folder
+    bundle = given.bundle or default_bundle()
+    reports = [run_sizes(bundle, each, given.sizes, server_options, _say) for each in given.provider]
+    for report in reports:
+        figures = ", ".join(f"{size / 1e6:.1f}" for size in report.idle)
+        print(f"{report.provider:10} {figures} MB; growth {report.growth:+.2%}")
+    if given.json:
+        given.json.write_bytes(orjson.dumps([each.as_dict() for each in reports], option=orjson.OPT_INDENT_2))
+    if not all(report.passed for report in reports):
+        raise SystemExit(1)
+
+
 def _print_mixed(report: MixedReport) -> None:
     rate = report.frames / report.seconds
     for name, outcomes in sorted(report.outcomes.items()):
         print(f"{name:20} {', '.join(f'{count} {outcome}' for outcome, count in sorted(outcomes.items()))}")
     print(f"{'frames':20} {report.frames} in {report.seconds:.0f} s, {rate:.1f} a second")
-    if report.resident is not None:
-        for name, sizes in (("idle memory", report.resident), ("memory under load", report.resident_busy)):
-            first, last = (size / 1e6 for size in sizes or (0, 0))
-            print(f"{name:20} {first:.1f} MB after the warm-up, {last:.1f} MB at the end")
-        print(f"{'growth':20} {report.growth:+.2%}")
+    for name, sizes in (("idle memory, MB", report.idle), ("under load, MB", report.busy)):
+        print(f"{name:20} {', '.join(f'{size / 1e6:.1f}' for size in sizes)}")
+    print(f"{'growth':20} {report.growth:+.2%}")
     print(f"{'left open':20} {report.left_open or 'nothing'}")
     print(f"{'left in the spool':20} {report.left_in_spool or 'nothing'}")
     for failure in report.failures[:20]:

@@ -19,14 +19,16 @@ from served import ServerProcess
 __all__ = ["MixedLoad", "MixedReport", "run_mixed"]
 
 GROWTH_ALLOWED = 0.05
+ROUND_SECONDS = 300.0
 SETTLED_AFTER = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedLoad:
-    """How long and how much; `warm_up` seconds in, all is let finish and memory is first taken.
+    """How long and how much.
 
-    On a slow machine that is when there were `warm_up_requests`.
+    After `warm_up` seconds and `warm_up_requests`, and then after each round, all clients finish what they
+    do, and the idle server's memory is taken.
     """
 
     clients: int = 8
@@ -45,8 +47,8 @@ class MixedReport:
         outcomes: behaviour -> what came of it -> how often.
         frames: of complete responses.
         failures: answers that were not what they must be; empty when all is well.
-        resident: bytes after the warm-up and at the end, without clients; None if unknown.
-        resident_busy: likewise with everybody there, medians over the last quarter: they depend on who is.
+        idle: bytes of memory after the warm-up and after each round, without clients; empty if unknown.
+        busy: likewise with all clients, medians over the last quarter; they depend on what these do.
         left_open: files that the server holds open and did not before.
         left_in_spool: files that are still there.
     """
@@ -55,8 +57,8 @@ class MixedReport:
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
     frames: int = 0
     failures: list[str] = field(default_factory=list)
-    resident: tuple[float, float] | None = None
-    resident_busy: tuple[float, float] | None = None
+    idle: list[int] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
     left_open: list[str] = field(default_factory=list)
     left_in_spool: list[str] = field(default_factory=list)
 
@@ -67,8 +69,8 @@ class MixedReport:
 
     @property
     def growth(self) -> float:
-        """Of resident memory, as a share."""
-        return 0.0 if self.resident is None else self.resident[1] / self.resident[0] - 1
+        """Of the idle server's memory from the warm-up to the largest later figure, as a share."""
+        return max(self.idle[1:]) / self.idle[0] - 1 if len(self.idle) > 1 else 0.0
 
     @property
     def passed(self) -> bool:
@@ -103,14 +105,16 @@ def run_mixed(
         Client(server.address, random.Random(load.seed + number), good, bad) for number in range(load.clients)
     ]
     begun = time.monotonic()
-    idle, busy = [], []
-    for seconds, requests in ((load.warm_up, load.warm_up_requests), (load.seconds - load.warm_up, 0)):
-        busy.append(_put_load(server, clients, time.monotonic() + seconds, requests, report, say))
+    measured = load.seconds - load.warm_up
+    rounds = max(1, round(measured / ROUND_SECONDS))
+    for seconds, requests in [(load.warm_up, load.warm_up_requests), *[(measured / rounds, 0)] * rounds]:
+        busy = _put_load(server, clients, time.monotonic() + seconds, requests, report, say)
         _look_for_leftovers(server, spool, before, report)
-        idle.append(server.resident() if server.pid else 0)
+        if server.pid:
+            report.busy.append(busy)
+            report.idle.append(server.idle_memory())
+            say(f"idle: {report.idle[-1] / 1e6:.1f} MB; median under load: {busy / 1e6:.1f} MB")
     report.seconds = time.monotonic() - begun
-    if server.pid:
-        report.resident, report.resident_busy = (idle[0], idle[1]), (busy[0], busy[1])
     report.frames = sum(client.frames for client in clients)
     return report
 
@@ -123,7 +127,7 @@ def _put_load(
     report: MixedReport,
     say: Callable[[str], None],
 ) -> float:
-    """All at once until then and so many requests; the median of resident bytes over the last part of it."""
+    """All at once until then and so many requests; the median of memory over its last quarter."""
     stop, lock = threading.Event(), threading.Lock()
     with ThreadPoolExecutor(len(clients) + 1) as pool:
         watch = pool.submit(_watch, server, stop, report, say)
@@ -158,12 +162,12 @@ def _use(client: Client, until: float, requests: int, report: MixedReport, lock:
 def _watch(
     server: ServerProcess, stop: threading.Event, report: MixedReport, say: Callable[[str], None]
 ) -> list[int]:
-    """Resident bytes every half second; a word every half minute."""
+    """Bytes of memory every half second; a line every half minute."""
     samples: list[int] = []
     begun, said = time.monotonic(), 0
     while not stop.wait(0.5):
         if server.pid:
-            samples.append(server.resident())
+            samples.append(server.memory())
         if (time.monotonic() - begun) // 30 > said:
             said += 1
             memory = f", {samples[-1] / 1e6:.0f} MB" if samples else ""

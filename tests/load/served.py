@@ -1,7 +1,8 @@
-"""A real `selsa serve` process, and its memory and files as the kernel reports them."""
+"""A real `selsa serve` process, and the memory and files of it as the kernel reports them."""
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +22,17 @@ class ServerProcess:
         self.address = address
         self.pid = pid
 
-    def resident(self) -> int:
-        """Bytes of memory that the process has now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) * 1024
+    def memory(self) -> int:
+        """Proportional set size (PSS) in bytes of the server, its fork server and its decoders now."""
+        return sum(map(_proportional, _tree(self.pid))) if self.pid else 0
+
+    def idle_memory(self) -> int:
+        """The same once the decoders of the last requests have ended, which takes milliseconds."""
+        deadline = time.monotonic() + 10
+        # The server itself and its fork server stay.
+        while self.pid and len(_tree(self.pid)) > 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.memory()
 
     def open_files(self) -> list[str]:
         """What the process has open, sorted."""
@@ -36,6 +43,24 @@ class ServerProcess:
             except FileNotFoundError:
                 continue  # closed meanwhile
         return sorted(found)
+
+
+def _tree(pid: int) -> list[int]:
+    """The process and all below it. A child is listed under the thread that started it."""
+    try:
+        listed = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return []  # it ended meanwhile
+    return [pid, *(each for children in listed for child in children for each in _tree(int(child)))]
+
+
+def _proportional(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0  # it ended meanwhile
+    line = next((line for line in rollup.splitlines() if line.startswith("Pss:")), None)
+    return int(line.split()[1]) * 1024 if line else 0
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def test_a_minute_of_mixed_load_leaks_nothing(tmp_path: Path) -> None:
         report = run_mixed(server, MixedLoad(seconds=SECONDS, warm_up=15, warm_up_requests=60), spool)
     assert report.failures == []
     assert report.left_open == report.left_in_spool == []
-    assert report.growth <= GROWTH_OF_A_MINUTE, report.resident
+    assert report.growth <= GROWTH_OF_A_MINUTE, report.idle
     assert report.outcomes["json_document"]["complete"] > 0
     assert report.outcomes["records"]["complete"] > 0
     assert report.outcomes["bad_file"]["refused"] > 0

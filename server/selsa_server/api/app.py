@@ -24,6 +24,7 @@ from selsa_bundle.errors import EngineError, GateError
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.api.api_keys import ApiKeys, read_api_keys
 from selsa_server.api.guard import Guard, HeadAsGet
+from selsa_server.api.openapi import with_more_schemas
 from selsa_server.api.problems import add_problem_handlers, once_each
 from selsa_server.api.request_context import Prefixed, RequestContext
 from selsa_server.api.routes.detect import detect_router
@@ -201,6 +202,7 @@ def build_app(
     app.include_router(health_router(parts.models, readiness, lifecycle.drain, metrics))
     app.include_router(docs_router())
     app.include_router(page_router(page))
+    app.openapi = with_more_schemas(app.openapi)  # type: ignore[method-assign]
     return app
 
 

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457), those of the framework too."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 import structlog
@@ -10,11 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from selsa_server.api.openapi import schema_of
 from selsa_server.errors import DetectError, OverloadError, ParameterError, RequestError, shortage
 from selsa_server.schema.detect import PROBLEM_JSON, DetectParams, Problem
 from selsa_server.schema.problems import TITLES, problem_of
 
 CLIENT_CLOSED_REQUEST: Final = 499
+# Codes of middlewares and of faults, which every address but the probes may answer with.
+ANYWHERE: Final = ("unauthorized", "host_not_allowed", "internal_error")
 MAX_SHOWN: Final = 100
 MAX_DETAIL_INPUT: Final = 200
 POLICY_VIOLATION: Final = 1008
@@ -58,16 +62,15 @@ async def refuse(error: DetectError, scope: Scope, receive: Receive, send: Send)
     await problem_response(error, state.get("request_id"))(scope, receive, send)
 
 
-def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The part of an OpenAPI operation that describes errors with these codes."""
+def problem_responses(*codes: str, anywhere: Iterable[str] = ANYWHERE) -> dict[int | str, dict[str, Any]]:
+    """The part of an OpenAPI operation that describes errors with these codes and those of `anywhere`."""
     by_status: dict[int, list[str]] = {}
-    for code in codes:
+    for code in sorted({*codes, *anywhere}):
         by_status.setdefault(TITLES[code][0], []).append(code)
-    schema = Problem.model_json_schema()
     return {
         status: {
             "description": "; ".join(f"`{code}`: {TITLES[code][1]}" for code in found),
-            "content": {PROBLEM_JSON: {"schema": schema}},
+            "content": {PROBLEM_JSON: {"schema": schema_of(Problem)}},
         }
         for status, found in sorted(by_status.items())
     }

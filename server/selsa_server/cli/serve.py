@@ -86,8 +86,8 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
         _check_keys(settings.api_keys_file)
     if settings.otlp_endpoint is not None:
         _check_tracing()
-    if settings.jobs_database is not None or settings.jobs_dir is not None:
-        _check_jobs(settings)
+    if (settings.jobs_dir is not None or settings.shared) and (fault := _fault_of_jobs(settings)):
+        raise _refuse(fault)
     return settings
 
 
@@ -109,14 +109,16 @@ def _check_tracing() -> None:
         raise _refuse(str(error)) from error
 
 
-def _check_jobs(settings: ServerSettings) -> None:
+def _fault_of_jobs(settings: ServerSettings) -> str | None:
+    """Why jobs cannot be stored in their place; None if they can."""
     from selsa_server.jobs.files import JobsPlaceError
     from selsa_server.jobs.place import open_place
 
     try:
         open_place(settings).close()
     except JobsPlaceError as error:
-        raise _refuse(str(error)) from error
+        return str(error)
+    return None
 
 
 def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer", listener: "socket.socket") -> None:
@@ -210,6 +212,8 @@ def _run(
             if about.warning:
                 log.warning(about.warning, model=name)
     _check_confinement(settings, fork_server)
+    if fault := _fault_of_jobs(settings):
+        _say(f"this server takes no jobs (/v1/jobs): {fault}")
     first, *others = pipelines(loaded, settings).items()
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

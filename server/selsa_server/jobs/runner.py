@@ -86,7 +86,11 @@ class JobRunner:
         try:
             self._work_on(run)
         except RunLostError:
-            structlog.get_logger().warning("job lost to another server or cancelled", job=row.id, run=row.run)
+            now, log = self.store.get(row.id), structlog.get_logger()
+            if now is None or now.state == "cancelled":
+                log.info("job cancelled", job=row.id, run=row.run)
+            else:
+                log.warning("job taken over by another server", job=row.id, run=row.run)
             return
         if isinstance(results.last, SummaryRecord):
             self.store.end(row.id, "done", size=results.bytes, run=row.run)

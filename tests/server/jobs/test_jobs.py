@@ -13,6 +13,7 @@ from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from httpx import Response
 from media import write_video
+from structlog.testing import capture_logs
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
@@ -195,6 +196,45 @@ def test_a_running_job_that_is_deleted_stops_and_leaves_nothing(
         assert engines.frames_run <= stopped_at + 1
         assert client.delete(job).status_code == 204
         assert code(client.get(job)) == (404, "job_not_found")
+
+
+def test_deleting_a_running_job_is_no_warning_in_the_log(settings: ServerSettings, video: bytes) -> None:
+    engines = FakeEngines(seconds_per_frame=SLOW)
+    with capture_logs() as log, running(engines, settings) as client:
+        ran = engines.frames_run
+        job = submit(client, video)
+        wait_until(lambda: engines.frames_run > ran + 8)
+        assert client.delete(job).status_code == 204
+        wait_until(lambda: files(settings) == [])
+    assert [line for line in log if line["log_level"] not in ("debug", "info")] == []
+    assert [line["event"] for line in log if line.get("job")] == ["job cancelled"]
+
+
+def test_jobs_are_listed_page_by_page_the_newest_first(settings: ServerSettings, video: bytes) -> None:
+    with running(FakeEngines(), settings) as client:
+        submitted = [submit(client, video, params={"stride": stride}) for stride in range(1, 8)]
+        pages: list[list[str]] = []
+        before: int | None = None
+        while True:
+            params = {"limit": 3} | ({} if before is None else {"before": before})
+            page = client.get("/v1/jobs", params=params).json()
+            pages.append([f"/v1/jobs/{job['id']}" for job in page["jobs"]])
+            if len(pages) == 1:  # a job that comes meanwhile is on no later page
+                submit(client, video, params={"stride": 9})
+            if (before := page["next"]) is None:
+                break
+        assert [len(page) for page in pages] == [3, 3, 1]
+        assert [job for page in pages for job in page] == submitted[::-1]
+        assert client.get("/v1/jobs", params={"limit": 8}).json()["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", 0), ("limit", 1001), ("before", 0), ("before", 1 << 62), ("before", "1_0")]
+)
+def test_a_page_of_jobs_that_cannot_be_is_refused(client: TestClient, name: str, value: object) -> None:
+    answer = client.get("/v1/jobs", params={name: str(value)})
+    assert code(answer) == (422, "invalid_parameter")
+    assert answer.json()["parameter"] == name
 
 
 def test_a_deleted_queued_job_never_runs(settings: ServerSettings, video: bytes) -> None:

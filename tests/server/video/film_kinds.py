@@ -25,6 +25,7 @@ __all__ = [
     "OPEN_GOP",
     "X264",
     "X265",
+    "Sent",
     "delivered",
     "encode",
     "ffmpeg",
@@ -119,11 +120,10 @@ def delivered(path: Path) -> list[float | None]:
     return times
 
 
-class _Sent:
+class Sent:
     """A file that a client sends."""
 
-    def __init__(self, path: Path) -> None:
-        data = path.read_bytes()
+    def __init__(self, data: bytes) -> None:
         self._pieces: Iterator[bytes] = (data[at : at + 3000] for at in range(0, len(data), 3000))
 
     def get(self) -> LiveMessage | None:
@@ -134,7 +134,7 @@ class _Sent:
 def sent(path: Path, kind: LiveContainer, *, tolerant: bool = False) -> tuple[list[DecodedFrame], LiveCounts]:
     counts = LiveCounts()
     options = LiveOptions(limits=VideoLimits(), tolerant=tolerant, stride=1)
-    items = container_frames(live_file(_Sent(path), kind, options), kind, options, counts)
+    items = container_frames(live_file(Sent(path.read_bytes()), kind, options), kind, options, counts)
     return [item for item in items if isinstance(item, DecodedFrame)], counts
 
 

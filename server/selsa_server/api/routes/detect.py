@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from selsa_server.api.disconnect import unless_disconnected
-from selsa_server.api.openapi import BINARY, NDJSON_SCHEMA, REQUEST_BODY
+from selsa_server.api.openapi import BINARY, NDJSON_BODY, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
 from selsa_server.api.responses import (
     JSON,
@@ -47,7 +47,8 @@ def detect_router(models: Models, drain: Drain, limits: RequestSettings) -> APIR
                 "description": "The detections, as one document, as a stream of records, or drawn on the "
                 "video (H.264, the source's times, its sound).",
                 "model": DetectionDocument,
-                "content": {NDJSON: {"schema": NDJSON_SCHEMA}, MP4: BINARY},
+                # JSON first: generated clients take the first one that they know.
+                "content": {JSON: {}, NDJSON: NDJSON_BODY, MP4: BINARY},
             },
             **problem_responses(*(set(TITLES) - ELSEWHERE)),
         },

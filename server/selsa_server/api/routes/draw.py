@@ -63,7 +63,7 @@ CODES: Final = (
     "deadline_exceeded",
     "decoder_timeout",
     "storage_full",
-    "internal_error",
+    "origin_not_allowed",
 )
 REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,

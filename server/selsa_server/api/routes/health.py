@@ -44,7 +44,9 @@ def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: M
         return Alive()
 
     @router.get(
-        "/readyz", summary="Whether the engines run", responses=problem_responses("not_ready", "draining")
+        "/readyz",
+        summary="Whether the engines run",
+        responses=problem_responses("not_ready", "draining", anywhere=()),
     )
     async def get_readiness() -> Alive:
         drain.check()
@@ -56,16 +58,25 @@ def health_router(models: Models, readiness: Readiness, drain: Drain, metrics: M
         "/metrics",
         summary="Counters for Prometheus",
         response_class=Response,
-        responses={200: {"description": "Prometheus' text format", "content": {PROMETHEUS: {}}}},
+        responses={
+            200: {"description": "Prometheus' text format", "content": {PROMETHEUS: {}}},
+            **problem_responses(),
+        },
     )
     async def get_metrics() -> Response:
         return Response(metrics.text(), headers={"Content-Type": PROMETHEUS})
 
-    @router.get("/model", summary="The default model in detail; /v1/models lists all models")
+    @router.get(
+        "/model",
+        summary="The default model in detail; /v1/models lists all models",
+        responses=problem_responses(),
+    )
     async def get_default_model() -> ServedModel:
         return _served(models.default)
 
-    @router.get("/models", summary="The ready models in detail, the default first")
+    @router.get(
+        "/models", summary="The ready models in detail, the default first", responses=problem_responses()
+    )
     async def list_ready_models() -> list[ServedModel]:
         return [_served(model) for model in models.ready.values()]
 

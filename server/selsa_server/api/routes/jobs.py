@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 
 from selsa_server.api.aliases import aliases_of, renaming
 from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
-from selsa_server.api.openapi import NDJSON_SCHEMA, REQUEST_BODY
+from selsa_server.api.openapi import NDJSON_BODY, REQUEST_BODY
 from selsa_server.api.problems import problem_responses
 from selsa_server.api.responses import ChunksResponse, choose_media_type
 from selsa_server.api.spool import check_body, spool_body
@@ -23,14 +23,6 @@ from selsa_server.service.models import Models
 from selsa_server.settings import RequestSettings, UploadSettings
 
 EVENT_STREAM: Final = "text/event-stream"
-# The schema of one event: OpenAPI 3.1 tools apply it to each event of a stream.
-EVENTS_SCHEMA: Final[dict[str, Any]] = {
-    "schema": {
-        "type": "object",
-        "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
-        "required": ["data"],
-    }
-}
 COMPLETE: Final = "Selsa-Complete"
 LOCATION: Final = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 UPLOAD_CODES: Final = (
@@ -45,10 +37,10 @@ UPLOAD_CODES: Final = (
     "jobs_full",
     "storage_full",
     "jobs_unavailable",
-    "internal_error",
+    "origin_not_allowed",
 )
-LIST_CODES: Final = ("invalid_parameter", "jobs_unavailable", "internal_error")
-READ_CODES: Final = ("job_not_found", "invalid_parameter", "jobs_unavailable", "internal_error")
+LIST_CODES: Final = ("invalid_parameter", "jobs_unavailable")
+READ_CODES: Final = ("job_not_found", *LIST_CODES)
 
 Plain: Final = BeforeValidator(plain_number)
 JobId = Annotated[str, Path(pattern=ID_PATTERN, description="the job's id")]
@@ -137,7 +129,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
         "/{job_id}",
         status_code=204,
         summary="Cancel or delete a job",
-        responses=problem_responses(*READ_CODES),
+        responses=problem_responses(*READ_CODES, "origin_not_allowed"),
     )
     async def delete_job(job_id: JobId) -> None:
         """Cancels a job that has not ended, within one batch; deletes an ended job."""
@@ -159,7 +151,7 @@ def _add_streams(router: APIRouter, service: JobsService, limits: RequestSetting
         responses={
             200: {
                 "description": "Records that are final.",
-                "content": {NDJSON: {"schema": NDJSON_SCHEMA}},
+                "content": {NDJSON: NDJSON_BODY},
                 "headers": complete,
             },
             **problem_responses(*READ_CODES, "job_cancelled", "not_acceptable"),
@@ -171,7 +163,13 @@ def _add_streams(router: APIRouter, service: JobsService, limits: RequestSetting
         after: Annotated[int, Plain, Query(ge=0, description="records that you have already")] = 0,
         follow: Annotated[bool, Query(description="stay until the job has ended")] = False,  # noqa: FBT002
         format_: Annotated[
-            str, Query(alias="format", max_length=100, description="ndjson, the only one")
+            str,
+            Query(
+                alias="format",
+                max_length=100,
+                description="ndjson, the only one",
+                json_schema_extra={"enum": ["ndjson"]},  # in the document only: others are a 406
+            ),
         ] = "ndjson",
     ) -> Response:
         """The records as `/detect` sends them; ask again with `after` = the number of records you have.
@@ -207,8 +205,9 @@ def _add_streams(router: APIRouter, service: JobsService, limits: RequestSetting
         response_class=StreamingResponse,
         responses={
             200: {
-                "description": "Server-sent events.",
-                "content": {EVENT_STREAM: EVENTS_SCHEMA},
+                # Without a schema: some tools apply it to each event, others to the whole body.
+                "description": "Server-sent events `progress` and `end`; the data of each is a `Job`.",
+                "content": {EVENT_STREAM: {}},
             },
             204: {"description": "You have seen the end; do not come back."},
             **problem_responses(*READ_CODES),

@@ -6,6 +6,7 @@ import anyio
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import ValidationError
 
+from selsa_server.api.openapi import schema_of
 from selsa_server.api.problems import problem_responses
 from selsa_server.errors import RequestError
 from selsa_server.schema.models import MODEL_NAME_PATTERN, LoadModel, ModelStatus
@@ -15,7 +16,7 @@ MAX_BODY_BYTES: Final = 4096
 JSON: Final = "application/json"
 REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
-    "content": {JSON: {"schema": LoadModel.model_json_schema()}},
+    "content": {JSON: {"schema": schema_of(LoadModel)}},
 }
 CHANGE_CODES: Final = (
     "models_fixed",
@@ -23,7 +24,7 @@ CHANGE_CODES: Final = (
     "invalid_parameter",
     "draining",
     "not_ready",
-    "internal_error",
+    "origin_not_allowed",
 )
 LOAD_CODES: Final = (
     "malformed_request",
@@ -38,7 +39,7 @@ LOAD_CODES: Final = (
     "draining",
     "not_ready",
     "models_full",
-    "internal_error",
+    "origin_not_allowed",
 )
 ModelName = Annotated[str, Path(pattern=MODEL_NAME_PATTERN, description="the model's name on this server")]
 
@@ -58,14 +59,18 @@ def models_router(loading: ModelLoading, timeout: float) -> APIRouter:
 
 
 def _add_views(router: APIRouter, loading: ModelLoading) -> None:
-    @router.get("", summary="All models and their states; the first is the default")
+    @router.get(
+        "",
+        summary="All models and their states; the first is the default",
+        responses=problem_responses("invalid_parameter"),
+    )
     async def list_models() -> list[ModelStatus]:
         return loading.all()
 
     @router.get(
         "/{name}",
         summary="The state of a model",
-        responses=problem_responses("model_not_found", "invalid_parameter", "internal_error"),
+        responses=problem_responses("model_not_found", "invalid_parameter"),
     )
     async def get_model(name: ModelName) -> ModelStatus:
         return loading.status(name)
