@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from selsa_client.formats.by_record import as_coco, as_document, as_lines, as_mot, as_table
-from selsa_client.formats.encoder import Encode
+from selsa_client.formats.encoder import Encode, resolved
 from selsa_client.formats.labelling import as_cvat, as_label_studio
 from selsa_client.formats.parquet import as_parquet
-from selsa_client.formats.resolved import resolved
 from selsa_client.formats.youtube_vis import as_youtube_vis
 
 __all__ = ["FORMATS", "TRACKED", "Encode", "FormatName", "default_suffix", "encoder", "format_of"]

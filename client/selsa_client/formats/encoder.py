@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import Box, VideoRecord
+from selsa_server.schema.resolved import Resolver
 
 # Takes the records in order, the summary last; returns the bytes that each adds to the file.
 Encode = Callable[[StreamRecord], Iterable[bytes]]
@@ -32,3 +33,14 @@ def check_tracked(video: VideoRecord, name: str) -> None:
     """
     if video.look_ahead is None:
         raise ValueError(f"{name} needs the numbers of objects; detect with tracks=true (--tracks true)")
+
+
+def resolved(encode: Encode) -> Encode:
+    """The same encoder; with tracks, it gets the frames after the summary's aliases were applied to them."""
+    resolver = Resolver()
+
+    def encode_resolved(record: StreamRecord) -> Iterable[bytes]:
+        for each in resolver.add(record):
+            yield from encode(each)
+
+    return encode_resolved
