@@ -144,7 +144,7 @@ def _frozen(each: Known, config: DetectionConfig = EVERYDAY.detections) -> Found
     )
     boxes = torch.from_numpy(features.boxes) / torch.tensor([*each.prepared.scale_factor] * 2)
     spread = boxes[:, :, None].expand(-1, -1, scores.shape[-1], -1).flatten(1, 2)
-    found, best, labels, count = select_detections(spread, scores.flatten(1), scores.shape[-1], config)
+    found, best, labels, count, _ = select_detections(spread, scores.flatten(1), scores.shape[-1], config)
     mine = (labels[0] == PERSON) & (torch.arange(len(labels[0])) < count[0])
     return found[0][mine].numpy(), best[0][mine].numpy()
 

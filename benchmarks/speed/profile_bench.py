@@ -143,7 +143,9 @@ class _Run:
         for position in range(len(frames)):
             with self._part("records"):
                 rows = self._filter.rows(found, position)
-                detections = self._filter.detections(found, position, rows)
+                detections = self._filter.detections(
+                    found.boxes[position, rows], found.scores[position, rows], found.labels[position, rows]
+                )
                 record = FrameRecord(index=self.frames, pts=self.frames, time=0.04, detections=detections)
             with self._part("JSON"):
                 record.model_dump_json()

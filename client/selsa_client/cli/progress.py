@@ -106,4 +106,5 @@ def expected_frames(video: VideoRecord, params: DetectParams) -> int | None:
     if video.duration > 0:
         end = video.duration if params.end is None else min(params.end, video.duration)
         share = max(0.0, end - (params.start or 0.0)) / video.duration
-    return ceil(Fraction(round(video.frame_count * share), params.stride))
+    step = params.stride if params.fill == "none" else 1
+    return ceil(Fraction(round(video.frame_count * share), step))

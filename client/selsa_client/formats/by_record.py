@@ -52,17 +52,30 @@ def as_document() -> Encode:
 def as_table() -> Encode:
     """`csv`: a header, then one row per detection (RFC 4180, UTF-8). A missing value is an empty cell.
 
-    `track_id` is empty without tracks, and for a detection of no object.
+    `track_id` is empty without tracks, and for a detection of no object. With `fill` there is a last column
+    `filled`, true or false.
     """
+    filling = False
 
     def encode(record: StreamRecord) -> Iterable[bytes]:
+        nonlocal filling
         match record:
             case VideoRecord():
-                yield _rows([COLUMNS])
+                filling = record.fill is not None
+                yield _rows([(*COLUMNS, "filled") if filling else COLUMNS])
             case FrameRecord():
                 frame = (record.index, record.pts, record.time)
+                last = (str(record.filled).lower(),) if filling else ()
                 yield _rows(
-                    (*frame, *_corners(each.box), each.score, each.class_id, each.class_name, each.track_id)
+                    (
+                        *frame,
+                        *_corners(each.box),
+                        each.score,
+                        each.class_id,
+                        each.class_name,
+                        each.track_id,
+                        *last,
+                    )
                     for each in record.detections
                 )
 
@@ -73,7 +86,8 @@ def as_coco() -> Encode:
     """`coco`: a list of results that `pycocotools` loads with `loadRes` for a CocoVID data set of the video.
 
     Ids start at 1, as in CocoVID files: `image_id` is the frame's index + 1, `category_id` the class's + 1.
-    `frame_id` is CocoVID's own count of frames, from 0; `instance_id` is the object, with tracks.
+    `frame_id` is CocoVID's own count of frames, from 0; `instance_id` is the object, with tracks. The results
+    of a filled frame have `filled`, true.
     """
     separator = b"\n"
 
@@ -94,6 +108,8 @@ def as_coco() -> Encode:
                     }
                     if each.track_id is not None:
                         result["instance_id"] = each.track_id
+                    if record.filled:
+                        result["filled"] = True
                     yield separator + to_json(result)
                     separator = b",\n"
             case SummaryRecord():
@@ -106,7 +122,8 @@ def as_mot() -> Encode:
     """`mot`: MOTChallenge's text for tracks, one detection per line, without classes.
 
     `frame, id, left, top, width, height, confidence, x, y, z`: frames, ids and pixels count from 1. There is
-    no position in space, so x, y and z are -1. A detection of no object has no line.
+    no position in space, so x, y and z are -1. A detection of no object has no line. The format cannot say
+    that a frame is filled.
     """
 
     def encode(record: StreamRecord) -> Iterable[bytes]:

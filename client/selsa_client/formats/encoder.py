@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable
-from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 from selsa_client.wire.records import StreamRecord
-from selsa_server.schema.detect import Box, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.detect import Box, VideoRecord
+from selsa_server.schema.resolved import Resolver
 
 # Takes the records in order, the summary last; returns the bytes that each adds to the file.
 Encode = Callable[[StreamRecord], Iterable[bytes]]
@@ -38,28 +38,11 @@ def check_tracked(video: VideoRecord, name: str) -> None:
 
 
 def resolved(encode: Encode) -> Encode:
-    """An encoder that, with tracks, passes frames with their aliases applied to `encode`.
-
-    Only the summary states which tracks are one object, so the frames wait on disk until it arrives.
-    """
-    waiting: SpooledTemporaryFile[bytes] | None = None
-    kind: type[FrameRecord] = FrameRecord
+    """The same encoder; with tracks, it gets the frames after the summary's aliases were applied to them."""
+    resolver = Resolver()
 
     def encode_resolved(record: StreamRecord) -> Iterable[bytes]:
-        nonlocal waiting, kind
-        match record:
-            case VideoRecord():
-                if record.look_ahead is not None:
-                    waiting = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  closed below, or with its encoder
-            case FrameRecord() if waiting is not None:
-                kind = type(record)
-                waiting.write(record.model_dump_json().encode() + b"\n")
-                return
-            case SummaryRecord() if waiting is not None:
-                waiting.seek(0)
-                for line in waiting:
-                    yield from encode(kind.model_validate_json(line).with_aliases(record.aliases or {}))
-                waiting.close()
-        yield from encode(record)
+        for each in resolver.add(record):
+            yield from encode(each)
 
     return encode_resolved

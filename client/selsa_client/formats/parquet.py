@@ -1,6 +1,6 @@
 """`parquet`: a row per detection, for pandas, Polars, DuckDB and Spark. Needs pyarrow.
 
-The columns are those of `csv`, and `track_id`. A file can be read only when its last row is written.
+The columns are those of `csv`. A file can be read only when its last row is written.
 """
 
 import io
@@ -39,10 +39,12 @@ def as_parquet() -> Encode:
         rows.clear()
 
     def encode(record: StreamRecord) -> Iterable[bytes]:
-        nonlocal writer
+        nonlocal writer, schema
         match record:
             case VideoRecord():
                 about = {"selsa.video": record.model_dump_json()}
+                if record.fill is not None:
+                    schema = schema.append(pyarrow.field("filled", pyarrow.bool_()))
                 writer = ParquetWriter(pieces, schema.with_metadata(about), compression="zstd")
             case FrameRecord():
                 rows.extend(_rows(record))
@@ -67,6 +69,7 @@ def _rows(record: FrameRecord) -> Iterable[dict[str, Any]]:
             "class_id": each.class_id,
             "class_name": each.class_name,
             "track_id": each.track_id,
+            "filled": record.filled,
         }
 
 

@@ -37,12 +37,14 @@ class CommonOptions(TypedDict, total=False):
     stride: int
     decode: Literal["strict", "tolerant"]
     tracks: bool
+    rescore: bool
 
 
 class DetectOptions(CommonOptions, total=False):
     """`DetectParams` as typed keyword arguments; a test compares the two."""
 
     mode: Literal["sequence", "online"]
+    fill: Literal["none", "interpolate"]
     start: float | None
     end: float | None
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from selsa_bundle.tracks.appearance import Likeness, unit
 from selsa_bundle.tracks.geometry import Float, Int, areas, enlarged, match, overlaps
 from selsa_bundle.tracks.objects import Gallery
+from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.track import Track
 
 
@@ -50,29 +51,6 @@ class TrackerOptions:
     weak: float = 0.5
     too_close: float = 0.3
     most: int = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """The detections of one frame.
-
-    Attributes:
-        index: of the frame in the source.
-        time: seconds.
-        boxes: float32 [N, 4], xyxy in source pixels.
-        scores: float32 [N], descending.
-        labels: int64 [N].
-        looks: float32 [N, C], unit vectors; None without appearance.
-        cut: whether there is a cut before this frame.
-    """
-
-    index: int
-    time: float | None
-    boxes: Float
-    scores: Float
-    labels: Int
-    looks: Float | None = None
-    cut: bool = False
 
 
 class Tracker:

@@ -1,6 +1,6 @@
 """The forms of a response: records streamed as they become final, one JSON document, or a drawn video."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from selsa_server.schema.detect import (
     VideoRecord,
 )
 from selsa_server.schema.problems import error_record
+from selsa_server.schema.resolved import Resolver
 from selsa_server.service.detection import Records, Result, in_thread
 from selsa_server.service.draining import Deadline
 
@@ -226,6 +227,8 @@ async def write_drawn_video(
 ) -> Path:
     """Draw all records on the video, into a file that `owned` deletes.
 
+    With tracks, drawing begins with the summary, whose aliases are applied.
+
     A file, because an MP4 starts with the index of its frames and the status depends on the last record.
 
     Args:
@@ -246,9 +249,19 @@ async def write_drawn_video(
     path, _ = await owned.enter_async_context(temporary_file(folder))
     order = DrawOrder(source=source, out=path, index=records.index, params=params, max_bytes=max_bytes)
     drawing = decoders.draw(order, records.run)
+    resolver = Resolver()
+
+    def write_next(ready: Iterator[Result]) -> bool:
+        record = next(ready, None)
+        if record is not None:
+            drawing.write(record)
+        return record is not None
+
     async with opened(drawing, threads):
         async for record in records:
-            await in_thread(partial(drawing.write, record), threads)
+            ready = resolver.add(record)
+            while await in_thread(partial(write_next, ready), threads):
+                pass
     return path
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from selsa_server.schema.detect import FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.resolved import Resolver
 
 ResultFormat = Literal["ndjson", "parquet"]
 BatchRecord = VideoRecord | FrameRecord | SummaryRecord
@@ -48,9 +49,11 @@ class BatchOutput:
         return bool(files.exists(f"{root}/{self.path(name)}"))
 
     def write(self, name: str, records: Iterable[BatchRecord]) -> None:
-        """Write a result from its records. If they raise, no result is written."""
+        """Write a result from its records, whose aliases are applied. If they raise, no result is written."""
         write = _write_ndjson if self.format == "ndjson" else _write_parquet
-        self._put(self.path(name), lambda path: write(path, records))
+        resolver = Resolver()
+        resolved = (each for record in records for each in resolver.add(record))
+        self._put(self.path(name), lambda path: write(path, resolved))
 
     def manifest(self) -> dict[str, Any] | None:
         """Bundle, parameters and format of the results; None in a new folder."""
@@ -153,6 +156,8 @@ def _write_parquet(path: Path, records: Iterable[BatchRecord]) -> None:
             ("class_name", pa.string()),
             ("score", pa.float32()),
             *((edge, pa.float32()) for edge in ("x1", "y1", "x2", "y2")),
+            ("track_id", pa.int64()),
+            ("filled", pa.bool_()),
         ]
     )
     rows: list[dict[str, Any]] = []
@@ -170,12 +175,13 @@ def _write_parquet(path: Path, records: Iterable[BatchRecord]) -> None:
 
 
 def _rows(frame: FrameRecord) -> list[dict[str, Any]]:
-    of_frame = {"index": frame.index, "pts": frame.pts, "time": frame.time}
+    of_frame = {"index": frame.index, "pts": frame.pts, "time": frame.time, "filled": frame.filled}
     if not frame.detections:
         return [of_frame]
     return [
         of_frame
         | {"class_id": each.class_id, "class_name": each.class_name, "score": each.score}
         | each.box.model_dump()
+        | {"track_id": each.track_id}
         for each in frame.detections
     ]

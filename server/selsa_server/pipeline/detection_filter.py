@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from selsa_bundle.engine import DetectionBatch
+from selsa_bundle.engine import DetectionBatch, Float, Int
 from selsa_server.schema.detect import DetectParams
 
 
@@ -21,18 +21,22 @@ class DetectionFilter:
         wanted = set(params.classes)
         self._wanted = np.array([not wanted or name in wanted for name in classes])
 
-    def rows(self, batch: DetectionBatch, frame: int) -> npt.NDArray[np.int64]:
-        """int64 [M], the rows to return of the frame at position `frame` of a batch, by score descending."""
-        count = int(batch.count[frame])
-        scores, labels = batch.scores[frame, :count], batch.labels[frame, :count]
-        return np.flatnonzero((scores >= self._threshold) & self._wanted[labels])[: self._limit]
+    def rows_of_classes(self, batch: DetectionBatch, frame: int) -> Int:
+        """int64 [M], the rows of every wanted class of the frame at position `frame`, whatever the score."""
+        return np.flatnonzero(self._wanted[batch.labels[frame, : int(batch.count[frame])]])
 
-    def detections(
-        self, batch: DetectionBatch, frame: int, rows: npt.NDArray[np.int64]
-    ) -> list[dict[str, Any]]:
-        """The fields of a `Detection` for each of these rows."""
-        scores, labels = batch.scores[frame, rows], batch.labels[frame, rows]
-        numbers = _shortest(np.column_stack([batch.boxes[frame, rows], scores]))
+    def rows(self, batch: DetectionBatch, frame: int) -> Int:
+        """int64 [M], the rows to return of the frame at position `frame` of a batch, by score descending."""
+        wanted = self.rows_of_classes(batch, frame)
+        return wanted[self.kept(batch.scores[frame, wanted])]
+
+    def kept(self, scores: Float) -> Int:
+        """int64 [M], the rows to return of detections of wanted classes, by score descending."""
+        return np.flatnonzero(scores >= self._threshold)[: self._limit]
+
+    def detections(self, boxes: Float, scores: Float, labels: Int) -> list[dict[str, Any]]:
+        """The fields of a `Detection` for each of N boxes [N, 4], scores [N] and labels [N]."""
+        numbers = _shortest(np.column_stack([boxes, scores]))
         return [
             {
                 "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},

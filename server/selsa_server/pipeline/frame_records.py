@@ -1,12 +1,13 @@
-"""Frame records out of detections: filtered, and with tracks linked to objects.
+"""Frame records out of detections: filtered; if asked for, rescored, linked to objects, and filled between.
 
-With tracks, a record waits for `look_ahead` later ones: a track is confirmed by its second frame or a later
-one, and its earlier detections get its number too if their records are still here. What leaves is final.
+With `rescore` in sequence mode a record waits for the later frames whose scores count for it. With `tracks`
+it waits for `look_ahead` later frames: a track is confirmed by its second frame or a later one, and its
+earlier detections get its number too if their records are still here. With `fill` the frames between two
+detected ones leave with the second one. What leaves is final.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Final, TypedDict
 
 from pydantic import TypeAdapter
@@ -15,18 +16,26 @@ from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_bundle.tracks.appearance import appearance
 from selsa_bundle.tracks.cuts import CutDetector
-from selsa_bundle.tracks.track import Track
-from selsa_bundle.tracks.tracker import Observation, Tracker
+from selsa_bundle.tracks.filling import Filler, FollowedFrame
+from selsa_bundle.tracks.observation import Observation
+from selsa_bundle.tracks.rescoring import SCORE_FRAMES, Rescorer
+from selsa_bundle.tracks.tracker import Tracker
 from selsa_server.pipeline.detection_filter import DetectionFilter
 from selsa_server.run_context import Stopwatch
 from selsa_server.schema.detect import Detection, DetectParams, FrameRecord, TrackedDetection, TrackedObject
+from selsa_server.video.index import VideoIndex
 from selsa_server.video.prepared import TimedFrame
+from selsa_server.video.selection import Selection
 
 LOOK_AHEAD: Final = 8
 TRACKS: Final = "tracks"
+RESCORE: Final = "rescore"
+FILL: Final = "fill"
 
 _DETECTIONS: Final = TypeAdapter(tuple[Detection, ...])
 _TRACKED: Final = TypeAdapter(tuple[TrackedDetection, ...])
+# pts and time of a frame.
+Moment = tuple[int | None, float | None]
 
 
 class ObjectsOfSummary(TypedDict, total=False):
@@ -37,11 +46,23 @@ class ObjectsOfSummary(TypedDict, total=False):
     aliases: dict[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    frame: tuple[int, int | None, float | None]
-    detections: list[dict[str, Any]]
-    tracks: Sequence[Track | None]
+class _Fill:
+    """Fills between the keys of a selection."""
+
+    def __init__(self, index: VideoIndex, selection: Selection) -> None:
+        self._index, self._selection = index, selection
+        self._filler = Filler()
+        self._last: int | None = None
+
+    def before(self, frame: FollowedFrame) -> list[FollowedFrame]:
+        """The frames between the last key and this one."""
+        last, self._last = self._last, frame.seen.index
+        wanted = [] if last is None else self._selection.between(last, frame.seen.index)
+        return list(self._filler.between(frame, wanted))
+
+    def moment(self, at: int) -> Moment:
+        """pts and time of a frame that was not decoded."""
+        return int(self._index.pts[at]) if self._index.has_pts else None, self._index.time_of(at)
 
 
 class FrameRecords:
@@ -50,10 +71,11 @@ class FrameRecords:
     Args:
         bundle: has the classes and the family.
         params: what is asked for.
-        clock: counts the time of tracking.
+        clock: counts the time of rescoring, tracking and filling.
 
     Attributes:
-        look_ahead: records that wait; None without tracks.
+        look_ahead: detected frames that a record waits for; None without tracks.
+        filled: records of frames that were not detected on, so far.
     """
 
     def __init__(self, bundle: LoadedBundle, params: DetectParams, clock: Stopwatch) -> None:
@@ -61,45 +83,42 @@ class FrameRecords:
         self._classes = bundle.manifest.classes
         self._family = bundle.engines.dimensions.tensors
         self._clock = clock
+        ahead = params.mode == "sequence"
+        self._rescorer = Rescorer(SCORE_FRAMES if ahead else 0) if params.rescore else None
         self._tracker = Tracker() if params.tracks else None
-        self._cuts = CutDetector()
-        self._waiting: deque[_Waiting] = deque()
+        self._delay = LOOK_AHEAD if ahead and params.tracks else 0
+        self._fill: _Fill | None = None
+        self._cuts = CutDetector() if params.rescore or params.tracks or params.fill != "none" else None
+        self._waiting: deque[FollowedFrame] = deque()
+        self._moments: dict[int, Moment] = {}
+        self.filled = 0
         self.look_ahead: int | None = None
         if params.tracks:
-            self.look_ahead = LOOK_AHEAD if params.mode == "sequence" else 0
+            self.look_ahead = self._delay + (SCORE_FRAMES if ahead and params.rescore else 0)
+
+    def fill(self, index: VideoIndex, selection: Selection) -> None:
+        """Answer the frames between the keys of a selection too; called before the first frame."""
+        self._fill = _Fill(index, selection)
 
     def add(
         self, frame: TimedFrame, features: FrameBatch, found: DetectionBatch, position: int
     ) -> list[FrameRecord]:
-        """The records that are final after the next frame, at most one.
+        """The records that are final after the next frame.
 
         Args:
             features: of the frame engine, a batch of one.
         """
-        rows = self._filter.rows(found, position)
-        detections = self._filter.detections(found, position, rows)
-        about = (frame.index, frame.pts, frame.time)
-        if self._tracker is None:
-            return [_record(about, _DETECTIONS.validate_python(tuple(detections)))]
-        with self._clock(TRACKS):
-            looks = appearance(self._family, features, found, position)
-            tracks = self._tracker.update(
-                Observation(
-                    index=frame.index,
-                    time=frame.time,
-                    boxes=found.boxes[position, rows],
-                    scores=found.scores[position, rows],
-                    labels=found.labels[position, rows],
-                    looks=None if looks is None else looks[rows],
-                    cut=self._cuts.is_cut(frame.prepared.pixels),
-                )
-            )
-        self._waiting.append(_Waiting(about, detections, tracks))
-        return self._leaving(self.look_ahead or 0)
+        self._moments[frame.index] = frame.pts, frame.time
+        seen = self._seen(frame, features, found, position)
+        if self._rescorer is None:
+            return self._recorded([seen], self._delay)
+        with self._clock(RESCORE):
+            rescored = self._rescorer.add(seen)
+        return self._recorded(rescored, self._delay)
 
     def rest(self) -> list[FrameRecord]:
         """The records that still wait, after the last frame."""
-        return self._leaving(0)
+        return self._recorded([] if self._rescorer is None else self._rescorer.rest(), 0)
 
     def summary(self) -> ObjectsOfSummary:
         """What the summary says about objects."""
@@ -120,17 +139,66 @@ class FrameRecords:
             summary["objects_left_out"] = left_out
         return summary
 
-    def _leaving(self, staying: int) -> list[FrameRecord]:
-        return [self._final(self._waiting.popleft()) for _ in range(len(self._waiting) - staying)]
+    def _seen(
+        self, frame: TimedFrame, features: FrameBatch, found: DetectionBatch, position: int
+    ) -> Observation:
+        # Rescoring needs the detections that are too weak yet.
+        choose = self._filter.rows if self._rescorer is None else self._filter.rows_of_classes
+        rows = choose(found, position)
+        looks = None if self._tracker is None else appearance(self._family, features, found, position)
+        return Observation(
+            index=frame.index,
+            time=frame.time,
+            boxes=found.boxes[position, rows],
+            scores=found.scores[position, rows],
+            labels=found.labels[position, rows],
+            looks=None if looks is None else looks[rows],
+            cut=self._cuts is not None and self._cuts.is_cut(frame.prepared.pixels),
+        )
 
-    def _final(self, waiting: _Waiting) -> FrameRecord:
+    def _recorded(self, frames: list[Observation], staying: int) -> list[FrameRecord]:
+        """The records that leave when these frames follow; `staying` frames wait."""
+        for seen in frames:
+            self._waiting.append(self._followed(seen))
+        leaving = [self._waiting.popleft() for _ in range(len(self._waiting) - staying)]
+        return [self._record(each) for frame in leaving for each in self._with_filled(frame)]
+
+    def _followed(self, seen: Observation) -> FollowedFrame:
+        if self._rescorer is not None:
+            seen = seen.take(self._filter.kept(seen.scores))
+        if self._tracker is None:
+            return FollowedFrame(seen)
+        with self._clock(TRACKS):
+            return FollowedFrame(seen, self._tracker.update(seen))
+
+    def _with_filled(self, frame: FollowedFrame) -> Iterator[FollowedFrame]:
+        """The frames to fill before a detected frame, then the frame."""
+        if self._fill is not None:
+            with self._clock(FILL):
+                filled = self._fill.before(frame)
+            self.filled += len(filled)
+            for each in filled:
+                self._moments[each.seen.index] = self._fill.moment(each.seen.index)
+                yield each.take(self._filter.kept(each.seen.scores))
+        yield frame
+
+    def _record(self, frame: FollowedFrame) -> FrameRecord:
+        seen = frame.seen
+        detections = self._filter.detections(seen.boxes, seen.scores, seen.labels)
+        pts, time = self._moments.pop(seen.index)
+        return FrameRecord(
+            index=seen.index,
+            pts=pts,
+            time=time,
+            filled=frame.filled,
+            detections=self._validated(detections, frame),
+        )
+
+    def _validated(self, detections: list[dict[str, Any]], frame: FollowedFrame) -> tuple[Detection, ...]:
+        if self._tracker is None:
+            return _DETECTIONS.validate_python(tuple(detections))
         numbered = (
             {**each, "track_id": None if track is None else track.id}
-            for each, track in zip(waiting.detections, waiting.tracks, strict=True)
+            for each, track in zip(detections, frame.tracks, strict=True)
         )
-        return _record(waiting.frame, _TRACKED.validate_python(tuple(numbered)))
-
-
-def _record(frame: tuple[int, int | None, float | None], detections: tuple[Detection, ...]) -> FrameRecord:
-    index, pts, time = frame
-    return FrameRecord(index=index, pts=pts, time=time, detections=detections)
+        return _TRACKED.validate_python(tuple(numbered))

@@ -102,6 +102,7 @@ class _Detection:
     def __init__(self, bundle: LoadedBundle, params: StreamStart, run: RunContext) -> None:
         self._bundle = bundle
         self._clock = run.clock
+        self._rescored = params.rescore
         self._online = OnlineDetection(bundle, params, Inference(bundle.engines, run.clock))
         self._records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
@@ -151,6 +152,7 @@ class _Detection:
             mode="online",
             reference_frames=(),
             look_ahead=self._records.look_ahead,
+            rescored=self._rescored,
         )
 
 

@@ -94,18 +94,20 @@ class PipelineRun:
         """The records after those of an earlier run."""
         index = video.index
         keys = selection.keys
-        self.run.progress.total = len(keys)
+        self.run.progress.total = len(selection.frames)
+        if selection.filled:
+            self.frame_records.fill(index, selection)
         if self.params.mode == "sequence":
             bank = self._sequence_bank(video, selection.references)
             if self.run.stopped():
                 return
             yield self._video_record(index, bank.used)
-            keys = keys if self.params.tracks else self._left(keys, resume)
+            keys = keys if self._is_linked else self._left(keys, resume)
             found = self._sequence(video, keys, bank)
         else:
             yield self._video_record(index, ())
             found = self._online(video, keys)
-        # An online bank and tracks depend on every earlier frame, so all frames run again.
+        # An online bank and links between frames depend on every earlier frame, so all frames run again.
         yield from (record for record in found if record.index > resume.last)
         if self.run.stopped():
             return
@@ -115,7 +117,13 @@ class PipelineRun:
         if self.emitted == 0:
             count = len(selection.keys)
             raise VideoError("undecodable", f"None of the {count} selected frames can be decoded.")
+        self.run.progress.done = self.run.progress.total
         yield self._summary(index, selection)
+
+    @property
+    def _is_linked(self) -> bool:
+        """Whether the records of a frame depend on other frames' detections."""
+        return self.params.tracks or self.params.rescore or self.params.fill != "none"
 
     def _video_record(self, index: VideoIndex, references: tuple[int, ...]) -> VideoRecord:
         look_ahead = self.frame_records.look_ahead
@@ -202,17 +210,22 @@ class PipelineRun:
     ) -> list[FrameRecord]:
         self.emitted += 1
         self.run.progress.done += 1
-        return self.frame_records.add(frame, features, found, position)
+        filled = self.frame_records.filled
+        records = self.frame_records.add(frame, features, found, position)
+        self.run.progress.done += self.frame_records.filled - filled
+        return records
 
     def _summary(self, index: VideoIndex, selection: Selection) -> SummaryRecord:
         objects = self.frame_records.summary()
+        filled = self.frame_records.filled
         return SummaryRecord(
             complete=self.corrupt == 0 and index.damage is None,
             demuxed=len(index.pts),
             decoded=self.emitted,
             corrupt=self.corrupt,
-            skipped=len(index.pts) - len(selection.keys),
-            emitted=self.emitted,
+            skipped=len(index.pts) - self.emitted - filled - self.corrupt,
+            emitted=self.emitted + filled,
+            filled=filled if selection.filled else None,
             clock_jumps=index.clock_jumps,
             seconds=self.run.clock.elapsed,
             timings=self.run.clock.parts,

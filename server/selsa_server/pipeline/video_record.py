@@ -30,6 +30,8 @@ def video_record(
         mode=params.mode,
         reference_frames=references,
         look_ahead=look_ahead,
+        rescored=params.rescore,
+        fill=None if params.fill == "none" else params.fill,
     )
 
 

@@ -22,6 +22,7 @@ from selsa_server.render.drawing import (
 )
 from selsa_server.render.frames import FramesAgain
 from selsa_server.schema.detect import Box, Detection, DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.resolved import resolving
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import index_video
 from selsa_server.video.selection import select_frames
@@ -44,13 +45,15 @@ def open_contact_sheet(
 ) -> Iterator[Draw]:
     """A function that takes the records of `source` in order; `out`, a PNG, is written at the block's end.
 
+    With tracks, the summary's aliases are applied first.
+
     Raises:
         ParameterError: `params` select no frame.
         VideoError: `source` is no video, or not the one that the records are of.
         OSError: `out` cannot be written.
     """
     index = index_video(source, limits or VideoLimits())
-    keys = select_frames(index, params, 0).keys
+    keys = select_frames(index, params, 0).frames
     chosen = sorted({keys[place] for place in spread_references(len(keys), FRAMES)})
     sheet = ContactSheet(float(index.sample_aspect_ratio), drawn_score(params))
     with FramesAgain(source, index, chosen) as frames:
@@ -61,7 +64,8 @@ def open_contact_sheet(
             if isinstance(record, FrameRecord) and frames.wants(record):
                 sheet.add(frames.of(record).pixels, record)
 
-        yield draw
+        with resolving(draw) as write:
+            yield write
     out.write_bytes(sheet.png())
 
 

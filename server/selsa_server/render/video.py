@@ -1,8 +1,9 @@
 """A video with its detections drawn on it: H.264 in MP4, one frame for each frame record, at its time.
 
-Without `stride`, `start` and `end` these are all frames of the source. Pictures are upright; times and rate
-are the source's, a varying rate too; sound is copied where MP4 can hold it. A part of a video (`start`)
-begins at zero, and so does one whose container has a running clock for times (MPEG-TS and MPEG-PS).
+Without `stride`, `start` and `end` these are all frames of the source; with `fill`, `stride` leaves none out.
+Pictures are upright; times and rate are the source's, a varying rate too; sound is copied where MP4 can hold
+it. A part of a video (`start`) begins at zero, and so does one whose container has a running clock for times
+(MPEG-TS and MPEG-PS).
 """
 
 from collections import deque
@@ -26,6 +27,7 @@ from selsa_server.render.drawing import draw_caption, draw_detections, drawn_sco
 from selsa_server.render.frames import FramesAgain
 from selsa_server.render.sound import PassedSound
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.resolved import resolving
 from selsa_server.video.container import VideoLimits, open_video, video_stream
 from selsa_server.video.delivery import DEFAULT_RATE
 from selsa_server.video.index import VideoIndex, index_video
@@ -59,13 +61,16 @@ def open_drawn_video(
 ) -> Iterator[Draw]:
     """A function that takes the records of `source` in order; `out` is complete after the block.
 
+    With tracks, drawing begins with the summary, whose aliases are applied.
+
     Raises:
         ParameterError: `params` select no frame.
         VideoError: `source` is no video, or not the one that the records are of.
         OSError: `out` cannot be written.
     """
-    with DrawnVideo(source, out, index_video(source, limits or VideoLimits()), params) as drawn:
-        yield drawn.write
+    index = index_video(source, limits or VideoLimits())
+    with DrawnVideo(source, out, index, params) as drawn, resolving(drawn.write) as write:
+        yield write
 
 
 class DrawnVideo:
@@ -89,7 +94,7 @@ class DrawnVideo:
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._source, self._out, self._index, self._beat = source, out, index, beat
-        self._keys = select_frames(index, params, 0).keys
+        self._keys = select_frames(index, params, 0).frames
         self._max_bytes = max_bytes
         self._written = 0
         self._least = drawn_score(params)

@@ -27,6 +27,10 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_false(value: object) -> bool:
+    return value is False
+
+
 class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -74,6 +78,11 @@ class DetectParams(BaseModel):
         default=None, gt=0, allow_inf_nan=False, description="seconds; frames at or after it are left out"
     )
     stride: int = Field(default=1, ge=1, le=100_000, description="detect on every n-th frame")
+    fill: Literal["none", "interpolate"] = Field(
+        default="none",
+        description="sequence mode only. interpolate: the frames that stride leaves out are answered too, "
+        "along the objects of the frames around them, and marked as filled",
+    )
     decode: Literal["strict", "tolerant"] = Field(
         default="strict",
         description="strict: a damaged video is an error; "
@@ -85,6 +94,11 @@ class DetectParams(BaseModel):
         default=False,
         description="give each detection the number of its object (track_id), and list the objects in the "
         "summary; in sequence mode records leave a few frames later",
+    )
+    rescore: bool = Field(
+        default=False,
+        description="raise the scores of weak detections that continue strong ones of the frames around, and "
+        "steady their boxes; online mode knows the frames before only, and leaves boxes as they are",
     )
 
     @field_validator(
@@ -107,6 +121,14 @@ class DetectParams(BaseModel):
     def _range_is_not_empty(self) -> Self:
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError(f"end ({self.end:g}) must be greater than start ({self.start:g})")
+        return self
+
+    @model_validator(mode="after")
+    def _filling_knows_what_follows(self) -> Self:
+        if self.fill != "none" and self.mode != "sequence":
+            raise ValueError(
+                f"fill ({self.fill}) needs the mode sequence, which knows the frames that follow"
+            )
         return self
 
 
@@ -155,7 +177,13 @@ class VideoRecord(_Wire):
     look_ahead: int | None = Field(
         default=None,
         exclude_if=_is_none,
-        description="with tracks: frames that a record waits for before its track_ids are final",
+        description="with tracks: detected frames that a record waits for before its track_ids are final",
+    )
+    rescored: bool = Field(
+        default=False, exclude_if=_is_false, description="whether scores are raised along objects (rescore)"
+    )
+    fill: Literal["interpolate"] | None = Field(
+        default=None, exclude_if=_is_none, description="how the frames that stride leaves out are answered"
     )
 
 
@@ -194,6 +222,11 @@ class FrameRecord(_Wire):
     index: int = Field(description="0-based index in the source, never renumbered")
     pts: int | None = Field(description="presentation time stamp in ticks of time_base")
     time: float | None = Field(description="seconds: pts * time_base")
+    filled: bool = Field(
+        default=False,
+        exclude_if=_is_false,
+        description="whether the frame was not detected on, but answered from the detected frames around it",
+    )
     detections: tuple[TrackedDetection | Detection, ...]
 
     @property
@@ -240,6 +273,9 @@ class SummaryRecord(_Wire):
     corrupt: int = Field(description="frames that could not be decoded (tolerant decoding only)")
     skipped: int = Field(description="frames left out by start, end or stride")
     emitted: int = Field(description="frame records in this response")
+    filled: int | None = Field(
+        default=None, exclude_if=_is_none, description="with fill: how many of `emitted` were not detected on"
+    )
     clock_jumps: int = Field(
         default=0,
         description="how often the source's clock started anew or leapt; pts and time go on increasing there",

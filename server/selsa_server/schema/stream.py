@@ -30,6 +30,9 @@ class StreamStart(DetectParams):
         description="mp4 (index in front, or fragmented), mpegts, matroska (WebM too), or jpeg: single images"
     )
     mode: Literal["online"] = Field(default="online", description="a live video has no other mode")
+    fill: Literal["none"] = Field(
+        default="none", description="a live video is not filled: what follows is not known"
+    )
     start: None = Field(default=None, description="a live video has no range")
     end: None = Field(default=None, description="a live video has no range")
     drop: Literal["never", "oldest"] = Field(

@@ -1,6 +1,7 @@
 """Which frames of a video are key frames and which are reference frames."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,16 +18,30 @@ class Selection:
     """Source indices of the frames that take part.
 
     Attributes:
-        keys: frames that get a record, ascending.
+        keys: frames that are detected on, ascending.
         references: reference frames, ascending, duplicates kept; empty in online mode.
+        filled: whether the frames between the keys get records too.
     """
 
     keys: Sequence[int]
     references: tuple[int, ...]
+    filled: bool = False
+
+    @property
+    def frames(self) -> Sequence[int]:
+        """Frames that get a record if they, and the keys beside them, can be decoded."""
+        return range(self.keys[0], self.keys[-1] + 1) if self.filled else self.keys
+
+    def between(self, key: int, later: int) -> list[int]:
+        """The frames to fill between two keys; not the keys between them, which could not be decoded."""
+        if not self.filled:
+            return []
+        undecoded = self.keys[bisect_right(self.keys, key) : bisect_left(self.keys, later)]
+        return [index for index in range(key + 1, later) if index not in undecoded]
 
 
 def select_frames(index: VideoIndex, params: DetectParams, default_references: int) -> Selection:
-    """The selection that `start`, `end`, `stride` and `reference_frames` ask for.
+    """The selection that `start`, `end`, `stride`, `fill` and `reference_frames` ask for.
 
     References are spread over all frames between `start` and `end`, whatever the stride: a segment gives what
     a file cut to that segment would.
@@ -45,7 +60,12 @@ def select_frames(index: VideoIndex, params: DetectParams, default_references: i
     if params.mode == "sequence":
         count = default_references if params.reference_frames is None else params.reference_frames
         references = tuple(first + i for i in spread_references(last - first, count))
-    return Selection(keys=range(first, last, params.stride), references=references)
+    keys: Sequence[int] = range(first, last, params.stride)
+    filled = params.fill == "interpolate" and params.stride > 1
+    if filled and keys[-1] != last - 1:
+        # The last frame too, so that every frame has a key before and after it.
+        keys = [*keys, last - 1]
+    return Selection(keys=keys, references=references, filled=filled)
 
 
 def _range(index: VideoIndex, params: DetectParams) -> tuple[int, int]:

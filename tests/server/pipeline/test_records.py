@@ -13,7 +13,8 @@ NAMES = ("dog", "fox")
 def filtered(params: DetectParams, found: DetectionBatch) -> tuple[Detection, ...]:
     """The detections of the batch's first frame, as records have them."""
     detections = DetectionFilter(params, NAMES)
-    fields = detections.detections(found, 0, detections.rows(found, 0))
+    rows = detections.rows(found, 0)
+    fields = detections.detections(found.boxes[0, rows], found.scores[0, rows], found.labels[0, rows])
     return TypeAdapter(tuple[Detection, ...]).validate_python(tuple(fields))
 
 

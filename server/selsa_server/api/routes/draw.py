@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,14 @@ from selsa_server.api.spool import RECORDS, VIDEO, spool_records_and_video, temp
 from selsa_server.decoders.protocol import DrawOrder
 from selsa_server.errors import RequestError
 from selsa_server.run_context import Progress
-from selsa_server.schema.detect import NDJSON, DetectParams, FrameRecord, VideoRecord, parse_record
+from selsa_server.schema.detect import (
+    NDJSON,
+    DetectParams,
+    FrameRecord,
+    SummaryRecord,
+    VideoRecord,
+    parse_record,
+)
 from selsa_server.service.detection import DetectionService, Records, Result, in_thread
 from selsa_server.service.draining import Deadline, Drain
 from selsa_server.service.models import Models
@@ -144,6 +151,7 @@ def given_records(path: Path, frames: int, progress: Progress) -> Generator[Resu
             there is no frame record.
     """
     progress.total = frames
+    aliases = _aliases(path)
     last = -1
     with path.open("rb") as file:
         number = 0
@@ -158,7 +166,8 @@ def given_records(path: Path, frames: int, progress: Progress) -> Generator[Resu
                 where = ".".join(map(str, first["loc"]))[:100]
                 raise _wrong(number, f"is not a record: {where or 'line'}: {first['msg'][:200]}") from error
             if isinstance(record, VideoRecord):
-                yield record  # its model's warning is drawn
+                # Its model's warning is drawn. The frames need not wait for the summary: it was read already.
+                yield record.model_copy(update={"look_ahead": None})
             if not isinstance(record, FrameRecord):
                 continue
             if not last < record.index < frames:
@@ -168,11 +177,24 @@ def given_records(path: Path, frames: int, progress: Progress) -> Generator[Resu
                 raise _wrong(number, f"has more than the {MAX_DETECTIONS} detections allowed")
             last = record.index
             progress.done = last + 1
-            yield record
+            yield record.with_aliases(aliases)
     if last < 0:
         raise RequestError(
             "malformed_request", "The records have no frame; send the NDJSON of /detect.", parameter=RECORDS
         )
+
+
+def _aliases(path: Path) -> Mapping[int, int]:
+    """The aliases of the summary, if the last line is one."""
+    last = b""
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE + 1):
+            last = line
+    try:
+        record = parse_record(last)
+    except ValidationError:
+        return {}  # refused, where its number is known
+    return (isinstance(record, SummaryRecord) and record.aliases) or {}
 
 
 def _wrong(number: int, what: str) -> RequestError:

@@ -8,7 +8,8 @@ import pytest
 from selsa_bundle.tracks.appearance import unit
 from selsa_bundle.tracks.cuts import CutDetector
 from selsa_bundle.tracks.objects import MOST_OBJECTS
-from selsa_bundle.tracks.tracker import Observation, Tracker, TrackerOptions
+from selsa_bundle.tracks.observation import Observation
+from selsa_bundle.tracks.tracker import Tracker, TrackerOptions
 
 WIDTH = 16
 LOOKS = unit(np.random.default_rng(0).normal(size=(300, WIDTH)).astype(np.float32))

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from selsa_bundle.tracks.geometry import overlaps
-from selsa_bundle.tracks.tracker import Observation, Tracker
+from selsa_bundle.tracks.observation import Observation
+from selsa_bundle.tracks.tracker import Tracker
 from selsa_training.data.records import UNKNOWN_TRACK, DataSet
 from selsa_training.evaluation.errors import EvaluationError
 from selsa_training.evaluation.metrics.detections import Detections
