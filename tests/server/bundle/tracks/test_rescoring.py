@@ -1,4 +1,4 @@
-"""Rescoring raises weak detections between strong ones, lowers none, and gives the same whenever it leaves."""
+"""Rescoring raises weak detections between strong ones and lowers none, whenever it leaves."""
 
 import numpy as np
 import pytest
