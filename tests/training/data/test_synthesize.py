@@ -5,7 +5,6 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import typer
@@ -25,7 +24,7 @@ from selsa_training.data.synthetic.degradation import draw_bursts
 from selsa_training.data.synthetic.drawn import draw_shapes
 from selsa_training.data.synthetic.emoji import EMOJI, find_emoji_font, load_emoji
 from selsa_training.data.synthetic.settings import DegradationRanges, SyntheticSettings
-from selsa_training.data.synthetic.sprites import SpriteSet, load_sprite_folder
+from selsa_training.data.synthetic.sprites import SpriteSet, as_sprite
 from selsa_training.data.synthetic.write import write_synthetic
 
 SMALL = SyntheticSettings(train_clips=10, val_clips=2, length=12, height=64, width=96)
@@ -174,41 +173,9 @@ def test_a_failed_attempt_leaves_no_files(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def sprite_folder(folder: Path) -> Path:
-    folder.mkdir()
-    for place, name in enumerate(IMAGENET_VID):
-        image = np.zeros((40, 40, 4), np.uint8)
-        image[5:35, 8:32] = (place * 8, 255 - place * 8, 100, 255)
-        cv2.imwrite(str(folder / f"{name}.png"), image)
-    return folder
-
-
-def test_sprites_come_from_a_folder(tmp_path: Path) -> None:
-    folder = sprite_folder(tmp_path / "sprites")
-    (folder / "bear_sleeping.png").write_bytes((folder / "bear.png").read_bytes())
-    (folder / "dog").mkdir()
-    (folder / "dog.png").rename(folder / "dog/rex.png")
-    sprites = load_sprite_folder(folder, IMAGENET_VID)
-    assert tuple(sprites.by_class) == IMAGENET_VID
-    assert len(sprites.by_class["bear"]) == 2
-    assert len(sprites.by_class["dog"]) == 1
-    assert sprites.by_class["dog"][0].levels[0].shape == (32, 26, 4)
-
-
-def test_an_unusable_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
-    folder = sprite_folder(tmp_path / "sprites")
-    cv2.imwrite(str(folder / "fox.png"), np.zeros((9, 9, 3), np.uint8))
-    with pytest.raises(SpriteError, match=r"fox\.png has no transparency"):
-        load_sprite_folder(folder, IMAGENET_VID)
-    cv2.imwrite(str(folder / "fox.png"), np.zeros((9, 9, 4), np.uint8))
+def test_a_transparent_sprite_is_refused() -> None:
     with pytest.raises(SpriteError, match="fox is completely transparent"):
-        load_sprite_folder(folder, IMAGENET_VID)
-    (folder / "fox.png").write_bytes(b"x")
-    with pytest.raises(SpriteError, match=r"fox\.png cannot be read"):
-        load_sprite_folder(folder, IMAGENET_VID)
-    (folder / "fox.png").unlink()
-    with pytest.raises(SpriteError, match="no image for fox"):
-        load_sprite_folder(folder, IMAGENET_VID)
+        as_sprite(np.zeros((9, 9, 4), np.uint8), "fox")
 
 
 def test_every_class_has_its_emoji() -> None:

@@ -25,15 +25,6 @@ def synthesize(
     height: Annotated[int, typer.Option(help="Height of a frame in pixels.")] = 192,
     width: Annotated[int, typer.Option(help="Width of a frame in pixels.")] = 320,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
-    sprites: Annotated[
-        Path | None, typer.Option(help="Folder of RGBA images, CLASS.png.", show_default=False)
-    ] = None,
-    font: Annotated[
-        Path | None,
-        typer.Option(
-            help="Colour-emoji font; Noto Color Emoji if not given and installed.", show_default=False
-        ),
-    ] = None,
     shapes: Annotated[
         bool, typer.Option("--shapes", help="Draw simple shapes; also where there is no emoji font.")
     ] = False,
@@ -65,7 +56,7 @@ def synthesize(
             )
         except ValueError as error:
             raise DataError(str(error)) from error
-        chosen = chosen_sprites(sprites, font, shapes=shapes)
+        chosen = chosen_sprites(shapes=shapes)
         say(f"sprites: {chosen.origin}, sha256 {chosen.sha256[:16]}")
         start = time.perf_counter()
         with progress_bars("clips") as (progress,):
@@ -235,25 +226,19 @@ def _print(report: "DataReport", show: int) -> None:
     typer.echo(f"  {log.fatal} fatal, {log.skipped} skipped" + (f": {log.summary()}" if log.counts else ""))
 
 
-def chosen_sprites(folder: Path | None, font: Path | None, *, shapes: bool) -> "SpriteSet":
-    """The sprites for these options: by default emoji, or shapes if no font is installed.
+def chosen_sprites(*, shapes: bool) -> "SpriteSet":
+    """Emoji, or simple shapes if `shapes` is set or no emoji font is installed.
 
     Raises:
-        SpriteError: more than one option is given, or its sprites cannot be used.
+        SpriteError: the font cannot be used.
     """
     from selsa_bundle.classes import IMAGENET_VID
-    from selsa_training.data.errors import SpriteError
     from selsa_training.data.synthetic.drawn import draw_shapes
     from selsa_training.data.synthetic.emoji import find_emoji_font, load_emoji
-    from selsa_training.data.synthetic.sprites import load_sprite_folder
 
-    if sum((folder is not None, font is not None, shapes)) > 1:
-        raise SpriteError("--sprites, --font and --shapes exclude each other")
-    if folder is not None:
-        return load_sprite_folder(folder, IMAGENET_VID)
-    found = None if shapes else font or find_emoji_font()
-    if found is None:
-        if not shapes:
-            say("no colour-emoji font found (Debian: fonts-noto-color-emoji): drawing simple shapes")
-        return draw_shapes(IMAGENET_VID)
-    return load_emoji(found)
+    font = None if shapes else find_emoji_font()
+    if font is not None:
+        return load_emoji(font)
+    if not shapes:
+        say("no colour-emoji font found (Debian: fonts-noto-color-emoji): drawing simple shapes")
+    return draw_shapes(IMAGENET_VID)

@@ -3,13 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from selsa_training.data.errors import SpriteError
 
@@ -19,7 +17,6 @@ Levels = tuple[npt.NDArray[np.float32], ...]
 # Long sides of the levels of a sprite. Drawing shrinks the next larger level, by less than half.
 LEVELS: Final = (256, 128, 64, 32)
 VISIBLE: Final = 8
-FOLDER_TYPES: Final = (".png", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,40 +83,3 @@ def as_sprite(image: RGBA, name: str) -> Sprite:
         size = (max(2, round(full.shape[1] * scale)), max(2, round(full.shape[0] * scale)))
         levels.append(cv2.resize(full, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False))
     return Sprite(tuple(levels))
-
-
-def load_sprite_folder(folder: Path, classes: Sequence[str]) -> SpriteSet:
-    """Sprites from `CLASS.png`, `CLASS_anything.png` or `CLASS/*.png` (or .webp), RGBA, for every class.
-
-    Raises:
-        SpriteError: a class has none, or an image cannot be read or has no transparency.
-    """
-    if not folder.is_dir():
-        raise SpriteError(f"{folder} is not a folder")
-    found: dict[str, list[RGBA]] = {name: [] for name in classes}
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in FOLDER_TYPES):
-        name = _class_of(path.relative_to(folder), classes)
-        if name is not None:
-            found[name].append(_read(path))
-    missing = [name for name, images in found.items() if not images]
-    if missing:
-        raise SpriteError(f"{folder} has no image for {', '.join(missing)}; {missing[0]}.png would be one")
-    return SpriteSet.of(f"folder {folder.name}", found)
-
-
-def _class_of(path: Path, classes: Sequence[str]) -> str | None:
-    if len(path.parts) > 1:
-        return path.parts[0] if path.parts[0] in classes else None
-    # The longest match, because a class name may begin with another one.
-    fitting = [name for name in classes if path.stem == name or path.stem.startswith(f"{name}_")]
-    return max(fitting, key=len, default=None)
-
-
-def _read(path: Path) -> RGBA:
-    try:
-        with Image.open(path) as image:
-            if not image.has_transparency_data:
-                raise SpriteError(f"{path} has no transparency: its background would move with it")
-            return np.asarray(image.convert("RGBA"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise SpriteError(f"{path} cannot be read as an image: {error}") from error
