@@ -33,7 +33,7 @@ class Orientation:
         """What the display matrix of the container, or of the bitstream (SEI), says.
 
         `VideoFrame.rotation` is an angle alone and hides mirroring, hence the matrix itself: x' = a x + c y,
-        y' = b x + d y, with y down. Angles between are taken for the nearest right angle.
+        y' = b x + d y, with y down. Other angles are rounded to the nearest right angle.
         """
         # PyAV's stubs take the container for a mapping of texts; it is one of `SideData` by type.
         found: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]

@@ -59,7 +59,7 @@ class VideoInput:
 def find_inputs(arguments: Sequence[str]) -> list[VideoInput]:
     """The videos that the arguments name, in order; those of a folder or pattern sorted by name.
 
-    A missing file is in the list, too: it fails in its turn and does not stop the others.
+    A missing file is in the list too: it fails later, when its turn comes, and does not stop the others.
 
     Raises:
         ValueError: an argument is no valid input, or stdin is named twice.

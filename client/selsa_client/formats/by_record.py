@@ -52,8 +52,8 @@ def as_document() -> Encode:
 def as_table() -> Encode:
     """`csv`: a header, then one row per detection (RFC 4180, UTF-8). A missing value is an empty cell.
 
-    `track_id` is empty without tracks, and for a detection of no object. With `fill` there is a last column
-    `filled`, true or false.
+    `track_id` is empty without tracks, and for a detection without a track. With `fill` there is a last
+    column `filled`, true or false.
     """
     filling = False
 
@@ -122,7 +122,7 @@ def as_mot() -> Encode:
     """`mot`: MOTChallenge's text for tracks, one detection per line, without classes.
 
     `frame, id, left, top, width, height, confidence, x, y, z`: frames, ids and pixels count from 1. There is
-    no position in space, so x, y and z are -1. A detection of no object has no line. The format cannot say
+    no position in space, so x, y and z are -1. A detection without a track has no line. The format cannot say
     that a frame is filled.
     """
 

@@ -63,7 +63,7 @@ class Tracks:
             if record.time is not None:
                 self.times[record.index] = record.time
             for number, each in enumerate(record.detections):
-                # Null without tracks, and for a detection of no object.
+                # Null without tracks, and for a detection without a track.
                 identity = each.track_id
                 key = (identity if identity is not None else (record.index, number), each.class_name)
                 track = self.found.setdefault(key, Track(each.class_name))

@@ -1,7 +1,7 @@
 """`youtube-vis`: a document in the form of YouTube-VIS annotations, with boxes and scores, without masks.
 
-An annotation is an object through the whole video: one box or null per frame. A detection of no object has
-no annotation.
+An annotation is an object through the whole video: one box or null per frame. A detection without a track
+has no annotation.
 
 The file is written at the end: memory holds all detections, and the file grows with objects times frames.
 """

@@ -20,7 +20,8 @@ class FrameArrays(NamedTuple):
         scores: float32 [N].
         class_ids: int64 [N].
         class_names: str [N].
-        track_ids: int64 [N], 0 for a detection of no object; None if the frame's detections have no tracks.
+        track_ids: int64 [N], 0 for a detection without a track; None if the frame's detections have no
+            tracks.
     """
 
     boxes: "npt.NDArray[np.float32]"
@@ -56,7 +57,7 @@ class Frame(FrameRecord):
     def to_supervision(self) -> "supervision.Detections":
         """The detections for supervision's trackers, zones and annotators; names are `data["class_name"]`.
 
-        With tracks, `tracker_id` is the object's number, 0 for a detection of no object.
+        With tracks, `tracker_id` is the object's number, 0 for a detection without a track.
 
         Raises:
             MissingPackageError: the extra `supervision` is not installed.

@@ -144,7 +144,7 @@ def _attach_timing_cache(config: Any, path: Path | None) -> Any:
 
 
 def _store_timing_cache(config: Any, path: Path) -> None:
-    """Write it completely or not at all. Without it the next build is slower, so a full disk is no error."""
+    """Write it completely or not at all. A full disk is ignored: only the next build is slower."""
     part = path.with_name(f".{path.name}.part")
     with suppress(OSError):
         part.write_bytes(bytes(config.get_timing_cache().serialize()))

@@ -23,7 +23,7 @@ from selsa_server.settings import ServerSettings
 # Grace for connections that the drain does not count, such as downloads of a job's results. The drain has
 # waited `drain_timeout` for all others, so this needs no setting of its own.
 GRACE_SECONDS: Final = 5
-# Of the open files: more is of no use and would slow down the start of other programs.
+# Limit of open files. More would not help, and would slow down the start of other programs.
 MOST_FILES: Final = 65536
 # For engines, jobs, decoders and the log.
 FILES_FOR_THE_REST: Final = 128

@@ -210,7 +210,7 @@ def on_cluster(settings: ClusterSettings, say: Callable[[str], None] = lambda _:
 def replica_engines(folder: Path | None, digest: str | None, settings: ReplicaSettings) -> ReplicaEngines:
     """How replicas get the engines of the bundle in a folder; None is the packaged default.
 
-    A packaged bundle is found by its name, wherever a node has it.
+    A packaged bundle is named, because each node may have it in another folder.
     """
     return ReplicaEngines(
         folder=portable_name(default_bundle() if folder is None else Path(folder)),

@@ -89,7 +89,7 @@ class ReplicaEngines:
         precision: what they compute in.
         threads: of an engine; 0: one per physical core.
         max_batch: frames in a call at most.
-        allow_cpu: run on the CPU where that provider cannot be had.
+        allow_cpu: run on the CPU if that provider is not available.
         engine_cache: folder of engines that TensorRT compiled, on the node.
     """
 

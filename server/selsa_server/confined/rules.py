@@ -18,7 +18,7 @@ FILE_SLACK: Final = 64 << 20
 
 
 def default_memory(max_pixels: int) -> int:
-    """Bytes that decoding frames of so many pixels takes at most, with some to spare."""
+    """Upper bound of the memory, in bytes, to decode frames of `max_pixels`."""
     return BASE_MEMORY + BYTES_PER_PIXEL * max_pixels
 
 

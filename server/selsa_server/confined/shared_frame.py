@@ -34,7 +34,7 @@ class SharedFrame:
 
     @classmethod
     def create(cls, frame_bytes: int) -> Self:
-        """New memory with room for a frame of so many bytes; its size is sealed.
+        """New memory for a frame of `frame_bytes`; its size is sealed.
 
         Raises:
             OSError: there is no memory.

@@ -57,7 +57,7 @@ def _ways(folder: Path, manifest: Manifest, host: Host, *, gpu: bool) -> Iterato
             text, _, remedy = lack.partition(": ")
             status: Status = "unavailable" if provider in GPU_KINDS and not gpu else "missing"
             yield Finding(
-                status=status, subject=subject, text=f"cannot be had: {text}", remedy=remedy or None
+                status=status, subject=subject, text=f"not available: {text}", remedy=remedy or None
             )
 
 

@@ -59,7 +59,7 @@ def colour_of(found: Detection) -> Colour:
 
 
 def class_colour(class_id: int) -> Colour:
-    """RGB; the same for a class at all times, and well apart for neighbours."""
+    """RGB of a class: always the same, and distinct for neighbouring class numbers."""
     hue = (0.02 + class_id * GOLDEN) % 1.0
     saturation, value = ((0.85, 1.0), (0.65, 0.85), (1.0, 0.75))[class_id % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)

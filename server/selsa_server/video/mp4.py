@@ -1,8 +1,9 @@
 """The claims of an MP4 or QuickTime file in its boxes, checked before FFmpeg opens it.
 
-A table of samples of one constant size needs 20 bytes whatever its count, and FFmpeg reserves memory for each
-of them on opening: a file of 3 kB can ask for gigabytes. A time scale of 0 FFmpeg silently takes for 1. And
-it sorts fragments by their times, so it loses frames where a fragmented file's clock restarts.
+A table of samples of one constant size needs 20 bytes for any count, and FFmpeg reserves memory for each
+sample on
+opening: a file of 3 kB can ask for gigabytes. FFmpeg silently reads a time scale of 0 as 1. It also sorts
+fragments by their times, so it loses frames where a fragmented file's clock restarts.
 """
 
 import io

@@ -44,7 +44,7 @@ def cache_clips(
     Args:
         clips: frames uint8 [h, w, 3], RGB.
         random: source of the damage.
-        say: told of every clip.
+        say: gets a message for every clip.
     """
     cached = {}
     for name, frames in clips.items():

@@ -31,7 +31,7 @@ def fetch_sources(folder: Path, say: Callable[[str], None] = lambda _: None) -> 
 
     Args:
         folder: created if it is missing.
-        say: told of every download.
+        say: gets a message for every download.
 
     Raises:
         SourceError: npm or pip is missing or failed, or a file is not the one that is pinned.

@@ -9,7 +9,7 @@ x, y, width and height are percent of the frame as displayed; frames count from 
 sequence every number changes linearly. `enabled` says that the object is seen up to the next entry, or to
 the end; an entry itself is seen either way. Rotation is about the upper left corner.
 
-Label Studio counts frames at the rate of its `<Video frameRate>` (25 by default), whatever the video has.
+Label Studio counts frames at the rate of its `<Video frameRate>` (25 by default), not at the video's rate.
 Where `framesCount` shows that this was another rate, frames are scaled to the video's own.
 """
 

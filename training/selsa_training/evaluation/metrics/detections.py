@@ -48,7 +48,7 @@ class Detections:
     def of(cls, by_frame: Mapping[int, FrameDetections]) -> "Detections":
         """Put together what was found, frame number -> detections, in any order."""
         frames = np.asarray(sorted(by_frame), np.int64)
-        # An empty part in front gives shape and type where there is nothing at all.
+        # The empty part gives shape and type if there are no detections.
         none = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
         found = [none, *(by_frame[frame] for frame in frames.tolist())]
         return cls(

@@ -76,7 +76,7 @@ def _rank_in_class(labels: Int) -> Int:
 
 
 def _assign(overlap: Float64, least: float) -> tuple[Int, Int]:
-    """Per row, in order: the free column of largest overlap, and the column of largest overlap at all."""
+    """Per row, in order: the free column of largest overlap, and the column of largest overlap."""
     found = np.full(len(overlap), NOTHING, np.int64)
     closest = found.copy()
     if not overlap.size:

@@ -113,7 +113,7 @@ def evaluate_vid(
         groups: which objects to score together; default `object_groups`.
         interpolation: of the precision-recall curve.
         iou: overlap from which on an object is found.
-        per_class: count only the best so many detections per frame and class (COCO: 100).
+        per_class: largest number of detections that count per frame and class, the best (COCO: 100).
     """
     groups = object_groups(data) if groups is None else groups
     matches = match_detections(data, detections, iou=iou, per_class=per_class)
