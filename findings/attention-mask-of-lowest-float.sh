@@ -13,7 +13,7 @@
 # A good guess is wrong because finfo.min and -1e30 look like two ways to write the same mask, and they agree
 # in every row that has one unmasked key.
 # Product: masked scores are -1e30 in plain operators of opset 18, where every runtime gives the mean; what is
-# computed for rows that are no proposals is never read (export/selsa_export/graphs/attention.py,
+# computed for rows that are no proposals is never read (export/selsa_export/graphs/stages.py,
 # tests/export/test_graph_parts.py).
 set -eu
 folder=$(mktemp -d)

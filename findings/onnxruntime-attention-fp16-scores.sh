@@ -11,7 +11,7 @@
 # A good guess is wrong because the attribute's purpose is precision, and the CPU kernel computes other
 # float16 operators in float32 between casts.
 # Product: the native fp16 graphs have the same rounding, since the product of queries and keys gives float16
-# (export/selsa_export/graphs/attention.py). docs/engines.md says so, and the export measures what it costs
+# (export/selsa_export/graphs/stages.py). docs/engines.md says so, and the export measures what it costs
 # (parity.json, tests/export/test_native_graphs.py).
 set -eu
 folder=$(mktemp -d)
