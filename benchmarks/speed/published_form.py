@@ -32,13 +32,14 @@ class PublishedForm:
     """The detector with the published code's structure. `clock` has the seconds of each part.
 
     Args:
-        detector: in evaluation mode.
+        detector: in evaluation mode, on the device that computes.
         clock: with `PARTS`.
     """
 
     def __init__(self, detector: SelsaDetector, clock: Stopwatch) -> None:
         self._detector = detector
         self._clock = clock
+        self._device = detector.mean.device
         self._maps: list[Tensor] = []
         self._sizes: list[tuple[int, int]] = []
 
@@ -76,8 +77,9 @@ class PublishedForm:
             return self._detections(logits, deltas, proposals, frame)
 
     def _features(self, frame: PreparedFrame) -> Tensor:
-        size = torch.tensor([frame.image_size])
-        images = self._detector.normalise(torch.from_numpy(frame.pixels)[None], size)
+        size = torch.tensor([frame.image_size], device=self._device)
+        pixels = torch.from_numpy(frame.pixels).to(self._device)
+        images = self._detector.normalise(pixels[None], size)
         features: Tensor = self._detector.neck(self._detector.backbone(images))
         return features
 
@@ -91,7 +93,7 @@ class PublishedForm:
             scores, order = scores.sort(descending=True)
             scores, order = scores[: config.candidates], order[: config.candidates]
             moved = decode_boxes(anchors[order], each_deltas.permute(1, 2, 0).reshape(-1, 4)[order], UNIT_STD)
-            boxes = clip_boxes(moved[None], torch.tensor([size]))[0]
+            boxes = clip_boxes(moved[None], torch.tensor([size], device=self._device))[0]
             has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
             boxes, scores = boxes[has_area], scores[has_area]
             chosen.append(boxes[nms(boxes, scores, config.nms_iou)[: config.proposals]])
@@ -107,13 +109,14 @@ class PublishedForm:
     def _detections(
         self, logits: Tensor, deltas: Tensor, proposals: Tensor, frame: PreparedFrame
     ) -> Detections:
+        device = self._device
         boxes, scores, labels, counts, _ = self._detector.detections(
             logits[None],
             deltas[None],
             proposals[None],
-            torch.ones(1, len(proposals), dtype=torch.bool),
-            torch.tensor([frame.image_size]),
-            torch.tensor([frame.scale_factor]),
+            torch.ones(1, len(proposals), dtype=torch.bool, device=device),
+            torch.tensor([frame.image_size], device=device),
+            torch.tensor([frame.scale_factor], device=device),
         )
         count = int(counts[0])
         return boxes[0, :count], scores[0, :count], labels[0, :count]

@@ -64,7 +64,7 @@ PROVIDERS: Final[dict[ProviderKind, Provider]] = {
     ),
     "cuda": Provider(
         opener="selsa_bundle.runtimes.onnx:open_cuda",
-        graphs={"fp32": ("fp32",)},
+        graphs={"fp32": ("fp32",), "fp16": ("native-fp16",)},
         onnx_name="CUDAExecutionProvider",
         missing="this ONNX Runtime was built without CUDA: pip install 'selsa[server-gpu]'",
     ),

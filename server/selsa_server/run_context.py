@@ -1,5 +1,6 @@
 """The context of one run, passed through all layers: cancellation, timings and progress."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,13 +12,14 @@ class StoppedError(Exception):
 
 
 class Stopwatch:
-    """Seconds spent per part. Each part is counted by one thread; parts of different threads overlap.
+    """Seconds spent per part. Threads work at the same time, so the parts overlap.
 
     Args:
         parts: shown even if no time is counted for them.
     """
 
     def __init__(self, parts: Sequence[str] = ()) -> None:
+        self._lock = threading.Lock()
         self._seconds = dict.fromkeys(parts, 0.0)
         self.started = time.perf_counter()
 
@@ -32,12 +34,14 @@ class Stopwatch:
 
     def add(self, part: str, seconds: float) -> None:
         """Count seconds that were measured elsewhere."""
-        self._seconds[part] = self._seconds.get(part, 0.0) + seconds
+        with self._lock:
+            self._seconds[part] = self._seconds.get(part, 0.0) + seconds
 
     def take(self) -> dict[str, float]:
         """Seconds per part since this was made, or since the last call."""
-        taken = self._seconds
-        self._seconds = dict.fromkeys(taken, 0.0)
+        with self._lock:
+            taken = self._seconds
+            self._seconds = dict.fromkeys(taken, 0.0)
         return taken
 
     @property

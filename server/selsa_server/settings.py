@@ -144,7 +144,7 @@ class EngineSettings(_Group):
     max_batch_wait: float = Field(
         default=0.005, ge=0, le=1, description="seconds an engine call waits for frames of other videos"
     )
-    engine_calls: int = Field(default=1, ge=1, le=16, description="engine calls that run at once")
+    engine_calls: int = Field(default=2, ge=1, le=16, description="engine calls that run at once")
 
 
 class ReplicaSettings(EngineSettings):

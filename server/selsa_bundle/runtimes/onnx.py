@@ -1,7 +1,7 @@
 """Engines in ONNX Runtime, on the CPU or on a GPU."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -25,6 +25,8 @@ from selsa_bundle.tolerance import Precision
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 TENSORRT: Final = "TensorrtExecutionProvider"
+# ONNX Runtime's CUDA provider computes fp32 products in TensorFloat-32 (10 bits of mantissa) by default.
+FULL_FP32: Final = {"use_tf32": "0"}
 
 ORT_DTYPES = {
     "tensor(uint8)": "uint8",
@@ -43,6 +45,7 @@ class RuntimeOptions:
         providers: execution providers, first choice first.
         spin: whether idle threads spin. They would do so long after a call, and the threads of the two
             engines and of the decoder would compete for the cores; see `benchmarks/speed/waiting_threads.py`.
+        provider_options: of the first provider, by ONNX Runtime's names.
         device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines
             run on a GPU, else nowhere.
     """
@@ -51,6 +54,7 @@ class RuntimeOptions:
     providers: tuple[str, ...] = (CPU,)
     precision: Precision = "fp32"
     spin: bool = False
+    provider_options: Mapping[str, str] = field(default_factory=dict)
     device: str | None = None
 
 
@@ -144,8 +148,10 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
     # on: without it R-50's frame engine took 1.1 to 1.6 times as long and its sequence engine 2 to 3 times.
     # `_ArenaTrim` frees what it keeps.
     settings.enable_mem_pattern = False
+    own, *others = options.providers
+    providers = [(own, dict(options.provider_options)), *others]
     try:
-        return ort.InferenceSession(str(path), settings, providers=list(options.providers))
+        return ort.InferenceSession(str(path), settings, providers=providers)
     except Exception as error:
         raise EngineError(f"ONNX Runtime cannot load {path}: {lines_of(error)[0]}") from error
 
@@ -162,16 +168,23 @@ def open_cpu(graphs: Graphs) -> OnnxEngines:
 
 def open_cuda(graphs: Graphs) -> OnnxEngines:
     """Engines on the first GPU."""
-    return open_onnx(graphs, (CUDA, CPU))
+    return open_onnx(graphs, (CUDA, CPU), FULL_FP32)
 
 
-def open_onnx(graphs: Graphs, providers: tuple[str, ...]) -> OnnxEngines:
-    """Engines on the first of these execution providers.
+def open_onnx(
+    graphs: Graphs, providers: tuple[str, ...], provider_options: Mapping[str, str] | None = None
+) -> OnnxEngines:
+    """Engines on the first of these execution providers, which gets the options.
 
     Raises:
         EngineError: ONNX Runtime chose another one, and the CPU was not allowed instead.
     """
-    options = RuntimeOptions(threads=graphs.threads, providers=providers, precision=graphs.precision)
+    options = RuntimeOptions(
+        threads=graphs.threads,
+        providers=providers,
+        precision=graphs.precision,
+        provider_options=provider_options or {},
+    )
     dims = graphs.manifest.dimensions
     engines = OnnxEngines(graphs.path("frame"), graphs.path("sequence"), dims, options)
     found = engines.info.provider

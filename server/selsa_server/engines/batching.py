@@ -183,7 +183,7 @@ class BatchingEngines:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallerEngines:
-    """The shared `Engines` for one caller, which makes one call at a time.
+    """The shared `Engines` for one caller, which makes a few calls at a time.
 
     The seconds that its calls wait are counted as part `queue` of the run and not as the engine's part.
     """

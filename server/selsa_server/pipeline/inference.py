@@ -1,6 +1,9 @@
 """Engine calls on prepared frames."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,41 +13,67 @@ from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.errors import EngineFailureError
 from selsa_server.run_context import Stopwatch
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    items: Iterable[Item], compute: Callable[[Item], Result], calls: int
+) -> Generator[tuple[Item, Result], None, None]:
+    """Each item with `compute` of it, in order; up to `calls` are computed at the same time, in threads."""
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(calls, "selsa-run") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(compute, item)))
+                # One more than the threads take, so that none of them waits for the next item.
+                if len(waiting) > calls:
+                    first, result = waiting.popleft()
+                    yield first, result.result()
+            while waiting:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        finally:
+            for _, result in waiting:
+                result.cancel()
+
+
+class Repeats:
+    """Finds frames that equal the one before them, as in screen recordings: they are computed once."""
+
+    def __init__(self) -> None:
+        self._last: PreparedFrame | None = None
+
+    def places(self, frames: Sequence[PreparedFrame]) -> tuple[list[int], list[int]]:
+        """The next frames of a video.
+
+        Returns:
+            The positions of the frames to compute, and for each frame its place among those; -1 for one that
+            equals the last frame of the call before.
+        """
+        new: list[int] = []
+        places: list[int] = []
+        for position, frame in enumerate(frames):
+            if self._last is None or not _equal(self._last, frame):
+                new.append(position)
+            places.append(len(new) - 1)
+            self._last = frame
+        return new, places
+
 
 class Inference:
-    """The two engines on prepared frames of one video: counts their time and translates their errors.
-
-    Consecutive frames with the same pixels, as in screen recordings, are computed once.
-    """
+    """The two engines on prepared frames of one video: counts their time and translates their errors."""
 
     def __init__(self, engines: Engines, clock: Stopwatch) -> None:
         self._engines = engines
         self._clock = clock
-        self._last: tuple[PreparedFrame, FrameBatch] | None = None
 
     def frames(self, frames: Sequence[PreparedFrame]) -> list[FrameBatch]:
         """The frame engine, one call per padded size; a batch of one for each frame, in order.
 
-        A frame that equals the one before it, of this call or the last one, has that one's very object.
-
         Raises:
             EngineFailureError: the engine failed.
         """
-        before = None if self._last is None else self._last[0]
-        new: list[PreparedFrame] = []
-        places: list[int] = []
-        for frame in frames:
-            if before is None or not _equal(before, frame):
-                new.append(frame)
-            places.append(len(new) - 1)
-            before = frame
-        computed = self._compute(new)
-        known = [self._last[1] if place < 0 and self._last else computed[place] for place in places]
-        if frames:
-            self._last = frames[-1], known[-1]
-        return known
-
-    def _compute(self, frames: Sequence[PreparedFrame]) -> list[FrameBatch]:
         by_size: dict[tuple[int, ...], list[int]] = {}
         for position, frame in enumerate(frames):
             by_size.setdefault(frame.pixels.shape, []).append(position)

@@ -3,11 +3,13 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from selsa_bundle.engine import FrameBatch
+from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.decoders.protocol import FrameSource, LiveOrder
 from selsa_server.errors import VideoError
 from selsa_server.pipeline.frame_records import FrameRecords
-from selsa_server.pipeline.inference import Inference
+from selsa_server.pipeline.inference import Inference, Repeats
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.prefetch import Prefetch
@@ -103,7 +105,10 @@ class _Detection:
         self._bundle = bundle
         self._clock = run.clock
         self._rescored = params.rescore
-        self._online = OnlineDetection(bundle, params, Inference(bundle.engines, run.clock))
+        self._inference = Inference(bundle.engines, run.clock)
+        self._online = OnlineDetection(bundle, params, self._inference)
+        self._repeats = Repeats()
+        self._last: list[FrameBatch] = []
         self._records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
         self.left = 0  # frames of the current batch without a record
@@ -115,11 +120,20 @@ class _Detection:
         self.corrupt += sum(isinstance(item, CorruptFrame) for item in items)
         frames = [item for item in items if isinstance(item, TimedFrame)]
         self.left = len(frames)
-        each = self._online.detect([frame.prepared for frame in frames])
-        for frame, (features, found) in zip(frames, each, strict=True):
+        prepared = [frame.prepared for frame in frames]
+        features = self._features(prepared)
+        each = self._online.detect(prepared, features)
+        for frame, known, found in zip(frames, features, each, strict=True):
             self.emitted += 1
             self.left -= 1
-            yield from self._records.add(frame, features, found, 0)
+            yield from self._records.add(frame, known, found, 0)
+
+    def _features(self, frames: list[PreparedFrame]) -> list[FrameBatch]:
+        new, places = self._repeats.places(frames)
+        computed = self._inference.frames([frames[i] for i in new])
+        features = [computed[place] if place >= 0 else self._last[0] for place in places]
+        self._last = features[-1:] or self._last
+        return features
 
     def summary(self, counts: LiveCounts, dropped: int) -> SummaryRecord:
         objects = self._records.summary()

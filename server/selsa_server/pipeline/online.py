@@ -24,21 +24,24 @@ class OnlineDetection:
         self._bank = _bank(bundle, params)
         self._position = 0
 
-    def detect(self, frames: Sequence[PreparedFrame]) -> Iterator[tuple[FrameBatch, DetectionBatch]]:
-        """Features and detections, batches of one, of each of the next frames, in order.
+    def detect(
+        self, frames: Sequence[PreparedFrame], features: Sequence[FrameBatch]
+    ) -> Iterator[DetectionBatch]:
+        """Detections of each of the next frames, batches of one, in order. Each sees the bank as it was then.
 
-        The frame engine takes them together; a frame's detections see the bank as it was at that frame.
+        Args:
+            frames: the frames.
+            features: the frame engine's outputs for each, a batch of one.
 
         Raises:
-            EngineFailureError: an engine failed.
+            EngineFailureError: the engine failed.
         """
-        features = self._inference.frames(frames)
         for frame, known in zip(frames, features, strict=True):
             self._bank.before(self._position, known)
             detections = self._inference.sequence([frame], [known], self._bank.bank)
             self._bank.after(self._position, known)
             self._position += 1
-            yield known, detections
+            yield detections
 
 
 def _bank(bundle: LoadedBundle, params: DetectParams) -> OnlineBank:

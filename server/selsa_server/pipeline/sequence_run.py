@@ -2,9 +2,9 @@
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from selsa_bundle.bank import SequenceBank
 from selsa_bundle.engine import DetectionBatch, FrameBatch
@@ -12,7 +12,7 @@ from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.decoders.protocol import OpenVideo
 from selsa_server.errors import VideoError
 from selsa_server.pipeline.frame_records import FrameRecords
-from selsa_server.pipeline.inference import Inference
+from selsa_server.pipeline.inference import Inference, Repeats, in_order
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.prefetch import Prefetch
 from selsa_server.pipeline.video_record import video_record
@@ -27,8 +27,12 @@ from selsa_server.video.selection import Selection
 if TYPE_CHECKING:  # `selsa detect --local` has no settings.
     from selsa_server.settings import VideoSettings
 
-# Detections of some frames, and the place of one of them.
-_Found = tuple[DetectionBatch, int]
+# Features of a key frame, detections of some key frames, and its position among those.
+_Found = tuple[FrameBatch, DetectionBatch, int]
+# Engine calls at the same time: while one is in a part that uses one core, such as suppression, the other one
+# uses the rest. Measured by benchmarks/schedules.py.
+CALLS: Final = 2
+T = TypeVar("T")
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 
 
@@ -38,7 +42,7 @@ class PipelineOptions:
 
     Attributes:
         limits: of one video.
-        batch: frames of one video in one engine call at most.
+        batch: frames of one video that the engines have at most; in `sequence` mode in two calls.
         prefetch: frames that are decoded ahead at most.
         model: the name that `DetectParams.model` may give; None: the bundle's own.
     """
@@ -86,7 +90,6 @@ class PipelineRun:
         self.frame_records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
         self.emitted = 0
-        self._last: tuple[FrameBatch, _Found] | None = None
 
     def records(
         self, video: OpenVideo, selection: Selection, resume: Resume
@@ -138,66 +141,73 @@ class PipelineRun:
 
     def _sequence_bank(self, video: OpenVideo, references: Sequence[int]) -> SequenceBank:
         bank = SequenceBank(self.bundle.engines.dimensions, references)
-        with self._frames(video, bank.wanted) as frames:
-            for batch, _ in self._batches(frames):
-                features = self.inference.frames([frame.prepared for frame in batch])
-                for frame, known in zip(batch, features, strict=True):
-                    bank.add(frame.index, known)
+        for batch, _, found in self._computed(video, bank.wanted, self._features):
+            for frame, known in zip(batch, found, strict=True):
+                bank.add(frame.index, known)
         return bank
 
     def _sequence(
         self, video: OpenVideo, keys: Sequence[int], bank: SequenceBank
     ) -> Generator[FrameRecord, None, None]:
-        with self._frames(video, keys) as frames:
-            for batch, corrupt in self._batches(frames):
-                self._count_corrupt(corrupt)
-                if not batch:
-                    continue
-                recalled = [bank.recall(frame.index) for frame in batch]
-                unknown = [f.prepared for f, known in zip(batch, recalled, strict=True) if known is None]
-                new = iter(self.inference.frames(unknown))
-                features = [next(new) if known is None else known for known in recalled]
-                found = self._detect(batch, features, bank)
-                for frame, known, (detections, position) in zip(batch, features, found, strict=True):
-                    yield from self._records(frame, known, detections, position)
+        def detections(frames: list[TimedFrame]) -> list[_Found]:
+            return self._detect(frames, bank)
 
-    def _detect(
-        self, batch: Sequence[TimedFrame], features: Sequence[FrameBatch], bank: SequenceBank
-    ) -> list[_Found]:
-        """Detections of each frame; a frame that equals the one before it has that one's."""
-        before = None if self._last is None else self._last[0]
-        new: list[int] = []
-        places: list[int] = []
-        for position, known in enumerate(features):
-            if known is not before:
-                new.append(position)
-            places.append(len(new) - 1)
-            before = known
-        found: list[_Found] = []
-        if new:
-            prepared, inputs = [batch[i].prepared for i in new], [features[i] for i in new]
-            detections = self.inference.sequence(prepared, inputs, bank.bank)
-            found = [(detections, place) for place in range(len(new))]
-        each = [self._last[1] if place < 0 and self._last else found[place] for place in places]
-        self._last = features[-1], each[-1]
-        return each
+        for batch, corrupt, each in self._computed(video, keys, detections):
+            self._count_corrupt(corrupt)
+            for frame, found in zip(batch, each, strict=True):
+                yield from self._records(frame, *found)
+
+    def _features(self, frames: list[TimedFrame]) -> list[FrameBatch]:
+        return self.inference.frames([frame.prepared for frame in frames])
+
+    def _detect(self, frames: list[TimedFrame], bank: SequenceBank) -> list[_Found]:
+        recalled = [bank.recall(frame.index) for frame in frames]
+        unknown = [f.prepared for f, known in zip(frames, recalled, strict=True) if known is None]
+        new = iter(self.inference.frames(unknown))
+        features = [next(new) if known is None else known for known in recalled]
+        found = self.inference.sequence([frame.prepared for frame in frames], features, bank.bank)
+        return [(known, found, position) for position, known in enumerate(features)]
+
+    def _computed(
+        self, video: OpenVideo, wanted: Sequence[int], compute: Callable[[list[TimedFrame]], list[T]]
+    ) -> Generator[tuple[list[TimedFrame], int, list[T]], None, None]:
+        """Batches of frames with the number of corrupt ones before their end and a result for each frame.
+
+        A frame that equals the one before it has that one's very result. Once the run is stopped, no call
+        begins and there are no more batches.
+        """
+
+        def call(batch: tuple[list[TimedFrame], int, list[int], list[int]]) -> list[T]:
+            frames, _, new, _ = batch
+            return compute([frames[i] for i in new]) if new and not self.run.stopped() else []
+
+        calls = min(CALLS, self.options.batch)
+        repeats = Repeats()
+        last: list[T] = []
+        with self._frames(video, wanted) as frames:
+            batches = (
+                (batch, corrupt, *repeats.places([frame.prepared for frame in batch]))
+                for batch, corrupt in in_batches(frames, self.options.batch // calls)
+            )
+            left = itertools.takewhile(lambda _: not self.run.stopped(), batches)
+            for (batch, corrupt, _, places), results in in_order(left, call, calls):
+                if self.run.stopped():
+                    return
+                found = [results[place] if place >= 0 else last[0] for place in places]
+                last = found[-1:] or last
+                yield batch, corrupt, found
 
     def _online(self, video: OpenVideo, keys: Sequence[int]) -> Generator[FrameRecord, None, None]:
         online = OnlineDetection(self.bundle, self.params, self.inference)
-        with self._frames(video, keys) as frames:
-            for batch, corrupt in self._batches(frames):
-                self._count_corrupt(corrupt)
-                each = online.detect([frame.prepared for frame in batch])
-                for frame, (features, detections) in zip(batch, each, strict=True):
-                    yield from self._records(frame, features, detections, 0)
+        for batch, corrupt, features in self._computed(video, keys, self._features):
+            self._count_corrupt(corrupt)
+            each = online.detect([frame.prepared for frame in batch], features)
+            for frame, known, detections in zip(batch, features, each, strict=True):
+                yield from self._records(frame, known, detections, 0)
 
     def _count_corrupt(self, count: int) -> None:
         self.corrupt += count
         self.run.progress.done += count
-
-    def _batches(self, frames: Prefetch[TimedFrame | CorruptFrame]) -> Iterator[tuple[list[TimedFrame], int]]:
-        batches = in_batches(frames, self.options.batch)
-        return itertools.takewhile(lambda _: not self.run.stopped(), batches)
 
     def _frames(self, video: OpenVideo, wanted: Sequence[int]) -> Prefetch[TimedFrame | CorruptFrame]:
         source = video.frames(wanted, self.run, tolerant=self.params.decode == "tolerant")
