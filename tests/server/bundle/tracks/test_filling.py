@@ -37,7 +37,9 @@ def test_an_object_in_both_frames_moves_linearly_with_box_and_score():
 
 def test_what_one_frame_has_alone_stays_with_half_of_its_score():
     filled = between(frame(0, [(0, 0.9)]), frame(2, [(300, 0.8)]))
-    assert [(box[0], float(score)) for box, score in zip(filled[0].seen.boxes, filled[0].seen.scores, strict=True)] == [
+    assert [
+        (box[0], float(score)) for box, score in zip(filled[0].seen.boxes, filled[0].seen.scores, strict=True)
+    ] == [
         (0, pytest.approx(0.45)),
         (300, pytest.approx(0.4)),
     ]
