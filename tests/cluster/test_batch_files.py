@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -14,11 +15,11 @@ from typer.testing import CliRunner
 
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.batch.inputs import InputsError, find_videos
-from selsa_server.batch.output import BatchOutput, BatchRecord, OutputError, open_output
+from selsa_server.batch.output import BatchOutput, BatchRecord, OutputError, ResultFormat, open_output
 from selsa_server.batch.worker import VideoWorker
 from selsa_server.cli.batch import batch
 from selsa_server.errors import VideoError
-from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.detect import DetectParams, parse_record
 
 
 def names(*inputs: str) -> list[str]:
@@ -117,6 +118,33 @@ def test_parquet_has_a_row_for_each_detection_and_for_each_frame_without_one(
     metadata = pq.ParquetFile(tmp_path / "clip.parquet").metadata.metadata
     assert json.loads(metadata[b"selsa.video"])["type"] == "video"
     assert json.loads(metadata[b"selsa.summary"])["emitted"] == 12
+
+
+@pytest.mark.parametrize("name", ["ndjson", "parquet"])
+def test_results_with_tracks_have_the_numbers_of_the_whole_video(tmp_path: Path, name: ResultFormat) -> None:
+    video = write_video(tmp_path / "a.mp4", picture=lambda _: np.full((48, 64, 3), 250, np.uint8))
+    params = DetectParams(tracks=True, score_threshold=0.01, stride=2, fill="interpolate")
+    pipeline = fake_pipeline(FakeEngines())
+    found = list(pipeline.run(video, params))
+    # As if the summary said that the object is another one.
+    numbers = {each.track_id for frame in found if frame.type == "frame" for each in frame.detections}
+    assert numbers - {None}, "there is an object"
+    aliases = {number: number + 40 for number in numbers if number}
+    found[-1] = found[-1].model_copy(update={"aliases": aliases})
+    BatchOutput(address=str(tmp_path), format=name).write("clip", found)
+    if name == "parquet":
+        rows = pq.read_table(tmp_path / "clip.parquet").to_pylist()
+        written = [(row["index"], row["track_id"], row["filled"]) for row in rows]
+    else:
+        records = [parse_record(line) for line in (tmp_path / "clip.ndjson").read_text().splitlines()]
+        assert [record.type for record in records] == ["video", *["frame"] * 12, "summary"]
+        frames = [record for record in records if record.type == "frame"]
+        written = [
+            (frame.index, each.track_id, frame.filled) for frame in frames for each in frame.detections
+        ]
+    assert [index for index, _, _ in written] == list(range(12))
+    assert [filled for _, _, filled in written] == [False, True] * 5 + [False, False]
+    assert {number for _, number, _ in written} == {aliases.get(number) for number in numbers}
 
 
 def test_a_folder_with_results_of_something_else_is_refused(output: BatchOutput) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from fakes import fake_pipeline
 from media import damage_packet, frame_pixels, number_of, write_video
 from sounding import sound_of, write_sounding_video
 
+from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.errors import ParameterError, VideoError
 from selsa_server.render.drawing import class_colour
 from selsa_server.render.video import DrawnVideo, open_drawn_video
-from selsa_server.schema.detect import Box, Detection, DetectParams, FrameRecord
+from selsa_server.schema.detect import Box, Detection, DetectParams, FrameRecord, TrackedDetection
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import index_video
 
@@ -232,3 +234,27 @@ def test_a_file_that_becomes_too_large_is_given_up(tmp_path):
     with pytest.raises(VideoError, match="larger than 2000 bytes"), video:
         for i in range(10):
             video.write(record(i))
+
+
+def test_an_alias_of_the_summary_gives_all_frames_of_an_object_one_colour(tmp_path):
+    source = write_video(tmp_path / "a.mkv", 6, size=(320, 240), codec="ffv1", pix_fmt="bgr0")
+    video, *_, summary = fake_pipeline(FakeEngines()).run(source, DetectParams(tracks=True))
+    summary = summary.model_copy(update={"aliases": {2: 1}})
+    box = Box(x1=60, y1=80, x2=160, y2=200)
+    frames = [
+        FrameRecord(
+            index=i,
+            pts=None,
+            time=None,
+            detections=(
+                TrackedDetection(box=box, score=0.9, class_id=0, class_name="dog", track_id=1 + (i > 2)),
+            ),
+        )
+        for i in range(6)
+    ]
+    red = np.array(class_colour(1))
+    for each in frames_of(drawn(source, [video, *frames, summary])):
+        assert np.abs(each.astype(int)[140, 59:64] - red).sum(axis=1).min() < 160
+    # Without a summary, as where detection failed midway, the frames are drawn as they are.
+    other = frames_of(drawn(source, [video, *frames]))
+    assert np.abs(other[5].astype(int)[140, 59:64] - red).sum(axis=1).min() > 160
