@@ -83,8 +83,8 @@ def train(
         Steps taken so far.
 
     Raises:
-        TrainingError: the pretrained weights are not available, `start` does not fit the model, a loss is not a
-            finite number, or the saved state is damaged.
+        TrainingError: the pretrained weights are not available, `start` does not fit the model, a loss is not
+            finite, or the saved state is damaged.
         ImageError: an image cannot be read.
     """
     # Every process must draw the same weights, so reset the random state.
