@@ -14,7 +14,7 @@ from selsa_bundle.files.new_folder import new_folder
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import MANIFEST_NAME, About, EngineFile, GateFile, Manifest, Provenance, Variant
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
-from selsa_export.errors import ExportError, ParityError
+from selsa_export.errors import ExportError
 from selsa_export.graphs.precision import FloatPrecision
 from selsa_export.graphs.write import write_graph
 from selsa_export.parity.frames import Frame
@@ -57,7 +57,7 @@ def export_bundle(
         about: description of the model; None: `about_of(checkpoint)`.
 
     Raises:
-        ParityError: the engines do not compute what the model computes.
+        ExportError: the engines do not compute what the model computes.
         TargetTakenError: something is at `folder` that may not be replaced.
         OSError: the folder cannot be written.
     """
@@ -75,7 +75,7 @@ def export_bundle(
         reference = ParityReference.of(detector, prepared)
         report = reference.report(_engines(part, detector.dimensions), described)
         if failures := report.failures():
-            raise ParityError("the engines differ from the model: " + "; ".join(failures))
+            raise ExportError("the engines differ from the model: " + "; ".join(failures))
         native_files, native_parity = write_natives(detector, part, natives, reference, say)
         report = report.model_copy(update={"native": native_parity})
         parity = part / "parity.json"

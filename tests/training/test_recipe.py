@@ -6,7 +6,7 @@ import pytest
 
 from selsa_training.config import CONFIGS
 from selsa_training.model.detector import build_detector
-from selsa_training.recipe.errors import RecipeError
+from selsa_training.recipe.errors import TrainingError
 from selsa_training.recipe.file import load_recipe, packaged_recipes
 from selsa_training.recipe.recipe import Recipe
 from selsa_training.running.optimiser import build_optimiser
@@ -64,14 +64,14 @@ def test_a_value_that_is_not_allowed_is_named(
 ) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(content)
-    with pytest.raises(RecipeError, match=named):
+    with pytest.raises(TrainingError, match=named):
         load_recipe(str(path), overrides)
 
 
 def test_an_unknown_recipe_is_refused_with_the_list_of_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"r50-dc5.*tiny"):
+    with pytest.raises(TrainingError, match=r"r50-dc5.*tiny"):
         load_recipe("r52-dc5")
-    with pytest.raises(RecipeError, match="No such file"):
+    with pytest.raises(TrainingError, match="No such file"):
         load_recipe(str(tmp_path / "none.toml"))
 
 

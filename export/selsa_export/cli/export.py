@@ -95,10 +95,10 @@ def _export(
     *,
     overwrite: bool,
 ) -> None:
-    from selsa_export.errors import PrecisionError
+    from selsa_export.errors import ExportError
 
     if plan is not None and "fp16" in plan.precisions and "fp16" not in native:
-        raise PrecisionError(f"--precision fp16 needs the native graphs in fp16; --native is {native}")
+        raise ExportError(f"--precision fp16 needs the native graphs in fp16; --native is {native}")
 
     from selsa_export.bundle import about_of, export_bundle
     from selsa_export.parity.frames import procedural_frames, read_frames

@@ -42,11 +42,11 @@ def plan_of(
     """The plan for these options; None if the only precision is fp32, which needs no measurement.
 
     Raises:
-        PrecisionError: a precision is unknown, or cannot be measured on this machine.
-        CalibrationError: a video cannot be read, or int8 is requested without a video.
+        ExportError: a precision is unknown or cannot be measured here, a video cannot be read, or int8 is
+            requested without a video.
         DataError: the data set cannot be read.
     """
-    from selsa_export.errors import CalibrationError
+    from selsa_export.errors import ExportError
     from selsa_export.precision.frames import procedural_clips, read_clips
     from selsa_export.precision.measure import open_precision_data
     from selsa_export.precision.plan import PrecisionPlan, check_precisions
@@ -56,7 +56,7 @@ def plan_of(
     if set(precisions) <= {"fp32"}:
         return None
     if "int8" in precisions and not calibrate:
-        raise CalibrationError("--precision int8 needs --calibrate VIDEO, a typical video")
+        raise ExportError("--precision int8 needs --calibrate VIDEO, a typical video")
     opened = None
     if data is not None:
         opened = open_precision_data(DataSource(path=data, images=None, with_det=False), split, limit)

@@ -12,7 +12,7 @@ from selsa_bundle.family import Family
 from selsa_bundle.gate.agreement import compare_proposals
 from selsa_bundle.precision_report import Bounds, DetectionAgreement, KeptLayers
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_export.errors import PrecisionError
+from selsa_export.errors import ExportError
 from selsa_export.int8.graph import quantize_graph, tensors_to_calibrate
 from selsa_export.int8.layers import Layer, layers_of
 from selsa_export.int8.ranges import Calibration, calibrate
@@ -51,11 +51,11 @@ def quantize_until(
         agreement: from a quantised frame engine to its detections' agreement with fp32.
 
     Raises:
-        PrecisionError: the graph has no layers by the names that this exporter gives.
+        ExportError: the graph has no layers by the names that this exporter gives.
     """
     layers = layers_of(model)
     if not layers:
-        raise PrecisionError(
+        raise ExportError(
             "this bundle's frame engine was written by another version of selsa; int8 needs it exported again"
         )
     outputs = [layer.output for layer in layers]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from selsa_export.errors import ParityFramesError
+from selsa_export.errors import ExportError
 
 Frame = npt.NDArray[np.uint8]
 # Enough for a bank of several frames and a batch of two. More frames would add no information.
@@ -19,12 +19,12 @@ def read_frames(path: Path, count: int = PARITY_FRAMES) -> list[Frame]:
     """`count` frames of a video or a folder of pictures, spread over it, as uint8 [h, w, 3] RGB.
 
     Raises:
-        ParityFramesError: no frame can be read.
+        ExportError: no frame can be read.
     """
     source = _pictures(path) if path.is_dir() else _video(path)
     frames = list(source)
     if not frames:
-        raise ParityFramesError(f"{path}: no frame can be read from it; give a video or a folder of pictures")
+        raise ExportError(f"{path}: no frame can be read from it; give a video or a folder of pictures")
     chosen = [frames[round(i * (len(frames) - 1) / max(1, count - 1))] for i in range(count)]
     return [np.ascontiguousarray(frame[..., ::-1]) for frame in chosen]
 

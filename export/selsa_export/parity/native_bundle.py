@@ -8,7 +8,7 @@ from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import EngineFile, Variant
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
-from selsa_export.errors import ParityError, PrecisionError
+from selsa_export.errors import ExportError
 from selsa_export.graphs.precision import FloatPrecision
 from selsa_export.graphs.write import write_native_graph
 from selsa_export.parity.parity import ParityReference
@@ -29,14 +29,14 @@ def native_precisions(text: str) -> tuple[FloatPrecision, ...]:
     """`fp32,fp16` as precisions; `none` as none.
 
     Raises:
-        PrecisionError: one is unknown.
+        ExportError: one is unknown.
     """
     if text.strip() == "none":
         return ()
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in VARIANTS:
-            raise PrecisionError(
+            raise ExportError(
                 f"--native names {name!r}; allowed are {', '.join(VARIANTS)}, with commas between, or none"
             )
     return tuple(precision for precision in VARIANTS if precision in names)
@@ -58,7 +58,7 @@ def write_natives(
         The files for the manifest and the results for the parity report.
 
     Raises:
-        ParityError: a graph differs from the model by more than its precision explains.
+        ExportError: a graph differs from the model by more than its precision explains.
     """
     files: dict[Variant, dict[EngineName, EngineFile]] = {}
     found: dict[str, EngineParity] = {}
@@ -80,7 +80,7 @@ def write_natives(
         finally:
             engines.close()
         if failures := parity.failures():
-            raise ParityError(f"the native {precision} engines differ from the model: {'; '.join(failures)}")
+            raise ExportError(f"the native {precision} engines differ from the model: {'; '.join(failures)}")
         files[VARIANTS[precision]] = pair
         found[precision] = parity
     return files, found

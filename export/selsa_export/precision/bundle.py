@@ -22,7 +22,7 @@ from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines, verify_bundle
 from selsa_bundle.runtimes.processor import processor_name
 from selsa_bundle.tolerance import USUAL_TOLERANCES, GateTolerance, Precision
-from selsa_export.errors import PrecisionError
+from selsa_export.errors import ExportError
 from selsa_export.parity.gate_frames import tolerance_around, widest, write_gate_file
 from selsa_export.precision.graphs import add_int8
 from selsa_export.precision.measure import Judge, PrecisionData, ap50_of, seconds_in_turn, times_as_fast
@@ -73,12 +73,12 @@ def add_precisions(
 
     Raises:
         BundleError: the bundle cannot be used.
-        CalibrationError, PrecisionError: see the parts of the plan; or a precision needs graphs that the
+        ExportError: see the parts of the plan; or a precision needs graphs that the
             bundle lacks.
     """
     manifest = Manifest.read(folder)
     if "fp16" in plan.precisions and "native-fp16" not in manifest.engines:
-        raise PrecisionError(
+        raise ExportError(
             "--precision fp16 is for TensorRT and needs the native graphs in fp16; this bundle has "
             f"{', '.join(manifest.engines)}: export it with --native fp16"
         )

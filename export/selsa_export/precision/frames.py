@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from selsa_export.errors import CalibrationError
+from selsa_export.errors import ExportError
 from selsa_export.parity.frames import Frame, procedural_frames
 
 # Ranges hardly change after a few dozen frames, and each frame costs one run of the frame engine in fp32.
@@ -34,10 +34,10 @@ def read_clips(videos: Sequence[Path]) -> PrecisionFrames:
     """Frames spread over each of the videos.
 
     Raises:
-        CalibrationError: a video cannot be read, or has fewer than two frames.
+        ExportError: a video cannot be read, or has fewer than two frames.
     """
     if not videos:
-        raise CalibrationError("--calibrate names no video")
+        raise ExportError("--calibrate names no video")
     calibration: list[Frame] = []
     judged = []
     for video in videos:
@@ -62,11 +62,11 @@ def procedural_clips() -> PrecisionFrames:
 def _spread(video: Path, count: int) -> list[Frame]:
     """At most `count` frames of a video, evenly spread."""
     if not video.is_file():
-        raise CalibrationError(f"{video}: there is no such file; --calibrate takes videos")
+        raise ExportError(f"{video}: there is no such file; --calibrate takes videos")
     total = sum(1 for _ in _frames(video, keep=()))
     if total < 2:
         found = "no frame" if total == 0 else "one frame only"
-        raise CalibrationError(f"{video}: {found} can be read from it; calibration needs two at least")
+        raise ExportError(f"{video}: {found} can be read from it; calibration needs two at least")
     chosen = {round(i * (total - 1) / (count - 1)) for i in range(count)}
     return [frame for frame in _frames(video, keep=chosen) if frame is not None]
 

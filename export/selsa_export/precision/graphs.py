@@ -38,7 +38,7 @@ def add_int8(
         The manifest with them, and the result of the search for each block.
 
     Raises:
-        PrecisionError: the bundle's graph was not written by this exporter.
+        ExportError: the bundle's graph was not written by this exporter.
     """
     frames = [manifest.preprocess.prepare(frame) for frame in plan.frames.calibration]
     pair = manifest.engines["fp32"]

@@ -6,7 +6,7 @@ from typing import Final
 from selsa_bundle.precision_report import Bounds
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.tolerance import Precision
-from selsa_export.errors import PrecisionError
+from selsa_export.errors import ExportError
 from selsa_export.precision.frames import PrecisionFrames
 from selsa_export.precision.measure import PrecisionData
 
@@ -36,13 +36,13 @@ def check_precisions(names: str) -> tuple[Precision, ...]:
     """`fp32,int8` as precisions.
 
     Raises:
-        PrecisionError: one is unknown, or cannot be measured on this machine.
+        ExportError: one is unknown, or cannot be measured on this machine.
     """
     given = [name.strip() for name in names.split(",") if name.strip()]
     if unknown := [name for name in given if name not in PRECISIONS]:
-        raise PrecisionError(f"--precision names {unknown[0]!r}; allowed are {', '.join(PRECISIONS)}")
+        raise ExportError(f"--precision names {unknown[0]!r}; allowed are {', '.join(PRECISIONS)}")
     host = Host.here()
     reason = host.lacks("openvino") or host.cannot("openvino", "bf16")
     if "bf16" in given and reason is not None:
-        raise PrecisionError(f"--precision bf16 cannot be measured here: {reason}")
+        raise ExportError(f"--precision bf16 cannot be measured here: {reason}")
     return tuple(precision for precision in PRECISIONS if precision in given)

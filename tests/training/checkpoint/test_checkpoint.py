@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from selsa_bundle.files.new_folder import TargetTakenError
 from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from selsa_training.checkpoint.errors import (
     CheckpointFileError,
     ChecksumMismatchError,
-    TargetExistsError,
     TensorsError,
 )
 from selsa_training.checkpoint.names import published_name
@@ -71,7 +71,7 @@ def test_an_existing_target_is_refused_and_untouched(
     tmp_path: Path, tensors: dict[str, torch.Tensor]
 ) -> None:
     (tmp_path / "taken").mkdir()
-    with pytest.raises(TargetExistsError, match="already exists"):
+    with pytest.raises(TargetTakenError, match="already exists"):
         save_checkpoint(tmp_path / "taken", CONFIG, tensors, "")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
@@ -87,7 +87,7 @@ def test_overwriting_replaces_a_checkpoint_and_nothing_else(
 
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
-    with pytest.raises(TargetExistsError, match=r"has no checkpoint\.json"):
+    with pytest.raises(TargetTakenError, match=r"has no checkpoint\.json"):
         save_checkpoint(tmp_path / "photos", CONFIG, tensors, "", overwrite=True)
     assert (tmp_path / "photos" / "cat.jpg").exists()
 

@@ -7,7 +7,7 @@ import pytest
 from data_folders import CAR, write_imagenet, xml, xml_object
 
 from selsa_bundle.classes import IMAGENET_VID
-from selsa_training.data.errors import DataIssuesError
+from selsa_training.data.errors import DataError
 from selsa_training.data.formats.imagenet_vid import read_imagenet
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.records import OCCLUDED
@@ -134,7 +134,7 @@ def test_a_missing_image_is_named_and_its_frame_left_out(root: Path) -> None:
     assert [str(i.file) for i in log] == [str(root / "Data/VID/val/w0/000002.JPEG")]
     assert data.frame_count == 5
     assert data.path(2).name == "000003.JPEG"
-    with pytest.raises(DataIssuesError, match=r"000002\.JPEG: missing image.*1 missing image"):
+    with pytest.raises(DataError, match=r"000002\.JPEG: missing image.*1 missing image"):
         log.raise_if_fatal()
 
 

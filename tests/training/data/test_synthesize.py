@@ -14,7 +14,7 @@ from selsa_bundle.classes import IMAGENET_VID
 from selsa_bundle.files.new_folder import TargetTakenError
 from selsa_training.cli import data as cli_data
 from selsa_training.data.check import check_images
-from selsa_training.data.errors import SpriteError
+from selsa_training.data.errors import DataError
 from selsa_training.data.formats.open_data import DataSource, open_data
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.motion import motion_iou
@@ -174,7 +174,7 @@ def test_a_failed_attempt_leaves_no_files(tmp_path: Path) -> None:
 
 
 def test_a_transparent_sprite_is_refused() -> None:
-    with pytest.raises(SpriteError, match="fox is completely transparent"):
+    with pytest.raises(DataError, match="fox is completely transparent"):
         as_sprite(np.zeros((9, 9, 4), np.uint8), "fox")
 
 
@@ -195,7 +195,7 @@ def test_sprites_come_from_a_colour_emoji_font() -> None:
 def test_a_file_that_is_not_a_font_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "font.ttf"
     path.write_bytes(b"no font")
-    with pytest.raises(SpriteError, match="cannot be used"):
+    with pytest.raises(DataError, match="cannot be used"):
         load_emoji(path)
 
 

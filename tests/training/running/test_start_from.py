@@ -12,7 +12,7 @@ from selsa_training.checkpoint.untrained import untrained_tensors
 from selsa_training.config import CONFIGS, ModelConfig
 from selsa_training.model.detector import build_detector
 from selsa_training.model.torch_engines import TorchEngines
-from selsa_training.recipe.errors import RecipeError
+from selsa_training.recipe.errors import TrainingError
 from selsa_training.running.start_from import read_weights, start_from
 from selsa_training.running.starting_weights import initialise
 
@@ -65,12 +65,12 @@ def test_a_tensor_of_another_shape_is_initialised_and_named(checkpoint: Path) ->
 
 
 def test_another_architecture_is_refused(checkpoint: Path) -> None:
-    with pytest.raises(RecipeError, match="name a recipe of the same architecture"):
+    with pytest.raises(TrainingError, match="name a recipe of the same architecture"):
         start_from(build_detector(of_classes(CONFIGS["tiny"], "dog")), read_weights(checkpoint))
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="none of these: a checkpoint"):
+    with pytest.raises(TrainingError, match="none of these: a checkpoint"):
         read_weights(tmp_path)
 
 

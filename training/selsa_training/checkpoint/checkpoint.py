@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from selsa_bundle.files.new_folder import TargetTakenError, new_folder
 from selsa_bundle.files.new_folder import check_target as check_new_folder
+from selsa_bundle.files.new_folder import new_folder
 from selsa_bundle.files.stored_file import sha256_of
 from selsa_training.checkpoint.errors import (
     CheckpointFileError,
     ChecksumMismatchError,
-    TargetExistsError,
     TensorsError,
 )
 from selsa_training.checkpoint.tensor_check import check_finite, check_names_and_shapes
@@ -79,15 +78,13 @@ def save_checkpoint(
 
     Raises:
         TensorsError: the tensors are not those of the configuration, or not finite.
-        TargetExistsError: something is at `folder` that may not be replaced.
+        TargetTakenError: something is at `folder` that may not be replaced.
         CheckpointFileError: the folder cannot be written.
     """
     _check(tensors, config, str(folder))
     try:
         with new_folder(folder, marker=MANIFEST_NAME, overwrite=overwrite) as part:
             _write(part, config, tensors, origin)
-    except TargetTakenError as error:
-        raise TargetExistsError(str(error)) from error
     except (OSError, SafetensorError) as error:
         raise CheckpointFileError(f"cannot write the checkpoint {folder}: {_reason(error)}") from error
 
@@ -96,12 +93,9 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
     """Raise unless a checkpoint may be written to `folder`; lets a command fail before its long work.
 
     Raises:
-        TargetExistsError: something is there that may not be replaced.
+        TargetTakenError: something is there that may not be replaced.
     """
-    try:
-        check_new_folder(folder, marker=MANIFEST_NAME, overwrite=overwrite)
-    except TargetTakenError as error:
-        raise TargetExistsError(str(error)) from error
+    check_new_folder(folder, marker=MANIFEST_NAME, overwrite=overwrite)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

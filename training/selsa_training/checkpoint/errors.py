@@ -17,9 +17,5 @@ class TensorsError(CheckpointError):
     """The tensors are not those of the model; the message names them."""
 
 
-class TargetExistsError(CheckpointError):
-    """The target path already exists."""
-
-
 class DownloadError(CheckpointError):
     """A published file could not be downloaded."""

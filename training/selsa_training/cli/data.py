@@ -230,7 +230,7 @@ def chosen_sprites(*, shapes: bool) -> "SpriteSet":
     """Emoji, or simple shapes if `shapes` is set or no emoji font is installed.
 
     Raises:
-        SpriteError: the font cannot be used.
+        DataError: the font cannot be used.
     """
     from selsa_bundle.classes import IMAGENET_VID
     from selsa_training.data.synthetic.drawn import draw_shapes

@@ -149,7 +149,7 @@ def _with_data(recipe: "Recipe", source: "DataSource", processes: "Processes") -
     """The training data, and the recipe with the classes of the data."""
     from selsa_training.data.formats.open_data import open_data
     from selsa_training.data.issues import IssueLog
-    from selsa_training.recipe.errors import RecipeError
+    from selsa_training.recipe.errors import TrainingError
 
     log = IssueLog()
     data = open_data(source, "train", log)
@@ -159,7 +159,7 @@ def _with_data(recipe: "Recipe", source: "DataSource", processes: "Processes") -
         if log.counts:
             say(f"left out or clipped: {log.summary()} (selsa check-data {source.path} lists them)")
     if not data.learnable_objects()[data.training_keys()].any():
-        raise RecipeError(f"{source.path}: no key frame has an object to learn")
+        raise TrainingError(f"{source.path}: no key frame has an object to learn")
     if data.classes != recipe.model.classes:
         if processes.first:
             say(f"the model gets the data's {len(data.classes)} classes")
@@ -221,7 +221,7 @@ def _folder(output: Path, identity: dict[str, Any], processes: "Processes", *, r
 
 
 def _amp(name: str, processes: "Processes") -> "Amp":
-    from selsa_training.recipe.errors import RecipeError
+    from selsa_training.recipe.errors import TrainingError
 
     on_gpu = processes.device.type == "cuda"
     choices: dict[str, Amp] = {
@@ -231,5 +231,5 @@ def _amp(name: str, processes: "Processes") -> "Amp":
         "auto": "fp16" if on_gpu else "bf16",
     }
     if name not in choices:
-        raise RecipeError(f"--amp {name!r} is not allowed; allowed are {', '.join(choices)}")
+        raise TrainingError(f"--amp {name!r} is not allowed; allowed are {', '.join(choices)}")
     return choices[name]

@@ -2,16 +2,8 @@
 
 
 class DataError(Exception):
-    """Base of all errors of data sets."""
-
-
-class DataIssuesError(DataError):
-    """A data set has fatal issues; the message names the first and counts them by kind."""
+    """A data set cannot be read, made or used."""
 
 
 class ImageError(DataError):
     """An image file is missing, truncated, or not an image."""
-
-
-class SpriteError(DataError):
-    """A folder or font does not contain the sprites that the synthetic generator needs."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from selsa_training.data.errors import DataIssuesError
+from selsa_training.data.errors import DataError
 
 IssueKind = Literal[
     "missing_file",
@@ -125,8 +125,8 @@ class IssueLog:
         """Refuse a data set with fatal issues.
 
         Raises:
-            DataIssuesError: there is at least one; it names the first and counts all.
+            DataError: there is at least one; it names the first and counts all.
         """
         if self.fatal:
             first = next(issue for issue in self if issue.fatal)
-            raise DataIssuesError(f"{first} ({self.summary()}; `selsa check-data` lists them)")
+            raise DataError(f"{first} ({self.summary()}; `selsa check-data` lists them)")

@@ -1,16 +1,9 @@
-"""Errors of an evaluation. The message is one sentence for the person at the command line.
-
-Faults inside a checkpoint, a bundle or a data set raise their own errors.
-"""
+"""The error of an evaluation."""
 
 
 class EvaluationError(Exception):
-    """Base of the errors of an evaluation."""
+    """Options exclude each other or do not fit the model, its classes differ, or a file is not writable.
 
-
-class UnusableModelError(EvaluationError):
-    """The path has no checkpoint or bundle, or the model cannot run with these options."""
-
-
-class ClassesDifferError(EvaluationError):
-    """Model and data set do not have the same classes; the message names the difference."""
+    The message is one sentence for the person at the command line. Faults inside a checkpoint, a bundle or a
+    data set raise their own errors.
+    """

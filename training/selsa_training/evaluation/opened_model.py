@@ -12,7 +12,7 @@ from selsa_bundle.preprocess import Preprocess
 from selsa_training.checkpoint.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
 from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint
 from selsa_training.checkpoint.detector import detector_of
-from selsa_training.evaluation.errors import UnusableModelError
+from selsa_training.evaluation.errors import EvaluationError
 from selsa_training.model.torch_engines import TorchEngines
 from selsa_training.running.run_folder import CHECKPOINT as IN_A_RUN
 
@@ -62,7 +62,7 @@ def open_model(path: Path, options: ModelOptions) -> OpenedModel:
     """Open a bundle, a checkpoint, or the folder of a training run with a checkpoint in it.
 
     Raises:
-        UnusableModelError: the path is none of these, or the model cannot run with these options.
+        EvaluationError: the path is none of these, or the model cannot run with these options.
         CheckpointError: the checkpoint is damaged.
         BundleError: the bundle is damaged, or its runtime cannot load it.
     """
@@ -71,7 +71,7 @@ def open_model(path: Path, options: ModelOptions) -> OpenedModel:
     for folder in (path, path / IN_A_RUN):
         if (folder / CHECKPOINT_MARKER).is_file():
             return _open_checkpoint(folder, options)
-    raise UnusableModelError(
+    raise EvaluationError(
         f"{path} is none of: a bundle (with {BUNDLE_MARKER}), a checkpoint (with {CHECKPOINT_MARKER}), "
         f"a training run (with {IN_A_RUN}/{CHECKPOINT_MARKER})"
     )
@@ -79,9 +79,9 @@ def open_model(path: Path, options: ModelOptions) -> OpenedModel:
 
 def _open_checkpoint(folder: Path, options: ModelOptions) -> OpenedModel:
     if options.provider is not None or options.precision is not None:
-        raise UnusableModelError("--provider and --precision are for bundles; a checkpoint runs in torch")
+        raise EvaluationError("--provider and --precision are for bundles; a checkpoint runs in torch")
     if options.device == "cuda" and not torch.cuda.is_available():
-        raise UnusableModelError("--device cuda: torch finds no CUDA device here; allowed is cpu")
+        raise EvaluationError("--device cuda: torch finds no CUDA device here; allowed is cpu")
     checkpoint = load_checkpoint(folder)
     if options.proposals is not None:
         checkpoint = _with_proposals(checkpoint, options.proposals)
@@ -112,21 +112,21 @@ def _with_proposals(checkpoint: Checkpoint, count: int) -> Checkpoint:
     config = checkpoint.config
     if not 0 < count <= config.proposals.candidates:
         most = config.proposals.candidates
-        raise UnusableModelError(f"--proposals is {count}; allowed are 1 to {most}, the boxes it ranks")
+        raise EvaluationError(f"--proposals is {count}; allowed are 1 to {most}, the boxes it ranks")
     proposals = config.proposals.model_copy(update={"proposals": count})
     return replace(checkpoint, config=config.model_copy(update={"proposals": proposals}))
 
 
 def _open_bundle(folder: Path, options: ModelOptions) -> OpenedModel:
     if options.device != "cpu":
-        raise UnusableModelError(f"--device {options.device}: a bundle runs on the cpu; a checkpoint may not")
+        raise EvaluationError(f"--device {options.device}: a bundle runs on the cpu; a checkpoint may not")
     if options.proposals is not None:
-        raise UnusableModelError("--proposals: a bundle's number is fixed; evaluate its checkpoint")
+        raise EvaluationError("--proposals: a bundle's number is fixed; evaluate its checkpoint")
     try:
         from selsa_bundle.runtimes.choice import options_named
         from selsa_bundle.runtimes.load import load_engines
     except ImportError as error:
-        raise UnusableModelError(f"a bundle needs {error.name}: pip install 'selsa[export]'") from error
+        raise EvaluationError(f"a bundle needs {error.name}: pip install 'selsa[export]'") from error
     asked = options_named(options.provider or "cpu", options.precision or "fp32", threads=options.threads)
     loaded = load_engines(folder, asked)
     manifest, info = loaded.manifest, loaded.engines.info

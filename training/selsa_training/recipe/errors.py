@@ -1,17 +1,8 @@
-"""Errors before and during a training run."""
+"""The error of a training run."""
 
 
 class TrainingError(Exception):
-    """Base of all errors that end a training run."""
+    """The recipe is not allowed, the run's folder cannot be used, or the loss is not finite.
 
-
-class RecipeError(TrainingError):
-    """The recipe is not allowed, or does not fit the data."""
-
-
-class RunError(TrainingError):
-    """The folder of the run is in use, damaged, or belongs to another recipe."""
-
-
-class NonFiniteError(TrainingError):
-    """The loss is not a finite number; the message names the step and the samples."""
+    The message is one sentence for the person at the command line.
+    """

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from selsa_training.recipe.errors import RecipeError
+from selsa_training.recipe.errors import TrainingError
 from selsa_training.recipe.recipe import Recipe, merged
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -27,7 +27,7 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         overrides: `KEY=VALUE` with a dotted key and a TOML value, such as `optimiser.rate=0.00125`.
 
     Raises:
-        RecipeError: the recipe does not exist, is not TOML, or has a value that is not allowed.
+        TrainingError: the recipe does not exist, is not TOML, or has a value that is not allowed.
     """
     content = _read(name_or_path)
     for override in overrides:
@@ -37,7 +37,7 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise RecipeError(f"{name_or_path}: {where or 'recipe'}: {first['msg']}") from error
+        raise TrainingError(f"{name_or_path}: {where or 'recipe'}: {first['msg']}") from error
 
 
 def _folder() -> Any:
@@ -50,27 +50,27 @@ def _read(name_or_path: str) -> dict[str, Any]:
             with Path(name_or_path).open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES)
         except OSError as error:
-            raise RecipeError(f"cannot read {name_or_path}: {error.strerror}") from error
+            raise TrainingError(f"cannot read {name_or_path}: {error.strerror}") from error
     else:
         names = packaged_recipes()
         if name_or_path not in names:
-            raise RecipeError(
+            raise TrainingError(
                 f"no recipe is called {name_or_path!r}; known are {', '.join(names)}, or name a .toml file"
             )
         raw = files("selsa_training").joinpath("recipes", f"{name_or_path}.toml").read_bytes()
     try:
         return tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{name_or_path} is not TOML: {error}") from error
+        raise TrainingError(f"{name_or_path} is not TOML: {error}") from error
 
 
 def _override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise RecipeError(f"{text!r} is not an override; write KEY=VALUE, such as optimiser.rate=0.01")
+        raise TrainingError(f"{text!r} is not an override; write KEY=VALUE, such as optimiser.rate=0.01")
     for attempt in (value, f'"{value}"'):
         try:
             return tomllib.loads(f"{key}={attempt}")
         except tomllib.TOMLDecodeError as error:
             failure = error
-    raise RecipeError(f"{text!r} is not an override: {failure}")
+    raise TrainingError(f"{text!r} is not an override: {failure}")

@@ -83,10 +83,9 @@ def train(
         Steps taken so far.
 
     Raises:
-        RecipeError: the pretrained weights are not available, or `start` does not fit the model.
-        NonFiniteError: a loss is not a finite number.
+        TrainingError: the pretrained weights are not available, `start` does not fit the model, a loss is not
+            finite, or the saved state is damaged.
         ImageError: an image cannot be read.
-        RunError: the saved state is damaged.
     """
     # Every process must draw the same weights, so reset the random state.
     torch.manual_seed(recipe.seed)

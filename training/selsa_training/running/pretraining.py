@@ -63,7 +63,7 @@ def pretrain_backbone(
     """Train the detector's backbone in place. Pretraining cannot resume: a stopped run starts it again.
 
     Raises:
-        NonFiniteError: a loss is not a finite number.
+        TrainingError: a loss is not a finite number.
     """
     part = recipe.pretraining
     model = _Classifier(detector, len(recipe.model.classes), autocast).to(processes.device).train()

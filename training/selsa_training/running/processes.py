@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from selsa_training.recipe.errors import RunError
+from selsa_training.recipe.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def joined(device: str) -> Iterator[Processes]:
         device: `cpu`, `cuda` (the device of this process's local rank), `cuda:N`, or `auto`.
 
     Raises:
-        RunError: there is no such device.
+        TrainingError: there is no such device.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     place = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
@@ -73,13 +73,13 @@ def _device(name: str, local_rank: int) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise RunError(
+        raise TrainingError(
             f"--device {name!r} is not a device; allowed are auto, cpu, cuda and cuda:N"
         ) from error
     if device.type not in ("cpu", "cuda"):
-        raise RunError(f"--device {name!r} is not supported; allowed are auto, cpu, cuda and cuda:N")
+        raise TrainingError(f"--device {name!r} is not supported; allowed are auto, cpu, cuda and cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise RunError(
+        raise TrainingError(
             f"--device {name!r}: this machine has no CUDA device that torch {torch.__version__} sees"
         )
     return torch.device("cuda", local_rank) if name == "cuda" else device

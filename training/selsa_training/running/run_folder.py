@@ -17,7 +17,7 @@ import torch
 
 from selsa_training.checkpoint.checkpoint import save_checkpoint
 from selsa_training.config import ModelConfig
-from selsa_training.recipe.errors import RunError
+from selsa_training.recipe.errors import TrainingError
 
 RECIPE: Final = "recipe.json"
 CHECKPOINT: Final = "checkpoint"
@@ -33,7 +33,7 @@ class RunFolder:
         resume: continue the run in the folder.
 
     Raises:
-        RunError: the folder has a run and `resume` is not set, or the run is another one.
+        TrainingError: the folder has a run and `resume` is not set, or the run is another one.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], *, resume: bool) -> None:
@@ -47,7 +47,7 @@ class RunFolder:
             else:
                 _replace(recipe, json.dumps(self._about, indent=2).encode() + b"\n")
         except OSError as error:
-            raise RunError(f"cannot use {folder}: {error.strerror}") from error
+            raise TrainingError(f"cannot use {folder}: {error.strerror}") from error
 
     @property
     def log(self) -> Path:
@@ -74,7 +74,7 @@ class RunFolder:
         """The state to continue from; None at the start.
 
         Raises:
-            RunError: the file is damaged.
+            TrainingError: the file is damaged.
         """
         path = self.folder / STATE
         if not path.exists():
@@ -82,7 +82,7 @@ class RunFolder:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch's loader raises whatever pickle and zip do
-            raise RunError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+            raise TrainingError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
         return state
 
     def save_state(self, state: Mapping[str, Any]) -> None:
@@ -98,16 +98,18 @@ class RunFolder:
 
     def _check(self, recipe: Path, *, resume: bool) -> None:
         if not resume:
-            raise RunError(
+            raise TrainingError(
                 f"{self.folder} already holds a run; continue it with --resume, or name another folder"
             )
         try:
             before = json.loads(recipe.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise RunError(f"{recipe} is damaged: {error}") from error
+            raise TrainingError(f"{recipe} is damaged: {error}") from error
         if (difference := _difference(before, self._about)) is not None:
             where, old, new = difference
-            raise RunError(f"{self.folder} is another run: its {where} is {old!r:.100}, not {new!r:.100}")
+            raise TrainingError(
+                f"{self.folder} is another run: its {where} is {old!r:.100}, not {new!r:.100}"
+            )
 
 
 def _difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | None:

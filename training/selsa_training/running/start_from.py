@@ -19,7 +19,7 @@ from selsa_training.checkpoint.checkpoint import load_checkpoint
 from selsa_training.model.detector import SelsaDetector
 from selsa_training.model.tensor_shapes import is_counter
 from selsa_training.published.import_published import import_published
-from selsa_training.recipe.errors import RecipeError
+from selsa_training.recipe.errors import TrainingError
 from selsa_training.running.run_folder import CHECKPOINT as IN_A_RUN
 
 ENGINES: Final[tuple[EngineName, ...]] = ("frame", "sequence")
@@ -91,7 +91,7 @@ def read_weights(path: Path) -> StartingWeights:
     `synthetic` names the packaged bundle of that name, unless a folder has it.
 
     Raises:
-        RecipeError: it is none of them, or the bundle's graphs hold no named weights.
+        TrainingError: it is none of them, or the bundle's graphs hold no named weights.
         CheckpointError: the checkpoint or .pth file is damaged.
         BundleError: the bundle is damaged.
     """
@@ -112,7 +112,7 @@ def read_weights(path: Path) -> StartingWeights:
             )
     if (path / BUNDLE_MARKER).is_file():
         return _of_bundle(path)
-    raise RecipeError(
+    raise TrainingError(
         f"--from {path} is none of these: a checkpoint (with {CHECKPOINT_MARKER}), a training run (with "
         f"{IN_A_RUN}/{CHECKPOINT_MARKER}), a bundle ({BUNDLE_MARKER}), a .pth file of mmtracking, `default`"
     )
@@ -124,7 +124,7 @@ def start_from(detector: SelsaDetector, source: StartingWeights) -> Transfer:
     A tensor fits if name and shape are equal. The predictor's rows are copied class by class, by name.
 
     Raises:
-        RecipeError: a tensor of the backbone does not fit: the model has another architecture.
+        TrainingError: a tensor of the backbone does not fit: the model has another architecture.
     """
     source_tensors = _without_folded_norm(detector, source.tensors) if source.folded else source.tensors
     own, classes = detector.state_dict(), detector.config.classes
@@ -142,7 +142,7 @@ def start_from(detector: SelsaDetector, source: StartingWeights) -> Transfer:
         _copy_classes(own, source_tensors, classes, rows, len(source.classes))
     initialised = [n for n in own if n not in predictor and n not in taken and not is_counter(n)]
     if odd := [name for name in initialised if name.startswith("backbone.")]:
-        raise RecipeError(
+        raise TrainingError(
             f"--from: {source.described[:200]}: {len(odd)} backbone tensors do not fit "
             f"{detector.config.backbone}, the first is {odd[0]}: name a recipe of the same architecture"
         )
@@ -203,7 +203,7 @@ def _of_bundle(path: Path) -> StartingWeights:
             if first in tensors and "neck.conv.bias" in tensors:
                 tensors[first] = _in_published_order(tensors[first], len(tensors["neck.conv.bias"]))
     if "backbone.conv1.weight" not in tensors and "backbone.conv1.0.weight" not in tensors:
-        raise RecipeError(f"--from {path}: the bundle's graphs hold no named weights; export it again")
+        raise TrainingError(f"--from {path}: the bundle's graphs hold no named weights; export it again")
     return StartingWeights(
         described=f"bundle {manifest.name}: {manifest.provenance.origin}",
         sha256=manifest.engines["fp32"]["frame"].sha256,

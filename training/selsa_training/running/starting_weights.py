@@ -8,7 +8,7 @@ from torch import nn
 from selsa_training.config import BackboneName
 from selsa_training.model.backbone import Backbone
 from selsa_training.model.detector import SelsaDetector
-from selsa_training.recipe.errors import RecipeError
+from selsa_training.recipe.errors import TrainingError
 from selsa_training.recipe.recipe import BackboneRecipe
 
 # The published recipes start from torchvision's weights, X-101 from a Caffe2 model not in timm.
@@ -47,7 +47,7 @@ def load_pretrained_backbone(backbone: Backbone, name: BackboneName, recipe: Bac
     """Load ImageNet weights through timm; returns a description for the log.
 
     Raises:
-        RecipeError: timm has no such weights for this backbone, or cannot download them.
+        TrainingError: timm has no such weights for this backbone, or cannot download them.
     """
     wanted = IMAGENET.get(name, "") if recipe.pretrained == "auto" else recipe.pretrained
     if not wanted:
@@ -56,7 +56,7 @@ def load_pretrained_backbone(backbone: Backbone, name: BackboneName, recipe: Bac
         source = timm.create_model(wanted, pretrained=True)
     except Exception as error:  # timm, its hub and its HTTP client share no base
         reason = " ".join(str(error).split())[:300]
-        raise RecipeError(
+        raise TrainingError(
             f"backbone.pretrained: timm cannot provide {wanted!r}: {reason}. Without a network, "
             'put them into its cache beforehand, or train from scratch with --set backbone.pretrained=""'
         ) from error
@@ -64,7 +64,9 @@ def load_pretrained_backbone(backbone: Backbone, name: BackboneName, recipe: Bac
     fitting = {key: theirs[key] for key in ours if key in theirs and theirs[key].shape == ours[key].shape}
     if len(fitting) != len(ours):
         missing = next(key for key in ours if key not in fitting)
-        raise RecipeError(f"backbone.pretrained: {wanted!r} is no {name}: {missing} is missing or misshapen")
+        raise TrainingError(
+            f"backbone.pretrained: {wanted!r} is no {name}: {missing} is missing or misshapen"
+        )
     backbone.load_state_dict(fitting)
     return f"timm {wanted}"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from selsa_training.recipe.errors import NonFiniteError
+from selsa_training.recipe.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,13 @@ class Stepper:
         """Add the gradient of one part.
 
         Raises:
-            NonFiniteError: a loss is not a finite number; names the step and the samples.
+            TrainingError: a loss is not a finite number; names the step and the samples.
         """
         values = self._mean(torch.stack([value.detach().float() for value in losses.values()])).tolist()
         result = dict(zip(losses, values, strict=True))
         if not all(map(math.isfinite, values)):
             shown = ", ".join(f"{name} {value:g}" for name, value in result.items())
-            raise NonFiniteError(
-                f"step {step}: the loss is not finite ({shown}); samples: {'; '.join(names)}"
-            )
+            raise TrainingError(f"step {step}: the loss is not finite ({shown}); samples: {'; '.join(names)}")
         self._losses = {name: self._losses.get(name, 0.0) + v / self._parts for name, v in result.items()}
         self._samples += names
         total: Tensor = torch.stack(list(losses.values())).sum() * (self._scale / self._parts)
@@ -83,7 +81,7 @@ class Stepper:
         """Take one step with the gradient of all parts, at `factor` of the optimiser's rate.
 
         Raises:
-            NonFiniteError: the gradient is not finite and float16 is not the reason.
+            TrainingError: the gradient is not finite and float16 is not the reason.
         """
         norm = self._unscale_and_clip()
         if math.isfinite(norm):
@@ -91,7 +89,7 @@ class Stepper:
                 group["lr"] = rate * factor
             self._optimiser.step()
         elif self._scale == 1:
-            raise NonFiniteError(
+            raise TrainingError(
                 f"step {step}: the gradient is not finite; samples: {'; '.join(self._samples)}"
             )
         self._optimiser.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from selsa_training.data.errors import SpriteError
+from selsa_training.data.errors import DataError
 from selsa_training.data.synthetic.sprites import SpriteSet
 
 # The nearest emoji to each class of ImageNet VID: deer for antelope, raccoon for red panda.
@@ -69,20 +69,20 @@ def load_emoji(font: Path) -> SpriteSet:
     """A sprite for each class of ImageNet VID.
 
     Raises:
-        SpriteError: the font cannot be read, has no colour bitmaps of the right size, or lacks an emoji.
+        DataError: the font cannot be read, has no colour bitmaps of the right size, or lacks an emoji.
     """
     try:
         face = ImageFont.truetype(font, BITMAP_SIZE)
         images = {name: draw_emoji(face, character) for name, character in EMOJI.items()}
     except OSError as error:
-        raise SpriteError(f"{font} cannot be used as a colour-emoji font: {error}") from error
+        raise DataError(f"{font} cannot be used as a colour-emoji font: {error}") from error
     blank = draw_emoji(face, "\ue000")
     for name, image in images.items():
         if not image[..., 3].any() or np.array_equal(image, blank):
-            raise SpriteError(f"{font} has no emoji U+{ord(EMOJI[name]):04X} for {name}")
+            raise DataError(f"{font} has no emoji U+{ord(EMOJI[name]):04X} for {name}")
     # Some of Noto's emoji are grey, such as the sheep. If all are grey, the font has only outlines.
     if not any(np.ptp(image[..., :3], axis=2).any() for image in images.values()):
-        raise SpriteError(f"{font} has no colours")
+        raise DataError(f"{font} has no colours")
     return SpriteSet.of(f"font {font.name}", {name: [image] for name, image in images.items()})
 
 

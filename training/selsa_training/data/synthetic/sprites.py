@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from selsa_training.data.errors import SpriteError
+from selsa_training.data.errors import DataError
 
 RGBA = npt.NDArray[np.uint8]
 Levels = tuple[npt.NDArray[np.float32], ...]
@@ -50,7 +50,7 @@ class SpriteSet:
         """The set of some RGBA images.
 
         Raises:
-            SpriteError: an image is completely transparent.
+            DataError: an image is completely transparent.
         """
         digest = hashlib.sha256()
         for name, members in images.items():
@@ -67,11 +67,11 @@ def as_sprite(image: RGBA, name: str) -> Sprite:
     """Crop uint8 [h, w, 4] to its visible part, and make its levels.
 
     Raises:
-        SpriteError: the image is completely transparent; the message starts with `name`.
+        DataError: the image is completely transparent; the message starts with `name`.
     """
     rows, columns = np.nonzero(image[..., 3] >= VISIBLE)
     if not len(rows):
-        raise SpriteError(f"{name} is completely transparent")
+        raise DataError(f"{name} is completely transparent")
     cropped = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
     alpha = cropped[..., 3:] / 255
     full = np.concatenate([cropped[..., :3] * alpha, alpha], axis=2)

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from selsa_training.evaluation.errors import ClassesDifferError
+from selsa_training.evaluation.errors import EvaluationError
 
 SHOWN: Final = 5
 
@@ -15,7 +15,7 @@ def label_map(model: Sequence[str], data: Sequence[str]) -> npt.NDArray[np.int64
     """int64 [classes]: the data set's label of each label of the model, matched by name.
 
     Raises:
-        ClassesDifferError: a class of one is not a class of the other.
+        EvaluationError: a class of one is not a class of the other.
     """
     missing = [name for name in data if name not in set(model)]
     unknown = [name for name in model if name not in set(data)]
@@ -28,7 +28,7 @@ def label_map(model: Sequence[str], data: Sequence[str]) -> npt.NDArray[np.int64
             )
             if names
         ]
-        raise ClassesDifferError(
+        raise EvaluationError(
             f"the model has {len(model)} classes and the data set {len(data)}; " + "; ".join(parts)
         )
     place = {name: label for label, name in enumerate(data)}
