@@ -6,15 +6,18 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from selsa_bundle.bank import SequenceBank
-from selsa_bundle.engine import DetectionBatch, FrameBatch
+from selsa_bundle.bank import BankSlots, SequenceBank
+from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank
+from selsa_bundle.references import spread_references
 from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_bundle.tracks.cuts import alike, scene_of
 from selsa_server.decoders.protocol import OpenVideo
 from selsa_server.errors import VideoError
 from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.prefetch import Prefetch
+from selsa_server.pipeline.shots import ShotPart, ShotParts
 from selsa_server.pipeline.video_record import video_record
 from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
@@ -87,6 +90,7 @@ class PipelineRun:
         self.corrupt = 0
         self.emitted = 0
         self._last: tuple[FrameBatch, _Found] | None = None
+        self._by_shot = False
 
     def records(
         self, video: OpenVideo, selection: Selection, resume: Resume
@@ -101,13 +105,17 @@ class PipelineRun:
             bank = self._sequence_bank(video, selection.references)
             if self.run.stopped():
                 return
-            yield self._video_record(index, bank.used)
-            keys = keys if self._is_linked else self._left(keys, resume)
-            found = self._sequence(video, keys, bank)
+            if self._by_shot:
+                yield self._video_record(index, ())
+                found = self._shots(video, keys, len(selection.references))
+            else:
+                yield self._video_record(index, bank.used)
+                keys = keys if self._is_linked else self._left(keys, resume)
+                found = self._sequence(video, keys, bank)
         else:
             yield self._video_record(index, ())
             found = self._online(video, keys)
-        # An online bank and links between frames depend on every earlier frame, so all frames run again.
+        # Online banks, shots and links between frames depend on earlier frames, so all frames run again.
         yield from (record for record in found if record.index > resume.last)
         if self.run.stopped():
             return
@@ -138,11 +146,15 @@ class PipelineRun:
 
     def _sequence_bank(self, video: OpenVideo, references: Sequence[int]) -> SequenceBank:
         bank = SequenceBank(self.bundle.engines.dimensions, references)
+        scenes = []
         with self._frames(video, bank.wanted) as frames:
             for batch, _ in self._batches(frames):
                 features = self.inference.frames([frame.prepared for frame in batch])
                 for frame, known in zip(batch, features, strict=True):
                     bank.add(frame.index, known)
+                    scenes.append(scene_of(frame.prepared.picture))
+        one_scene = all(itertools.starmap(alike, itertools.pairwise(scenes)))
+        self._by_shot = self.bundle.engines.dimensions.tensors.by_shot and not one_scene
         return bank
 
     def _sequence(
@@ -157,12 +169,42 @@ class PipelineRun:
                 unknown = [f.prepared for f, known in zip(batch, recalled, strict=True) if known is None]
                 new = iter(self.inference.frames(unknown))
                 features = [next(new) if known is None else known for known in recalled]
-                found = self._detect(batch, features, bank)
+                found = self._detect(batch, features, bank.bank)
                 for frame, known, (detections, position) in zip(batch, features, found, strict=True):
                     yield from self._records(frame, known, detections, position)
 
+    def _shots(
+        self, video: OpenVideo, keys: Sequence[int], references: int
+    ) -> Generator[FrameRecord, None, None]:
+        """Each shot with references spread over its own key frames; a long shot in parts that overlap."""
+        parts = ShotParts()
+        with self._frames(video, keys) as frames:
+            for batch, corrupt in self._batches(frames):
+                self._count_corrupt(corrupt)
+                features = self.inference.frames([frame.prepared for frame in batch])
+                for frame, known in zip(batch, features, strict=True):
+                    yield from self._part(parts.add(frame, known), references)
+        if not self.run.stopped():
+            yield from self._part(parts.rest(), references)
+
+    def _part(self, part: ShotPart, references: int) -> Generator[FrameRecord, None, None]:
+        if not part.ready:
+            return
+        slots = BankSlots(self.bundle.engines.dimensions, references)
+        for slot, position in enumerate(spread_references(len(part.frames), references)):
+            slots.fill(slot, part.features[position])
+        self._last = None
+        for first in range(0, part.ready, self.options.batch):
+            if self.run.stopped():
+                return
+            here = slice(first, min(first + self.options.batch, part.ready))
+            batch, features = part.frames[here], part.features[here]
+            found = self._detect(batch, features, slots.bank)
+            for frame, known, (detections, position) in zip(batch, features, found, strict=True):
+                yield from self._records(frame, known, detections, position)
+
     def _detect(
-        self, batch: Sequence[TimedFrame], features: Sequence[FrameBatch], bank: SequenceBank
+        self, batch: Sequence[TimedFrame], features: Sequence[FrameBatch], bank: ReferenceBank
     ) -> list[_Found]:
         """Detections of each frame; a frame that equals the one before it has that one's."""
         before = None if self._last is None else self._last[0]
@@ -176,7 +218,7 @@ class PipelineRun:
         found: list[_Found] = []
         if new:
             prepared, inputs = [batch[i].prepared for i in new], [features[i] for i in new]
-            detections = self.inference.sequence(prepared, inputs, bank.bank)
+            detections = self.inference.sequence(prepared, inputs, bank)
             found = [(detections, place) for place in range(len(new))]
         each = [self._last[1] if place < 0 and self._last else found[place] for place in places]
         self._last = features[-1], each[-1]
