@@ -60,10 +60,13 @@ class Family:
     Attributes:
         features: outputs of the frame engine after `boxes` and `valid`, in order.
         appearance: name of the feature [B, P, C] that the tracker compares objects by.
+        by_shot: whether a key frame attends to references of its own shot only. The published protocol
+            spreads references over the whole video.
     """
 
     features: tuple[Feature, ...]
     appearance: str
+    by_shot: bool = False
 
     @property
     def key_features(self) -> tuple[Feature, ...]:
@@ -100,5 +103,6 @@ FAMILIES: Final[dict[FamilyName, Family]] = {
             Feature(name="keys", shape=("B", "A", "P", "K"), bank="bank_keys"),
         ),
         appearance="points",
+        by_shot=True,
     ),
 }

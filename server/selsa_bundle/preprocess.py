@@ -29,6 +29,12 @@ class PreparedFrame:
     image_size: tuple[int, int]
     scale_factor: tuple[float, float]
 
+    @property
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """The pixels without padding, a view."""
+        height, width = self.image_size
+        return self.pixels[:height, :width]
+
 
 class Preprocess(BaseModel):
     """The published test pipeline: keep the aspect ratio, fit into `long_side` x `short_side`, pad.

@@ -153,7 +153,7 @@ class FrameRecords:
             scores=found.scores[position, rows],
             labels=found.labels[position, rows],
             looks=None if looks is None else looks[rows],
-            cut=self._cuts is not None and self._cuts.is_cut(frame.prepared.pixels),
+            cut=self._cuts is not None and self._cuts.is_cut(frame.prepared.picture),
         )
 
     def _recorded(self, frames: list[Observation], staying: int) -> list[FrameRecord]:

@@ -1,4 +1,4 @@
-"""Online detection: each frame attends to earlier frames only.
+"""Online detection: each frame attends to earlier frames only, of its own shot if the family says so.
 
 The pipeline's `online` mode and live streams share it.
 """
@@ -9,6 +9,7 @@ from selsa_bundle.bank import FirstFrameBank, OnlineBank, SpreadBank
 from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_bundle.tracks.cuts import CutDetector
 from selsa_server.pipeline.inference import Inference
 from selsa_server.schema.detect import DetectParams
 
@@ -21,8 +22,11 @@ class OnlineDetection:
 
     def __init__(self, bundle: LoadedBundle, params: DetectParams, inference: Inference) -> None:
         self._inference = inference
+        self._bundle, self._params = bundle, params
         self._bank = _bank(bundle, params)
         self._position = 0
+        by_shot = bundle.engines.dimensions.tensors.by_shot and params.bank == "spread"
+        self._cuts = CutDetector() if by_shot else None
 
     def detect(
         self, frames: Sequence[PreparedFrame], features: Sequence[FrameBatch]
@@ -37,6 +41,8 @@ class OnlineDetection:
             EngineFailureError: the engine failed.
         """
         for frame, known in zip(frames, features, strict=True):
+            if self._cuts is not None and self._cuts.is_cut(frame.picture):
+                self._bank, self._position = _bank(self._bundle, self._params), 0
             self._bank.before(self._position, known)
             detections = self._inference.sequence([frame], [known], self._bank.bank)
             self._bank.after(self._position, known)

@@ -6,15 +6,18 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from selsa_bundle.bank import SequenceBank
+from selsa_bundle.bank import BankSlots, SequenceBank
 from selsa_bundle.engine import DetectionBatch, FrameBatch
+from selsa_bundle.references import spread_references
 from selsa_bundle.runtimes.load import LoadedBundle
+from selsa_bundle.tracks.cuts import alike, scene_of
 from selsa_server.decoders.protocol import OpenVideo
 from selsa_server.errors import VideoError
 from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference, Repeats, in_order
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.prefetch import Prefetch
+from selsa_server.pipeline.shots import ShotPart, ShotParts
 from selsa_server.pipeline.video_record import video_record
 from selsa_server.run_context import RunContext
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
@@ -90,6 +93,7 @@ class PipelineRun:
         self.frame_records = FrameRecords(bundle, params, run.clock)
         self.corrupt = 0
         self.emitted = 0
+        self._by_shot = False
 
     def records(
         self, video: OpenVideo, selection: Selection, resume: Resume
@@ -104,13 +108,17 @@ class PipelineRun:
             bank = self._sequence_bank(video, selection.references)
             if self.run.stopped():
                 return
-            yield self._video_record(index, bank.used)
-            keys = keys if self._is_linked else self._left(keys, resume)
-            found = self._sequence(video, keys, bank)
+            if self._by_shot:
+                yield self._video_record(index, ())
+                found = self._shots(video, keys, len(selection.references))
+            else:
+                yield self._video_record(index, bank.used)
+                keys = keys if self._is_linked else self._left(keys, resume)
+                found = self._sequence(video, keys, bank)
         else:
             yield self._video_record(index, ())
             found = self._online(video, keys)
-        # An online bank and links between frames depend on every earlier frame, so all frames run again.
+        # Online banks, shots and links between frames depend on earlier frames, so all frames run again.
         yield from (record for record in found if record.index > resume.last)
         if self.run.stopped():
             return
@@ -141,9 +149,13 @@ class PipelineRun:
 
     def _sequence_bank(self, video: OpenVideo, references: Sequence[int]) -> SequenceBank:
         bank = SequenceBank(self.bundle.engines.dimensions, references)
+        scenes = []
         for batch, _, found in self._computed(video, bank.wanted, self._features):
             for frame, known in zip(batch, found, strict=True):
                 bank.add(frame.index, known)
+                scenes.append(scene_of(frame.prepared.picture))
+        one_scene = all(itertools.starmap(alike, itertools.pairwise(scenes)))
+        self._by_shot = self.bundle.engines.dimensions.tensors.by_shot and not one_scene
         return bank
 
     def _sequence(
@@ -156,6 +168,36 @@ class PipelineRun:
             self._count_corrupt(corrupt)
             for frame, found in zip(batch, each, strict=True):
                 yield from self._records(frame, *found)
+
+    def _shots(
+        self, video: OpenVideo, keys: Sequence[int], references: int
+    ) -> Generator[FrameRecord, None, None]:
+        """Each shot with references spread over its own key frames; a long shot in parts that overlap."""
+        parts = ShotParts()
+        for batch, corrupt, features in self._computed(video, keys, self._features):
+            self._count_corrupt(corrupt)
+            for frame, known in zip(batch, features, strict=True):
+                yield from self._part(parts.add(frame, known), references)
+        if not self.run.stopped():
+            yield from self._part(parts.rest(), references)
+
+    def _part(self, part: ShotPart, references: int) -> Generator[FrameRecord, None, None]:
+        frames, features = part.frames, part.features
+        slots = BankSlots(self.bundle.engines.dimensions, references)
+        for slot, position in enumerate(spread_references(len(frames), references) if part.ready else ()):
+            slots.fill(slot, features[position])
+        for first in range(0, part.ready, self.options.batch):
+            if self.run.stopped():
+                return
+            batch = range(first, min(first + self.options.batch, part.ready))
+            # A frame that equals the one before it has that one's very features.
+            new = [i for i in batch if i == first or features[i] is not features[i - 1]]
+            prepared = [frames[i].prepared for i in new]
+            found = self.inference.sequence(prepared, [features[i] for i in new], slots.bank)
+            place = -1
+            for i in batch:
+                place += i in new
+                yield from self._records(frames[i], features[i], found, place)
 
     def _features(self, frames: list[TimedFrame]) -> list[FrameBatch]:
         return self.inference.frames([frame.prepared for frame in frames])

@@ -173,7 +173,9 @@ class VideoRecord(_Wire):
     )
     model: ModelInfo
     mode: Literal["sequence", "online"]
-    reference_frames: tuple[int, ...] = Field(description="source indices; empty in online mode")
+    reference_frames: tuple[int, ...] = Field(
+        description="source indices; empty in online mode, and where each shot has its own"
+    )
     look_ahead: int | None = Field(
         default=None,
         exclude_if=_is_none,

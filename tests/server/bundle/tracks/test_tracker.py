@@ -2,6 +2,7 @@
 
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -154,3 +155,18 @@ def test_a_cut_is_a_large_change_that_is_unusual_or_another_size():
     # What changes all the time is no cut.
     noise = [moving.is_cut(rng.integers(0, 255, (96, 160, 3), np.uint8)) for _ in range(10)]
     assert sum(noise) <= 2
+
+
+@pytest.mark.parametrize("damage", ["dark", "blurred", "few pixels", "black", "white"])
+def test_damage_and_black_frames_are_no_cuts(damage: str) -> None:
+    cells = np.random.default_rng(1).integers(0, 255, (8, 12, 3), np.uint8)
+    scene = cv2.resize(cells, (192, 128), interpolation=cv2.INTER_LINEAR)
+    worse = {
+        "dark": (scene * 0.1).astype(np.uint8),
+        "blurred": cv2.GaussianBlur(scene, (0, 0), 6),
+        "few pixels": cv2.resize(cv2.resize(scene, (24, 16)), (192, 128)),
+        "black": np.zeros_like(scene),
+        "white": np.full_like(scene, 255),
+    }[damage]
+    cuts = CutDetector()
+    assert not any(cuts.is_cut(pixels) for pixels in (scene, scene, worse, worse, scene))
