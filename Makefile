@@ -132,7 +132,7 @@ page: $(PAGE)/node_modules/.package-lock.json
 	cd $(PAGE) && npm run build
 
 screenshot: $(VENV)/.installed
-	SELSA_SCREENSHOT=$(abspath docs/page.png) $(BIN)/pytest tests/page/test_page_video.py -k documentation
+	SELSA_SCREENSHOT=$(abspath docs/page.png) $(BIN)/pytest tests/page/test_page_video.py -k everyday
 
 # Images and releases --------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, pause, se
 from playwright.sync_api import Browser, Page, expect
 from served_page import packaged_server
 
-from selsa_bundle.default_bundle import synthetic_bundle, synthetic_video
+from selsa_bundle.default_bundle import default_bundle, synthetic_bundle, synthetic_video
 from selsa_client.formats.by_record import as_table
 from selsa_server.schema.detect import FrameRecord, VideoRecord
 
@@ -46,7 +46,7 @@ def finished(browser: Browser, server: str) -> Iterator[tuple[Page, str]]:
     with opened(browser, server, accept_downloads=True) as page:
         with page.expect_response("**/detect?*", timeout=90_000) as response:
             page.set_input_files("input[type=file]", synthetic_video())
-        expect(page.locator("#progress-text")).to_contain_text("67 frames in", timeout=90_000)
+        expect(page.locator("#progress-text")).to_contain_text("150 frames in", timeout=90_000)
         pause(page)
         # The browser does not keep an answer of this size; the server gives the same records again.
         again = httpx.post(
@@ -260,14 +260,34 @@ def rows(text: str) -> list[list[float | str]]:
     ]
 
 
-def test_a_picture_of_it_can_be_made_for_the_documentation(page: Page, document: dict[str, Any]) -> None:
-    clear = [frame for frame in document["frames"] if shown(frame) and is_clear(frame)]
-    frame = max(clear, key=lambda frame: (len(shown(frame)), shown(frame)[-1]["score"]))
+def test_a_long_list_beside_the_picture_does_not_move_the_controls(
+    page: Page, document: dict[str, Any]
+) -> None:
+    frame = max(document["frames"], key=lambda frame: len(frame["detections"]))
     seek(page, middle(frame), frame["index"])
-    page.mouse.move(0, 0)
     page.set_viewport_size({"width": 1040, "height": 720})
-    page.wait_for_timeout(200)
-    picture = page.screenshot(full_page=True)
-    assert len(picture) < 400_000
+    tops = set()
+    for least, rows in ((0.05, 10), (1, 0)):
+        page.locator("#score").fill(str(least))
+        expect(page.locator("#here .name")).to_have_count(rows)
+        tops.add(page.locator("#scrub").evaluate("each => each.getBoundingClientRect().top"))
+    page.set_viewport_size({"width": 1280, "height": 860})
+    assert len(tops) == 1
+
+
+def test_the_everyday_model_finds_people_in_the_sample(browser: Browser, tmp_path: Path) -> None:
+    """With SELSA_SCREENSHOT, also makes the picture of the documentation."""
+    with (
+        packaged_server(tmp_path, default_bundle()) as address,
+        opened(browser, address, viewport={"width": 1040, "height": 720}) as page,
+    ):
+        page.get_by_role("button", name="Try the sample").click()
+        expect(page.locator("#progress-text")).to_contain_text("67 frames in", timeout=90_000)
+        pause(page)
+        seek(page, 0.43, 6)
+        assert page.locator("#here .name").all_inner_texts()[:2] == ["person", "person"]
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(200)
+        picture = page.screenshot(full_page=True)
     if target := os.environ.get("SELSA_SCREENSHOT"):
         Path(target).write_bytes(picture)
