@@ -85,7 +85,9 @@ async def work_through(
                 with surviving("work in the background could not be taken up") as failed:
                     change = changes.now()
                     work = await in_thread(claim)
-                    if work is not None:
+                    if work is None:
+                        wait = await in_thread(patience)
+                    else:
                         group.start_soon(in_a_place, work)
                         taken = True
             finally:
@@ -98,7 +100,7 @@ async def work_through(
                 continue
             pause = RETRY_SECONDS
             if not taken:
-                await changes.wait(change, await in_thread(patience))
+                await changes.wait(change, wait)
 
 
 @contextmanager

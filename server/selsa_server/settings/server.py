@@ -14,12 +14,14 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    field_serializer,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from selsa_bundle.providers import PrecisionName, ProviderName
+from selsa_bundle.remote.addresses import is_address, shown
 from selsa_server.settings.remote import Group, RemoteSettings, UploadSettings, split_at_commas
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -33,12 +35,18 @@ PREFIX_PATTERN: Final = r"^(/[A-Za-z0-9._~-]+)*$"
 
 
 class BundleSource(BaseModel):
-    """A bundle to serve: its folder, and the name to serve it by; None: the bundle's own."""
+    """A bundle to serve: its folder or address, and the name to serve it by; None: the bundle's own."""
 
     model_config = ConfigDict(frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None
     path: Path
+    address: str | None = None
+
+    @field_serializer("address")
+    def _without_signature(self, address: str | None) -> str | None:
+        """Settings are logged."""
+        return None if address is None else shown(address)
 
 
 class BundleSettings(BaseSettings):
@@ -50,8 +58,9 @@ class BundleSettings(BaseSettings):
 
     bundle: Annotated[tuple[BundleSource, ...], NoDecode] = Field(
         default=(),
-        description="folder of the bundle to serve, or NAME=FOLDER; several give several models, of which "
-        "the first is the default; default: the packaged bundle",
+        description="folder of the bundle to serve, its address (https://...#sha256=..., hf://... or "
+        "s3://...), or NAME= and one of these; several give several models, of which the first is the "
+        "default; default: the packaged bundle",
     )
 
     @field_validator("bundle", mode="before")
@@ -366,5 +375,9 @@ def _is_text(value: object) -> bool:
 
 
 def _source(text: str) -> BundleSource:
-    name, equals, path = text.strip().partition("=")
-    return BundleSource(name=name, path=Path(path)) if equals else BundleSource(name=None, path=Path(name))
+    found = re.fullmatch(r"(?:([^=/:#]*)=)?(.*)", text.strip(), re.DOTALL)
+    assert found is not None
+    name, path = found[1], found[2]
+    # A Path would make one slash of two.
+    address = path if is_address(path) else None
+    return BundleSource(name=name, path=Path() if address else Path(path), address=address)
