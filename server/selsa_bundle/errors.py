@@ -25,6 +25,14 @@ class DeviceMemoryError(EngineError):
     """The device has too little memory for the call."""
 
 
+class DownloadError(BundleError):
+    """A file could not be downloaded."""
+
+
+class PackedError(BundleError):
+    """A file is no packed bundle, or one whose contents are not what its manifest says."""
+
+
 class ChoiceError(BundleError):
     """This machine or bundle does not have the requested provider or precision."""
 

@@ -32,6 +32,7 @@ PROMISED = {
     "server": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,tracing": ["selsa_client", "selsa_bundle", "selsa_server"],
     "server,openvino": ["selsa_client", "selsa_bundle", "selsa_server"],
+    "remote": ["selsa_client"],
     "server,cluster": ["selsa_client", "selsa_bundle", "selsa_server"],
     "tensorrt-rtx,server": ["selsa_client", "selsa_bundle", "selsa_server"],
     "training": ["selsa_client", "selsa_bundle", "selsa_training"],

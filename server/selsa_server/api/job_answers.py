@@ -1,9 +1,8 @@
-"""Jobs as clients see them: their state, their results as they grow, and events."""
+"""Jobs as clients follow them: their results as they grow, and events."""
 
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final
 
 import anyio.to_thread
@@ -11,48 +10,10 @@ import anyio.to_thread
 from selsa_server.errors import DetectError, OverloadError
 from selsa_server.jobs.files import JobError, ResultsSource
 from selsa_server.jobs.jobs import Jobs
-from selsa_server.jobs.table import JobRow
-from selsa_server.schema.detect import Problem
-from selsa_server.schema.jobs import Job, JobProgress
 from selsa_server.schema.problems import error_record
 
 # Proxies close connections that are silent for a minute.
 KEEP_ALIVE_SECONDS: Final = 15.0
-
-
-def job_view(row: JobRow, ttl: float, now: float) -> Job:
-    """The job of the wire format.
-
-    Args:
-        row: the job.
-        ttl: seconds from its end until it is deleted.
-        now: seconds since the epoch.
-    """
-    return Job(
-        id=row.id,
-        state=row.state,
-        model=row.model,
-        bundle=row.bundle,
-        progress=JobProgress(done=row.done, total=row.total),
-        created=datetime.fromtimestamp(row.created, UTC),
-        started=_moment(row.started),
-        ended=_moment(row.ended),
-        estimated_end=_moment(_estimated_end(row, now)),
-        expires=_moment(None if row.ended is None else row.ended + ttl),
-        error=None if row.problem is None else Problem.model_validate_json(row.problem),
-    )
-
-
-def _estimated_end(row: JobRow, now: float) -> float | None:
-    """Frames left at the speed of the frames of this run; None before its first one."""
-    new = row.done - row.started_done
-    if row.state != "running" or row.started is None or row.total is None or new <= 0:
-        return None
-    return now + (now - row.started) / new * (row.total - row.done)
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 async def written_results(
@@ -105,7 +66,7 @@ async def state_events(jobs: Jobs, job_id: str, after: int) -> AsyncGenerator[by
                 yield b": still there\n\n"
                 continue
             kind = "end" if row.has_ended else "progress"
-            data = job_view(row, jobs.settings.jobs_ttl, time.time()).model_dump_json()
+            data = row.view(jobs.settings.jobs_ttl, time.time()).model_dump_json()
             yield f"id: {row.version}\nevent: {kind}\ndata: {data}\n\n".encode()
 
 

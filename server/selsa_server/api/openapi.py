@@ -7,11 +7,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from selsa_server.schema.detect import ErrorRecord, FrameRecord, SummaryRecord, VideoRecord
+from selsa_server.schema.jobs import VideoAddress
 from selsa_server.schema.models import LoadModel
 
 REF: Final = "#/components/schemas/"
 # Models that routes read or write without FastAPI's knowledge.
-MORE: Final[tuple[type[BaseModel], ...]] = (ErrorRecord, LoadModel)
+MORE: Final[tuple[type[BaseModel], ...]] = (ErrorRecord, LoadModel, VideoAddress)
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, str]:
@@ -54,6 +55,12 @@ REQUEST_BODY: Final[dict[str, Any]] = {
             }
         },
     },
+}
+
+JOB_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "description": "The video as for `/detect`, or where it is.",
+    "content": {"application/json": {"schema": schema_of(VideoAddress)}, **REQUEST_BODY["content"]},
 }
 
 # OpenAPI 3.1 describes a body as a whole, so that the schema of a line is one of its own, `Record`.

@@ -3,26 +3,30 @@
 import os
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, TypeVar
 
-import anyio
 import anyio.to_thread
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from selsa_server.api.multipart import MultipartParts, boundary_of
-from selsa_server.errors import RequestError
+from selsa_server.errors import ParameterError, RequestError
+from selsa_server.jobs.remote.pace import TooSlowError, paced
 from selsa_server.settings import UploadSettings
 
 WRITE_BYTES: Final = 1 << 20
+MAX_JSON_BYTES: Final = 16 << 10
 SUFFIX: Final = ".upload"
 VIDEO: Final = "file"
 RECORDS: Final = "records"
 FORM: Final = "multipart/form-data"
 ACCEPTED: Final = "video/*, application/octet-stream, multipart/form-data with one part `file`"
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _Unwrap(Protocol):
@@ -62,6 +66,37 @@ def check_body(request: Request, limits: UploadSettings) -> None:
         raise _too_large(limits)
     if length == "0":
         raise _empty()
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body is JSON by its content type."""
+    return _content_type(request) == "application/json"
+
+
+async def read_json(request: Request, model: type[_Model], limits: UploadSettings) -> _Model:
+    """A small JSON body.
+
+    Raises:
+        RequestError: too large or too slow.
+        ParameterError: it is not what `model` describes.
+        ClientDisconnect: the client went away.
+    """
+    body = bytearray()
+    async for chunk in _chunks(request, limits):
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise RequestError("body_too_large", f"The JSON is larger than {MAX_JSON_BYTES} bytes.")
+    try:
+        return model.model_validate_json(bytes(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "body"
+        fields = ", ".join(model.model_fields)
+        raise ParameterError(
+            name[:100],
+            f"The JSON of the body is not allowed: {name[:100]}: {str(first['msg'])[:200]}.",
+            f"a JSON object with {fields}",
+        ) from error
 
 
 @asynccontextmanager
@@ -129,8 +164,7 @@ async def spool_records_and_video(
         RequestError: no form, or as `spool_body`.
         ClientDisconnect: the client went away.
     """
-    content_type = request.headers.get("content-type", "")
-    name = content_type.partition(";")[0].strip().lower()
+    content_type, name = request.headers.get("content-type", ""), _content_type(request)
     if name != FORM:
         raise RequestError(
             "unsupported_media_type",
@@ -152,28 +186,15 @@ async def _chunks(request: Request, limits: UploadSettings) -> AsyncIterator[byt
     Raises:
         RequestError: no byte arrived for `upload_timeout`, or too few in such a window of time.
     """
-    window, enough = limits.upload_timeout, limits.min_upload_rate * limits.upload_timeout
-    started, arrived = time.monotonic(), 0
-    stream = aiter(request.stream())
-    while True:
-        elapsed = time.monotonic() - started
-        if arrived >= enough and elapsed >= window:
-            started, arrived, elapsed = time.monotonic(), 0, 0.0
-        # Of bytes that have arrived already, the last are read even if the time is over.
-        patience = window if arrived >= enough else max(0.001, window - elapsed)
-        try:
-            with anyio.fail_after(patience):
-                chunk = await anext(stream, None)
-        except TimeoutError as error:
-            raise RequestError(
-                "request_timeout",
-                f"{arrived} bytes of the upload arrived in {window:g} s; allowed are {enough:g} or more and "
-                f"no pause of that length. Send it again.",
-            ) from error
-        if chunk is None:
-            return
-        arrived += len(chunk)
-        yield chunk
+    try:
+        async for chunk in paced(request.stream(), limits.upload_timeout, limits.min_upload_rate):
+            yield chunk
+    except TooSlowError as slow:
+        raise RequestError(
+            "request_timeout",
+            f"{slow.arrived} bytes of the upload arrived in {slow.window:g} s; allowed are {slow.enough:g} "
+            f"or more and no pause of that length. Send it again.",
+        ) from slow
 
 
 async def _write(
@@ -208,9 +229,12 @@ async def _flush(file: BinaryIO, pending: bytearray) -> None:
     pending.clear()
 
 
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _unwrapper(request: Request) -> _Unwrap:
-    content_type = request.headers.get("content-type", "")
-    name = content_type.partition(";")[0].strip().lower()
+    content_type, name = request.headers.get("content-type", ""), _content_type(request)
     if name == FORM:
         return MultipartParts(boundary_of(content_type), (VIDEO,))
     if name in ("", "application/octet-stream") or name.startswith("video/"):

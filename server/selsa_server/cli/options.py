@@ -20,7 +20,7 @@ _METAVARS: Final[dict[object, str]] = {
     int: "INTEGER",
     float: "NUMBER",
     Path: "PATH",
-    "bundle": "[NAME=]FOLDER",
+    "bundle": "[NAME=]FOLDER|ADDRESS",
 }
 
 

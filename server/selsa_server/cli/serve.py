@@ -84,6 +84,8 @@ def _settings(given: dict[str, Any]) -> ServerSettings:
         raise _refuse(f"spool_dir {settings.spool_dir} is not a folder; create it or set another one")
     if settings.api_keys_file is not None:
         _check_keys(settings.api_keys_file)
+    if settings.webhook_secrets_file is not None:
+        _check_secrets(settings.webhook_secrets_file)
     if settings.otlp_endpoint is not None:
         _check_tracing()
     if (settings.jobs_dir is not None or settings.shared) and (fault := _fault_of_jobs(settings)):
@@ -98,6 +100,15 @@ def _check_keys(path: Path) -> None:
         read_api_keys(path)
     except (OSError, ValueError) as error:
         raise _refuse(f"api_keys_file: {error}") from error
+
+
+def _check_secrets(path: Path) -> None:
+    from selsa_server.jobs.webhooks.delivery import read_secrets
+
+    try:
+        read_secrets(path)
+    except (OSError, ValueError) as error:
+        raise _refuse(f"webhook_secrets_file: {error}") from error
 
 
 def _check_tracing() -> None:

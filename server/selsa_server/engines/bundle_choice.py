@@ -27,14 +27,27 @@ def choose_bundles(
 ) -> "tuple[BundleSource, ...]":
     """The bundles that were named, or the packaged default, which `say` then reports.
 
+    Bundles named by an address are downloaded, unless the cache has them.
+
     Raises:
-        BundleError: none was named, and this build has no default or a damaged one.
+        BundleError: a bundle cannot be downloaded; or none was named, and this build has no default or a
+            damaged one.
     """
     from selsa_server.settings import BundleSource
 
     if sources:
-        return tuple(each.model_copy(update={"path": bundle_folder(each.path)}) for each in sources)
+        return tuple(each.model_copy(update={"path": _folder(each, say)}) for each in sources)
     return (BundleSource(name=None, path=_packaged(say)),)
+
+
+def _folder(source: "BundleSource", say: Callable[[str], None]) -> Path:
+    if source.address is None:
+        return bundle_folder(source.path)
+    from selsa_bundle.remote.cache import default_cache, download_bar
+    from selsa_bundle.remote.fetch import Fetching, fetch_bundle
+
+    with download_bar("bundle") as progress:
+        return fetch_bundle(source.address, Fetching(cache=default_cache(), say=say, progress=progress))
 
 
 def choose_bundle(named: Path | None, say: Callable[[str], None]) -> Path:

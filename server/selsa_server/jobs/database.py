@@ -2,12 +2,13 @@
 
 import errno
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from selsa_server.jobs.table import JOB, SCHEMA_VERSION, TABLES, VERSION
+from selsa_server.jobs.table import JOB, SCHEMA_VERSION, TABLES, VERSION, WEBHOOK
 
 # Statements from each version to the next. Jobs without a model were for the only model.
 MIGRATIONS: Final = {
@@ -19,6 +20,13 @@ MIGRATIONS: Final = {
         "ALTER TABLE job ADD COLUMN run BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE job ADD COLUMN owner TEXT",
         "ALTER TABLE job ADD COLUMN lease DOUBLE",
+    ),
+    3: (
+        "ALTER TABLE job ADD COLUMN url TEXT",
+        "ALTER TABLE job ADD COLUMN source TEXT",
+        "ALTER TABLE job ADD COLUMN fetching INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE job ADD COLUMN webhook TEXT",
+        "ALTER TABLE job ADD COLUMN webhook_summary BOOLEAN NOT NULL DEFAULT 0",
     ),
 }
 # Advisory lock: servers that start together create the tables one after the other.
@@ -93,6 +101,15 @@ def open_postgresql(address: str) -> sa.Engine:
     return engine
 
 
+def clock_of(engine: sa.Engine, own: Callable[[], float]) -> Callable[[], float | sa.ColumnElement[float]]:
+    """The clock of times in the database: its own if servers share it, whose clocks differ; else `own`."""
+    return _database_time if engine.dialect.name == "postgresql" else own
+
+
+def _database_time() -> sa.ColumnElement[float]:
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+
+
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     # sqlite3 would start transactions by itself, later than needed here.
     connection.isolation_level = None
@@ -112,12 +129,10 @@ def _make_sqlite_tables(connection: sa.Connection, found: int) -> None:
     """In one transaction with the version, so that a kill leaves all of it or nothing."""
     if found > SCHEMA_VERSION:
         raise JobsDatabaseError(f"the jobs are of version {found}, this is {SCHEMA_VERSION}")
-    if found == 0:
-        TABLES.create_all(connection, tables=[JOB])
-    else:
-        for old in range(found, SCHEMA_VERSION):
-            for statement in MIGRATIONS[old]:
-                connection.exec_driver_sql(statement)
+    for old in range(found, SCHEMA_VERSION) if found else ():
+        for statement in MIGRATIONS[old]:
+            connection.exec_driver_sql(statement)
+    TABLES.create_all(connection, tables=[JOB, WEBHOOK])
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

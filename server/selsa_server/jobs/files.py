@@ -125,6 +125,10 @@ class JobFiles(Protocol):
         """Seconds that records may wait to be written together, `elapsed` seconds into a run."""
         ...
 
+    def part(self, job_id: str) -> Path:
+        """A file of this machine for a video that is being downloaded."""
+        ...
+
     def adopt(self, upload: Path, job_id: str) -> int:
         """Make an upload a job's video, durably; returns its size in bytes."""
         ...

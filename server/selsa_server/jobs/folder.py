@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 
 from selsa_server.jobs.files import ID_PATTERN, JobsPlaceError, checked_id
 from selsa_server.jobs.folder_results import ResultsFile, ResultsReader
+from selsa_server.jobs.remote.download import drop_part
 
 # Seconds that records wait to be written together: a sync costs milliseconds.
 FLUSH_SECONDS: Final = 0.2
@@ -71,6 +72,10 @@ class JobsFolder:
         """The results of a job from record number `after` on."""
         return ResultsReader(self._results(job_id), after)
 
+    def part(self, job_id: str) -> Path:
+        """A file for a video that is being downloaded."""
+        return self.path / f"{checked_id(job_id)}.part"
+
     def adopt(self, upload: Path, job_id: str) -> int:
         """Make an upload in this folder a job's video, durably; returns its size in bytes."""
         with upload.open("rb") as file:
@@ -87,13 +92,15 @@ class JobsFolder:
         """Delete all files of a job."""
         self.drop_video(job_id)
         self._results(job_id).unlink(missing_ok=True)
+        drop_part(self.part(job_id))
 
     def sweep(self, known: Collection[str]) -> None:
         """Delete leftovers of an ended process: uploads without a job, and files of unknown jobs."""
         uploads = list(self.path.glob("selsa-*.upload"))
-        of_jobs = [*self.path.glob("*.video"), *self.path.glob("*.ndjson")]
+        of_jobs = [*self.path.glob("*.video"), *self.path.glob("*.ndjson"), *self.path.glob("*.part*")]
         # Only files with names of this form are deleted, in case the folder holds other files.
-        lost = [path for path in of_jobs if re.fullmatch(ID_PATTERN, path.stem) and path.stem not in known]
+        names = {path: path.name.partition(".")[0] for path in of_jobs}
+        lost = [path for path, name in names.items() if re.fullmatch(ID_PATTERN, name) and name not in known]
         for path in (*uploads, *lost):
             path.unlink(missing_ok=True)
 

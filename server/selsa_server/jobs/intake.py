@@ -1,4 +1,4 @@
-"""From an upload to a job: room for it, and the lookup of an equal job."""
+"""From an upload or an address to a job: room for it, and the lookup of an equal job."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -10,9 +10,11 @@ import anyio.to_thread
 
 from selsa_server.errors import OverloadError
 from selsa_server.jobs.files import JobError, JobFiles, new_job_id
+from selsa_server.jobs.remote.addresses import AddressRules, RemoteAddress
 from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
-from selsa_server.schema.detect import DetectParams
+from selsa_server.jobs.webhooks.delivery import Webhooks
+from selsa_server.schema.jobs import JobParams
 from selsa_server.service.models import Model
 from selsa_server.settings import JobSettings
 
@@ -21,12 +23,14 @@ RETRY_AFTER: Final = 60
 
 
 class JobIntake:
-    """Takes uploads into the queue.
+    """Takes uploads and addresses of videos into the queue.
 
     Args:
         files: storage of videos and results.
         store: state of the jobs.
         settings: the jobs' bounds.
+        rules: addresses that clients may name.
+        webhooks: checks where messages go.
         added: called after each submission.
     """
 
@@ -35,11 +39,15 @@ class JobIntake:
         files: JobFiles,
         store: JobStore,
         settings: JobSettings,
+        rules: AddressRules,
+        webhooks: Webhooks,
         added: Callable[[], None],
     ) -> None:
         self._files = files
         self._store = store
         self._settings = settings
+        self._rules = rules
+        self._webhooks = webhooks
         self._added = added
         self._arrived = 0
 
@@ -88,39 +96,59 @@ class JobIntake:
         await anyio.to_thread.run_sync(self._check_queue)
         return await anyio.to_thread.run_sync(self._store.size)
 
+    def check(self, params: JobParams) -> None:
+        """Check where the message about the job's end goes, before its video is read.
+
+        Raises:
+            RemoteError: it is not allowed.
+        """
+        if params.webhook is not None:
+            self._webhooks.check(params.webhook)
+
+    def address(self, url: str) -> RemoteAddress:
+        """The address of a video that a client names.
+
+        Raises:
+            RemoteError: it is not allowed.
+        """
+        return self._rules.parse(url)
+
     async def submit(
-        self, upload: Path, params: DetectParams, model: Model, key: str | None
+        self, video: Path | RemoteAddress, params: JobParams, model: Model, key: str | None
     ) -> tuple[JobRow, bool]:
-        """The job for an upload in the folder, and whether it is new.
+        """The job for a video, and whether it is new.
 
         Args:
-            upload: the video; it becomes the job's, or stays for the caller to delete.
+            video: an upload in the folder, which becomes the job's or stays for the caller to delete; or an
+                address.
             params: what is asked for.
             model: its model.
-            key: the client's Idempotency-Key; without one, equal requests are the same job.
+            key: the client's Idempotency-Key; without one, requests with equal uploads are the same job.
 
         Raises:
             JobError: the key belongs to another request.
             OverloadError: too many jobs wait by now.
         """
-        job = await anyio.to_thread.run_sync(self._submit, upload, params, model, key)
+        job = await anyio.to_thread.run_sync(self._submit, video, params, model, key)
         self._added()
         return job
 
     def _submit(
-        self, upload: Path, params: DetectParams, model: Model, key: str | None
+        self, video: Path | RemoteAddress, params: JobParams, model: Model, key: str | None
     ) -> tuple[JobRow, bool]:
-        with upload.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
         # `asked` has the model's name if the request named one; the digest identifies its bundle.
-        bundle, asked = model.bundle.digest, params.model_dump_json()
-        fingerprint = _sha256(content, asked, bundle)
-        reuse_key = f"content:{fingerprint}" if key is None else f"key:{_sha256(key)}"
-        found = self._store.find(reuse_key)
+        bundle, asked = model.bundle.digest, params.detection().model_dump_json()
+        told = () if params.webhook is None else (params.webhook, str(params.webhook_summary))
+        fingerprint = _sha256(_content(video), asked, bundle, *told)
+        reuse_key = None if key is None else f"key:{_sha256(key)}"
+        if reuse_key is None and isinstance(video, Path):
+            # What is at an address may change, so only uploads are known by what they are.
+            reuse_key = f"content:{fingerprint}"
+        found = None if reuse_key is None else self._store.find(reuse_key)
         if found is None:
             self._check_queue()
             job_id = new_job_id()
-            size = self._files.adopt(upload, job_id)
+            size = self._files.adopt(video, job_id) if isinstance(video, Path) else 0
             found = self._store.add(
                 job_id=job_id,
                 reuse_key=reuse_key,
@@ -129,6 +157,9 @@ class JobIntake:
                 model=model.name,
                 bundle=bundle,
                 size=size,
+                video=None if isinstance(video, Path) else video,
+                webhook=params.webhook,
+                webhook_summary=params.webhook_summary,
             )
             if found.id == job_id:
                 return found, True
@@ -146,6 +177,14 @@ class JobIntake:
         most, wait = self._settings.jobs_max_queued, RETRY_AFTER
         if self._store.queued() >= most:
             raise OverloadError(f"{most} jobs are waiting; send the video again in {wait} s.", wait)
+
+
+def _content(video: Path | RemoteAddress) -> str:
+    """What identifies the video: a digest of its bytes, or of its address."""
+    if not isinstance(video, Path):
+        return _sha256("address", video.url)
+    with video.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256(*parts: str) -> str:

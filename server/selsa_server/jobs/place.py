@@ -12,14 +12,16 @@ from selsa_server.jobs.folder import JobsFolder
 from selsa_server.jobs.shared import open_shared_files
 from selsa_server.jobs.shared_results import PartTable
 from selsa_server.jobs.store import JobStore
+from selsa_server.jobs.webhooks.outbox import Outbox
 from selsa_server.settings import JobSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsPlace:
-    """State and files of the jobs, open."""
+    """State, messages and files of the jobs, open."""
 
     store: JobStore
+    outbox: Outbox
     files: JobFiles
 
     def close(self) -> None:
@@ -35,17 +37,20 @@ def open_place(settings: JobSettings) -> JobsPlace:
         JobsPlaceError: it cannot be used; the message says why on one line.
     """
     if settings.jobs_database is None:
-        return open_folder(settings.jobs_dir or settings.spool_dir / "selsa-jobs")
+        return open_folder(settings.jobs_dir or settings.spool_dir / "selsa-jobs", settings.jobs_ttl)
     assert settings.jobs_files is not None, "the settings have both or none"
     address = settings.jobs_database.get_secret_value()
-    return open_shared(address, settings.jobs_files, settings.spool_dir, settings.jobs_lease)
+    return open_shared(
+        address, settings.jobs_files, settings.spool_dir, settings.jobs_lease, settings.jobs_ttl
+    )
 
 
-def open_folder(path: Path) -> JobsPlace:
-    """A folder that one server works in at a time. Raises `JobsPlaceError`."""
+def open_folder(path: Path, ttl: float | None = None) -> JobsPlace:
+    """A folder that one server works in at a time; `ttl` as in `JobStore`. Raises `JobsPlaceError`."""
     folder = JobsFolder(path)
     try:
-        return JobsPlace(store=JobStore(open_sqlite(folder.database)), files=folder)
+        engine = open_sqlite(folder.database)
+        return JobsPlace(store=JobStore(engine, ttl=ttl), outbox=Outbox(engine), files=folder)
     except JobsDatabaseError as error:
         folder.close()
         raise JobsPlaceError(f"the jobs folder {path} cannot be used: {error}") from error
@@ -54,7 +59,9 @@ def open_folder(path: Path) -> JobsPlace:
         raise
 
 
-def open_shared(database: str, files: str, uploads: Path, lease: float) -> JobsPlace:
+def open_shared(
+    database: str, files: str, uploads: Path, lease: float, ttl: float | None = None
+) -> JobsPlace:
     """A PostgreSQL database, and files at an fsspec address. Raises `JobsPlaceError`.
 
     Args:
@@ -62,6 +69,7 @@ def open_shared(database: str, files: str, uploads: Path, lease: float) -> JobsP
         files: address of the files.
         uploads: folder of this machine for uploads and for videos in progress.
         lease: seconds without a heartbeat after which other servers take over a job.
+        ttl: as in `JobStore`.
     """
     try:
         engine = open_postgresql(database)
@@ -74,4 +82,5 @@ def open_shared(database: str, files: str, uploads: Path, lease: float) -> JobsP
         raise
     # Readable for people, and unique.
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    return JobsPlace(store=JobStore(engine, owner=owner, lease=lease), files=shared)
+    store = JobStore(engine, owner=owner, lease=lease, ttl=ttl)
+    return JobsPlace(store=store, outbox=Outbox(engine), files=shared)

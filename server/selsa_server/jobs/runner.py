@@ -93,7 +93,7 @@ class JobRunner:
                 log.warning("job taken over by another server", job=row.id, run=row.run)
             return
         if isinstance(results.last, SummaryRecord):
-            self.store.end(row.id, "done", size=results.bytes, run=row.run)
+            self.store.end(row.id, "done", size=results.bytes, run=row.run, summary=results.last)
         elif isinstance(results.last, ErrorRecord):
             # The same content may be sent again; only an Idempotency-Key stays in use.
             keep = (row.reuse_key or "").startswith("key:")

@@ -11,6 +11,8 @@ import structlog
 from selsa_server.jobs.files import JobError, JobsPlaceError
 from selsa_server.jobs.jobs import Jobs
 from selsa_server.jobs.place import JobsPlace, open_place
+from selsa_server.jobs.remote.addresses import AddressRules
+from selsa_server.jobs.remote.connection import RemoteHosts
 from selsa_server.service.models import Models
 from selsa_server.settings import JobSettings
 from selsa_server.telemetry.metrics import Metrics
@@ -83,9 +85,12 @@ class JobsService:
         store, files = place.store, place.files
         # This server is alone, so jobs marked as running are left from a crashed process.
         await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=True))
+        if not self._settings.shared:
+            await anyio.to_thread.run_sync(place.outbox.make_due)
         await anyio.to_thread.run_sync(lambda: files.sweep(store.ids()))
         async with anyio.create_task_group() as group:
-            self._jobs = jobs = Jobs(self._models, files, store, self._settings, self._metrics)
+            hosts = RemoteHosts(AddressRules(self._settings.remote_hosts, self._settings.remote_networks))
+            self._jobs = jobs = Jobs(self._models, place, hosts, self._settings, self._metrics)
             jobs.start(group)
             try:
                 yield

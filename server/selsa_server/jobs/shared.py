@@ -11,6 +11,7 @@ from re import fullmatch
 from typing import Any, Final
 
 from selsa_server.jobs.files import ID_PATTERN, JobsPlaceError, checked_id
+from selsa_server.jobs.remote.download import drop_part
 from selsa_server.jobs.shared_results import ObjectStore, PartsReader, PartTable, ResultParts
 
 PROBE_SECONDS: Final = 30
@@ -42,6 +43,10 @@ class SharedFiles:
         """Each part is a request to the store, so long runs write parts less often."""
         return min(LAST_FLUSH, max(FIRST_FLUSH, FLUSH_SHARE * elapsed))
 
+    def part(self, job_id: str) -> Path:
+        """A file of this machine for a video that is being downloaded."""
+        return self.uploads / f"selsa-{checked_id(job_id)}.part"
+
     def adopt(self, upload: Path, job_id: str) -> int:
         """Copy an upload to the store."""
         size = upload.stat().st_size
@@ -71,11 +76,20 @@ class SharedFiles:
 
     def drop(self, job_id: str) -> None:
         """Delete all files of a job, also those of servers that had lost it."""
+        drop_part(self.part(job_id))
         with suppress(FileNotFoundError):
             self._files.rm(self._folder(job_id), recursive=True)
 
     def sweep(self, known: Collection[str]) -> None:
-        """Delete old videos without a job, left by a server that was killed after storing the video."""
+        """Delete old videos without a job, left by a server that was killed after storing the video.
+
+        Downloads of jobs that ended elsewhere are deleted too; jobs of another database may use the folder.
+        """
+        for path in self.uploads.glob("selsa-*.part*"):
+            job_id = path.name.partition(".")[0].removeprefix("selsa-")
+            with suppress(OSError):
+                if job_id not in known and time.time() - path.stat().st_mtime > SWEEP_SECONDS:
+                    path.unlink()
         try:
             paths = self._files.ls(self._root, detail=False)
         except FileNotFoundError:  # nothing is there, and so no folder

@@ -10,11 +10,17 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from selsa_server.jobs.table import JOB, JobRow
+from selsa_server.jobs.database import clock_of
+from selsa_server.jobs.remote.addresses import RemoteAddress
+from selsa_server.jobs.table import FETCHED, IN_DOWNLOAD, JOB, TO_FETCH, JobRow
+from selsa_server.jobs.webhooks.outbox import add_message
+from selsa_server.schema.detect import SummaryRecord
 from selsa_server.schema.jobs import JobState
 
 _Time = float | sa.ColumnElement[float]
 _NEXT_VERSION: Final = JOB.c.version + 1
+# A server works on it, or downloads its video.
+_IS_HELD: Final = (JOB.c.state == "running") | ((JOB.c.state == "queued") & (JOB.c.fetching == IN_DOWNLOAD))
 
 
 class JobStore:
@@ -27,6 +33,7 @@ class JobStore:
         engine: what `jobs_database` opened; closed with the store.
         owner: a unique name of this server.
         lease: seconds that a claim holds; None: until the job ends or is put back.
+        ttl: seconds until an ended job is deleted, for messages about it; None: that is not said.
         now: seconds since the epoch; by default the shared database's own clock, or this machine's.
     """
 
@@ -36,14 +43,15 @@ class JobStore:
         *,
         owner: str = "",
         lease: float | None = None,
+        ttl: float | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._owner = owner
         self._lease = lease
         shared = engine.dialect.name == "postgresql"
-        # Clocks of machines differ; the database has one clock.
-        self._now: Callable[[], _Time] = _database_time if shared else now
+        self._now = clock_of(engine, now)
+        self._ttl = ttl
         self._insert: Callable[..., Any] = postgresql.insert if shared else sqlite.insert
 
     def close(self) -> None:
@@ -59,9 +67,15 @@ class JobStore:
         params: str,
         model: str,
         bundle: str,
-        size: int,
+        size: int = 0,
+        video: RemoteAddress | None = None,
+        webhook: str | None = None,
+        webhook_summary: bool = False,
     ) -> JobRow:
-        """A new job at the end of the queue, unless one has the same `reuse_key`: then that one."""
+        """A new job at the end of the queue, unless one has the same `reuse_key`: then that one.
+
+        With `video`, its video has to be downloaded from there first.
+        """
         values = {
             "id": job_id,
             "reuse_key": reuse_key,
@@ -71,7 +85,11 @@ class JobStore:
             "bundle": bundle,
             "bytes": size,
             "created": self._now(),
+            "webhook": webhook,
+            "webhook_summary": webhook_summary,
         }
+        if video is not None:
+            values |= {"url": video.url, "source": str(video), "fetching": TO_FETCH}
         insert = self._insert(JOB).values(**values).on_conflict_do_nothing(index_elements=["reuse_key"])
         either = JOB.c.id == job_id
         if reuse_key is not None:
@@ -102,23 +120,14 @@ class JobStore:
         Args:
             models: names of the models to claim jobs for; None: any.
         """
-        free = JOB.c.state == "queued"
+        free = (JOB.c.state == "queued") & (JOB.c.fetching == FETCHED)
         if self._lease is not None:
             free |= (JOB.c.state == "running") & (JOB.c.lease < self._now())
         if models is not None:
             free &= JOB.c.model.is_(None) | JOB.c.model.in_(models)
-        # SQLite has no such locks and needs none: each of its transactions is alone.
-        first = (
-            sa.select(JOB.c.number)
-            .where(free)
-            .order_by(JOB.c.number)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
         further = JOB.c.done > JOB.c.started_done
         return self._change(
-            JOB.c.number == first,
+            _is_first(free),
             state="running",
             started=self._now(),
             started_done=JOB.c.done,
@@ -128,9 +137,31 @@ class JobStore:
             lease=self._until(),
         )
 
+    def claim_download(self) -> JobRow | None:
+        """Claim the first job whose video has to be downloaded; None if there is none."""
+        free = JOB.c.fetching == TO_FETCH
+        if self._lease is not None:
+            free |= (JOB.c.fetching == IN_DOWNLOAD) & (JOB.c.lease < self._now())
+        return self._change(
+            _is_first(free & (JOB.c.state == "queued")),
+            fetching=IN_DOWNLOAD,
+            run=JOB.c.run + 1,
+            owner=self._owner,
+            lease=self._until(),
+        )
+
+    def note_download(self, job_id: str, *, run: int, size: int) -> bool:
+        """Store how much of the video is here; False if the job belongs to another run or was cancelled."""
+        return self._change(_of_run(job_id, run), bytes=size, lease=self._until()) is not None
+
+    def end_download(self, job_id: str, *, run: int, size: int) -> bool:
+        """The video is here; the job waits for its turn, and its address with any signature is forgotten."""
+        row = self._change(_of_run(job_id, run), fetching=FETCHED, bytes=size, url=None, lease=None)
+        return row is not None
+
     def renew(self, runs: Collection[tuple[str, int]]) -> set[str]:
         """Renew the leases of these runs (id and `run`); returns the ids of those still held."""
-        ours = sa.tuple_(JOB.c.id, JOB.c.run).in_(list(runs)) & (JOB.c.state == "running")
+        ours = sa.tuple_(JOB.c.id, JOB.c.run).in_(list(runs)) & _IS_HELD
         held = sa.update(JOB).where(ours).values(lease=self._until()).returning(JOB.c.id)
         with self._engine.begin() as connection:
             return set(connection.execute(held).scalars())
@@ -154,19 +185,30 @@ class JobStore:
         run: int | None = None,
         problem: str | None = None,
         keep_key: bool = True,
+        summary: SummaryRecord | None = None,
     ) -> bool:
-        """End a job that has not ended, or only that `run` of it; False if it was not."""
+        """End a job that has not ended, or only that `run` of it; False if it was not.
+
+        If it has a webhook, the message about its end, with `summary` if it was asked for, is stored in the
+        same transaction.
+        """
         which = (JOB.c.id == job_id) & JOB.c.state.in_(("queued", "running"))
-        row = self._change(
-            which if run is None else _of_run(job_id, run),
+        change = sa.update(JOB).where(which if run is None else _of_run(job_id, run))
+        change = change.values(
+            version=_NEXT_VERSION,
             state=state,
             ended=self._now(),
             bytes=size,
             problem=problem,
             lease=None,
+            url=None,
             **({} if keep_key else {"reuse_key": None}),
         )
-        return row is not None
+        with self._engine.begin() as connection:
+            found = connection.execute(change.returning(*JOB.c)).mappings().one_or_none()
+            if found is not None and found["webhook"] is not None:
+                add_message(connection, JobRow(**found), summary, self._ttl)
+        return found is not None
 
     def requeue_running(self, *, crashed: bool) -> None:
         """Put the running jobs of this server back in the queue; an orderly stop is no attempt."""
@@ -176,8 +218,12 @@ class JobStore:
         fewer = sa.case((JOB.c.attempts > 0, JOB.c.attempts - 1), else_=0)
         attempts = JOB.c.attempts if crashed else fewer
         change = sa.update(JOB).where(which).values(state="queued", attempts=attempts, lease=None)
+        downloads = (JOB.c.state == "queued") & (JOB.c.fetching == IN_DOWNLOAD)
+        if self._lease is not None:
+            downloads &= JOB.c.owner == self._owner
         with self._engine.begin() as connection:
             connection.execute(change.values(version=_NEXT_VERSION))
+            connection.execute(sa.update(JOB).where(downloads).values(fetching=TO_FETCH, lease=None))
 
     def delete(self, job_id: str) -> None:
         """Forget a job."""
@@ -221,8 +267,10 @@ class JobStore:
 
 
 def _of_run(job_id: str, run: int) -> sa.ColumnElement[bool]:
-    return (JOB.c.id == job_id) & (JOB.c.run == run) & (JOB.c.state == "running")
+    return (JOB.c.id == job_id) & (JOB.c.run == run) & _IS_HELD
 
 
-def _database_time() -> sa.ColumnElement[float]:
-    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+def _is_first(free: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """The first free job; SQLite has no such locks and needs none: each of its transactions is alone."""
+    first = sa.select(JOB.c.number).where(free).order_by(JOB.c.number).limit(1)
+    return JOB.c.number == first.with_for_update(skip_locked=True).scalar_subquery()

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from file_server import CONTENT, Server, serving
 
+from selsa_bundle.remote.cache import default_cache
+from selsa_bundle.remote.download import DownloadPolicy
 from selsa_training.checkpoint.errors import (
     CheckpointError,
     CheckpointFileError,
     ChecksumMismatchError,
     DownloadError,
 )
-from selsa_training.published.download import DownloadPolicy
-from selsa_training.published.pull import PUBLISHED, PublishedFile, default_cache, fetch, pull
+from selsa_training.published.pull import PUBLISHED, PublishedFile, fetch, pull
 
 QUICK = DownloadPolicy(
     attempts=3, first_pause=0.01, longest_pause=0.02, timeout=5, schemes=frozenset({"http"})
@@ -44,7 +45,7 @@ def get(
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Path:
-    return fetch(file or published(), cache, base=server.base, policy=policy, progress=progress, say=say)
+    return fetch(file or published(), cache, mirrors=[server.base], policy=policy, progress=progress, say=say)
 
 
 def begun(cache: Path, size: int, version: str | None = '"one"', content: bytes = CONTENT) -> Path:
@@ -231,7 +232,7 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
 def test_pull_asks_for_the_published_path(server: Server, tmp_path: Path) -> None:
     server.statuses = [404]
     with pytest.raises(CheckpointError, match=re.escape(server.base + PUBLISHED["r101-dc5"].path)):
-        pull("r101-dc5", tmp_path, base=server.base)
+        pull("r101-dc5", tmp_path, mirrors=[server.base])
 
 
 @pytest.mark.parametrize(
@@ -257,3 +258,43 @@ def test_the_cache_is_where_the_environment_says() -> None:
     assert default_cache({"XDG_CACHE_HOME": "/b"}) == Path("/b/selsa")
     assert default_cache({"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache" / "selsa"
     assert default_cache({}) == Path.home() / ".cache" / "selsa"
+
+
+def test_after_a_dead_server_the_next_one_is_taken(server: Server, tmp_path: Path) -> None:
+    said: list[str] = []
+    mirrors = ["http://127.0.0.1:1", server.base]
+    path = fetch(
+        published(), tmp_path, mirrors=mirrors, policy=QUICK, progress=lambda *_: None, say=said.append
+    )
+    assert path.read_bytes() == CONTENT
+    assert "http://127.0.0.1:1/files/model" in said[0] and f"trying {server.base}" in said[0]
+
+
+def test_another_server_continues_what_one_began(server: Server, tmp_path: Path) -> None:
+    begun(tmp_path, 300_000)
+    with serving(Server(statuses=[404])) as first:
+        mirrors = [first.base, server.base]
+        fetch(
+            published(), tmp_path, mirrors=mirrors, policy=QUICK, progress=lambda *_: None, say=lambda _: None
+        )
+    assert server.asked_ranges == ["bytes=300000-"]
+    assert "If-Range" not in server.requests[0], "servers name the same version differently"
+    assert files(tmp_path) == [published().name]
+
+
+def test_after_a_server_with_another_file_the_next_one_is_taken(server: Server, tmp_path: Path) -> None:
+    with serving(Server(content=b"something else")) as wrong:
+        mirrors = [wrong.base, server.base]
+        path = fetch(
+            published(), tmp_path, mirrors=mirrors, policy=QUICK, progress=lambda *_: None, say=lambda _: None
+        )
+    assert path.read_bytes() == CONTENT
+
+
+def test_the_last_server_has_the_last_word(server: Server, tmp_path: Path) -> None:
+    server.statuses = [404]
+    mirrors = ["http://127.0.0.1:1", server.base]
+    with pytest.raises(DownloadError, match="answered 404"):
+        fetch(
+            published(), tmp_path, mirrors=mirrors, policy=QUICK, progress=lambda *_: None, say=lambda _: None
+        )

@@ -3,20 +3,13 @@
 Results go to stdout, messages to stderr. Torch is imported inside the commands to keep `selsa --help` fast.
 """
 
-import contextlib
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
 from selsa_training.cli.command_line import expected_errors, say
-
-if TYPE_CHECKING:
-    from selsa_training.published.download import ProgressCallback
-
 
 # As a bundle's manifest allows it.
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -48,25 +41,49 @@ def import_published(
 def pull(
     name: Annotated[
         str,
-        typer.Argument(help="r50-dc5, r50-dc5-fp16, r101-dc5 or x101-dc5.", show_default=False),
+        typer.Argument(
+            help="A published checkpoint (r50-dc5, r50-dc5-fp16, r101-dc5 or x101-dc5), or a bundle: "
+            "https://HOST/PATH#sha256=HEX, hf://OWNER/NAME[@REVISION] or s3://BUCKET/PATH.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Also import it, into this folder.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Also import the checkpoint, or copy the bundle, into this folder.",
+            show_default=False,
+        ),
+    ] = None,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Server to try first for a checkpoint; may be repeated.",
+            metavar="ADDRESS",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Overwrite = False,  # noqa: FBT002  typer makes a flag of it
 ) -> None:
-    """Download a published checkpoint, or find it in the cache; prints where it is."""
-    from selsa_training.published.pull import default_cache
-    from selsa_training.published.pull import pull as pull_file
+    """Download a published checkpoint or a bundle, or find it in the cache; prints where it is."""
+    from selsa_bundle.remote.addresses import is_address
+    from selsa_bundle.remote.cache import default_cache, download_bar
 
     with expected_errors():
+        if is_address(name):
+            _pull_bundle(name, output, overwrite=overwrite)
+            return
+        from selsa_training.published.pull import MIRRORS
+        from selsa_training.published.pull import pull as pull_file
+
         if output is not None:
             from selsa_training.checkpoint.checkpoint import check_target
 
             check_target(output, overwrite=overwrite)
-        with _download_bar(name) as progress:
-            path = pull_file(name, default_cache(os.environ), progress=progress, say=say)
+        mirrors = (*(mirror or ()), *MIRRORS)
+        with download_bar(name) as progress:
+            path = pull_file(name, default_cache(), mirrors=mirrors, progress=progress, say=say)
         if output is None:
             say(f"downloaded {path}; next: selsa import {path} -o {name}")
             typer.echo(path)
@@ -75,6 +92,23 @@ def pull(
         _import(path, output, name, overwrite=overwrite)
         say(_wrote(output))
         typer.echo(output)
+
+
+def _pull_bundle(address: str, output: Path | None, *, overwrite: bool) -> None:
+    from selsa_bundle.files.new_folder import check_target
+    from selsa_bundle.manifest import MANIFEST_NAME
+    from selsa_bundle.remote.cache import default_cache, download_bar
+    from selsa_bundle.remote.fetch import Fetching, copy_bundle, fetch_bundle
+
+    if output is not None:
+        check_target(output, marker=MANIFEST_NAME, overwrite=overwrite)
+    with download_bar("bundle") as progress:
+        folder = fetch_bundle(address, Fetching(cache=default_cache(), say=say, progress=progress))
+    if output is not None:
+        copy_bundle(folder, output, overwrite=overwrite)
+        folder = output
+    say(f"next: selsa serve --bundle {folder}")
+    typer.echo(folder)
 
 
 def init(
@@ -106,34 +140,6 @@ def init(
 
 def _wrote(checkpoint: Path) -> str:
     return f"wrote the checkpoint {checkpoint}; next: selsa export {checkpoint} -o {checkpoint}.bundle"
-
-
-@contextlib.contextmanager
-def _download_bar(title: str) -> "Iterator[ProgressCallback]":
-    """A progress bar if stderr is a terminal; yields a callback (bytes so far, total bytes or None)."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _import(file: Path, output: Path, name: str | None, *, overwrite: bool, ema: bool = False) -> None:

@@ -1,19 +1,20 @@
 """The four published checkpoints: their addresses, and verified local copies."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from selsa_bundle.classes import IMAGENET_VID
+from selsa_bundle.errors import DownloadError as FileDownloadError
 from selsa_bundle.files.lock import exclusive
 from selsa_bundle.files.stored_file import sha256_of
+from selsa_bundle.remote.download import DownloadPolicy, ProgressCallback, download
 from selsa_training.checkpoint.errors import CheckpointFileError, ChecksumMismatchError, DownloadError
-from selsa_training.published.download import DownloadPolicy, ProgressCallback, download
 
-BASE: Final = "https://download.openmmlab.com"
+# Tried in this order until one gives the file; each file's checksum is in its name.
+MIRRORS: Final = ("https://download.openmmlab.com",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,11 @@ def published_models() -> Iterator[dict[str, Any]]:
         }
 
 
-def default_cache(environment: "dict[str, str] | os._Environ[str]") -> Path:
-    """The cache folder: `SELSA_CACHE`, else `selsa` in `XDG_CACHE_HOME`, else `~/.cache/selsa`."""
-    if chosen := environment.get("SELSA_CACHE"):
-        return Path(chosen).expanduser()
-    base = environment.get("XDG_CACHE_HOME")
-    # The XDG base directory specification says to ignore a relative path.
-    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "selsa"
-
-
 def pull(
     name: str,
     cache: Path,
     *,
-    base: str = BASE,
+    mirrors: Sequence[str] = MIRRORS,
     progress: ProgressCallback = lambda _done, _total: None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Path:
@@ -88,7 +80,7 @@ def pull(
     Args:
         name: one of `PUBLISHED`.
         cache: folder of the local copies.
-        base: address of the server, without the files' paths.
+        mirrors: addresses of servers, without the files' paths; tried in order.
         progress: called with the received bytes and the total bytes.
         say: called with sentences for the user.
 
@@ -99,14 +91,15 @@ def pull(
     """
     if name not in PUBLISHED:
         raise DownloadError(f"no published checkpoint is called {name!r}; known are {', '.join(PUBLISHED)}")
-    return fetch(PUBLISHED[name], cache, base=base, policy=_policy(base), progress=progress, say=say)
+    policy = DownloadPolicy(schemes=frozenset({"https", *(urlsplit(base).scheme for base in mirrors)}))
+    return fetch(PUBLISHED[name], cache, mirrors=mirrors, policy=policy, progress=progress, say=say)
 
 
 def fetch(
     file: PublishedFile,
     cache: Path,
     *,
-    base: str,
+    mirrors: Sequence[str],
     policy: DownloadPolicy,
     progress: ProgressCallback,
     say: Callable[[str], None],
@@ -121,30 +114,50 @@ def fetch(
                 return target
             if target.exists():
                 say(f"{target} is damaged; downloading it again")
-            _bring(file, target, base, policy, progress)
+            _bring(file, target, mirrors, policy, progress, say)
     except OSError as error:
         raise CheckpointFileError(f"cannot use the cache {cache}: {error.strerror or error}") from error
     return target
 
 
 def _bring(
-    file: PublishedFile, target: Path, base: str, policy: DownloadPolicy, progress: ProgressCallback
+    file: PublishedFile,
+    target: Path,
+    mirrors: Sequence[str],
+    policy: DownloadPolicy,
+    progress: ProgressCallback,
+    say: Callable[[str], None],
 ) -> None:
+    """Download from the first server that gives the right file; the last error if none does."""
     part = target.with_name(target.name + ".part")
     version = part.with_name(part.name + ".version")
-    url = base.rstrip("/") + file.path
-    download(url, part, policy, progress)
-    found = sha256_of(part)
+    for number, base in enumerate(mirrors, 1):
+        try:
+            _bring_from(base.rstrip("/") + file.path, part, file.digest, policy, progress)
+        except (DownloadError, ChecksumMismatchError) as error:
+            if number == len(mirrors):
+                raise
+            say(f"{error}; trying {mirrors[number]}")
+            # All have the same file, so another server may continue it; the checksum decides in the end.
+            version.unlink(missing_ok=True)
+        else:
+            break
     version.unlink(missing_ok=True)
-    if not found.startswith(file.digest):
-        part.unlink()
-        raise ChecksumMismatchError(
-            f"the file from {url} has sha256 {found[:8]}..., but its name says {file.digest}; "
-            "it was deleted, run the command again"
-        )
     part.replace(target)
 
 
-def _policy(base: str) -> DownloadPolicy:
-    """Allows https, and the scheme of `base` if the caller names a server with another scheme."""
-    return DownloadPolicy(schemes=frozenset({"https", urlsplit(base).scheme}))
+def _bring_from(
+    url: str, part: Path, digest: str, policy: DownloadPolicy, progress: ProgressCallback
+) -> None:
+    try:
+        download(url, part, policy, progress)
+    except FileDownloadError as error:
+        raise DownloadError(str(error)) from error
+    found = sha256_of(part)
+    if not found.startswith(digest):
+        part.unlink()
+        part.with_name(part.name + ".version").unlink(missing_ok=True)
+        raise ChecksumMismatchError(
+            f"the file from {url} has sha256 {found[:8]}..., but its name says {digest}; "
+            "it was deleted, run the command again"
+        )

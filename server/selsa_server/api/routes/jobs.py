@@ -9,16 +9,16 @@ from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from selsa_server.api.aliases import aliases_of, renaming
-from selsa_server.api.job_answers import follow_results, job_view, state_events, written_results
-from selsa_server.api.openapi import NDJSON_BODY, REQUEST_BODY
+from selsa_server.api.job_answers import follow_results, state_events, written_results
+from selsa_server.api.openapi import JOB_BODY, NDJSON_BODY
 from selsa_server.api.problems import problem_responses
 from selsa_server.api.responses import ChunksResponse, choose_media_type
-from selsa_server.api.spool import check_body, spool_body
+from selsa_server.api.spool import check_body, is_json, read_json, spool_body
 from selsa_server.errors import RequestError
 from selsa_server.jobs.files import ID_PATTERN, JobError
 from selsa_server.jobs.service import JobsService
-from selsa_server.schema.detect import NDJSON, DetectParams, plain_number
-from selsa_server.schema.jobs import Job, JobList
+from selsa_server.schema.detect import NDJSON, plain_number
+from selsa_server.schema.jobs import Job, JobList, JobParams, VideoAddress
 from selsa_server.service.models import Models
 from selsa_server.settings import RequestSettings, UploadSettings
 
@@ -32,6 +32,7 @@ UPLOAD_CODES: Final = (
     "body_too_large",
     "unsupported_media_type",
     "invalid_parameter",
+    "url_not_allowed",
     "idempotency_key_reused",
     "server_busy",
     "jobs_full",
@@ -70,7 +71,7 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         "",
         summary="Detect objects in a video in the background",
         status_code=202,
-        openapi_extra={"requestBody": REQUEST_BODY},
+        openapi_extra={"requestBody": JOB_BODY},
         responses={
             200: {"description": "The job exists already.", "model": Job, "headers": LOCATION},
             202: {"description": "The job waits for its turn.", "headers": LOCATION},
@@ -80,24 +81,32 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
     async def create_job(
         request: Request,
         response: Response,
-        params: Annotated[DetectParams, Query()],
+        params: Annotated[JobParams, Query()],
         idempotency_key: IdempotencyKey = None,
     ) -> Job:
-        """Send a video as to `/detect`; its results are stored until the job expires."""
+        """Send a video as to `/detect`, or its address; its results are stored until the job expires."""
         jobs = service.jobs
         if jobs.stopping:
             raise JobError("jobs_unavailable", "The server is ending; send the video again in a minute.")
-        check_body(request, limits)
+        by_address = is_json(request)
+        if not by_address:
+            check_body(request, limits)
+        jobs.intake.check(params)
         with models.using(params.model) as model:
             model.service.pipeline.check(params)
-            declared = request.headers.get("content-length", "")
-            size = int(declared) if declared.isdecimal() else 0
-            with jobs.intake.room(size, await jobs.intake.used()) as arrived:
-                async with spool_body(request, jobs.files.uploads, limits, arrived) as upload:
-                    row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
+            if by_address:
+                url = (await read_json(request, VideoAddress, limits)).url
+                await jobs.intake.used()
+                row, new = await jobs.intake.submit(jobs.intake.address(url), params, model, idempotency_key)
+            else:
+                declared = request.headers.get("content-length", "")
+                size = int(declared) if declared.isdecimal() else 0
+                with jobs.intake.room(size, await jobs.intake.used()) as arrived:
+                    async with spool_body(request, jobs.files.uploads, limits, arrived) as upload:
+                        row, new = await jobs.intake.submit(upload, params, model, idempotency_key)
         response.status_code = 202 if new else 200
         response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{row.id}"
-        return job_view(row, jobs.settings.jobs_ttl, time.time())
+        return row.view(jobs.settings.jobs_ttl, time.time())
 
 
 def _add_state(router: APIRouter, service: JobsService) -> None:
@@ -115,7 +124,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
         rows = await jobs.newest(limit + 1, before)
         now = time.time()
         return JobList(
-            jobs=tuple(job_view(row, jobs.settings.jobs_ttl, now) for row in rows[:limit]),
+            jobs=tuple(row.view(jobs.settings.jobs_ttl, now) for row in rows[:limit]),
             next=rows[limit - 1].number if len(rows) > limit else None,
         )
 
@@ -123,7 +132,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
     async def get_job(job_id: JobId) -> Job:
         """State, progress in frames, and estimated end."""
         jobs = service.jobs
-        return job_view(await jobs.get(job_id), jobs.settings.jobs_ttl, time.time())
+        return (await jobs.get(job_id)).view(jobs.settings.jobs_ttl, time.time())
 
     @router.delete(
         "/{job_id}",

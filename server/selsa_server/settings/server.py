@@ -6,14 +6,23 @@ groups exist in the code only.
 
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from selsa_bundle.providers import PrecisionName, ProviderName
+from selsa_bundle.remote.addresses import is_address, shown
+from selsa_server.settings.remote import Group, RemoteSettings, UploadSettings, split_at_commas
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
@@ -26,12 +35,18 @@ PREFIX_PATTERN: Final = r"^(/[A-Za-z0-9._~-]+)*$"
 
 
 class BundleSource(BaseModel):
-    """A bundle to serve: its folder, and the name to serve it by; None: the bundle's own."""
+    """A bundle to serve: its folder or address, and the name to serve it by; None: the bundle's own."""
 
     model_config = ConfigDict(frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None
     path: Path
+    address: str | None = None
+
+    @field_serializer("address")
+    def _without_signature(self, address: str | None) -> str | None:
+        """Settings are logged."""
+        return None if address is None else shown(address)
 
 
 class BundleSettings(BaseSettings):
@@ -43,8 +58,9 @@ class BundleSettings(BaseSettings):
 
     bundle: Annotated[tuple[BundleSource, ...], NoDecode] = Field(
         default=(),
-        description="folder of the bundle to serve, or NAME=FOLDER; several give several models, of which "
-        "the first is the default; default: the packaged bundle",
+        description="folder of the bundle to serve, its address (https://...#sha256=..., hf://... or "
+        "s3://...), or NAME= and one of these; several give several models, of which the first is the "
+        "default; default: the packaged bundle",
     )
 
     @field_validator("bundle", mode="before")
@@ -64,32 +80,7 @@ class BundleSettings(BaseSettings):
         return bundles
 
 
-class _Group(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    pass
-
-
-class SpoolSettings(_Group):
-    """Where temporary files are."""
-
-    spool_dir: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()),
-        description="folder for uploads while they are read",
-    )
-
-
-class UploadSettings(SpoolSettings):
-    """Bounds of one upload."""
-
-    max_upload_bytes: int = Field(default=2 << 30, gt=0, description="largest upload in bytes")
-    upload_timeout: float = Field(default=30, gt=0, description="seconds an upload may pause")
-    min_upload_rate: int = Field(
-        default=1000,
-        ge=0,
-        description="bytes a second that an upload must have on average over upload_timeout",
-    )
-
-
-class VideoSettings(_Group):
+class VideoSettings(Group):
     """Bounds of one video, and how the pipeline works on it."""
 
     max_duration: float = Field(default=4 * 3600, gt=0, description="longest video in seconds")
@@ -118,7 +109,7 @@ class DecoderSettings(VideoSettings):
     )
 
 
-class EngineSettings(_Group):
+class EngineSettings(Group):
     """How engines are loaded, and how their calls are merged."""
 
     provider: ProviderName = Field(
@@ -209,7 +200,7 @@ class ClusterSettings(ReplicaSettings):
         return self
 
 
-class AdmissionSettings(_Group):
+class AdmissionSettings(Group):
     """Bounds of the requests inside the server."""
 
     max_concurrent: int = Field(default=8, ge=1, le=64, description="videos in detection at once")
@@ -222,7 +213,7 @@ class AdmissionSettings(_Group):
     )
 
 
-class ModelSettings(_Group):
+class ModelSettings(Group):
     """Models that are loaded while the server runs."""
 
     bundle_dir: Path | None = Field(
@@ -244,7 +235,7 @@ class RequestSettings(UploadSettings):
     )
 
 
-class JobSettings(SpoolSettings):
+class JobSettings(RemoteSettings):
     """Jobs."""
 
     jobs_dir: Path | None = Field(
@@ -284,7 +275,7 @@ class JobSettings(SpoolSettings):
         return self
 
 
-class StreamSettings(_Group):
+class StreamSettings(Group):
     """Live streams."""
 
     max_streams: int = Field(default=4, ge=0, le=1024, description="live streams at once")
@@ -296,7 +287,7 @@ class StreamSettings(_Group):
     )
 
 
-class ConnectionSettings(_Group):
+class ConnectionSettings(Group):
     """Connections, and who may use them."""
 
     header_timeout: float = Field(
@@ -329,9 +320,7 @@ class ConnectionSettings(_Group):
     @field_validator("allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        """Several values with commas between, as one text or as a list of them."""
-        texts = [value] if isinstance(value, str) else list(value)
-        return [part.strip().lower() for text in texts for part in str(text).split(",") if part.strip()]
+        return split_at_commas(value)
 
 
 class ProcessSettings(ConnectionSettings):
@@ -386,5 +375,9 @@ def _is_text(value: object) -> bool:
 
 
 def _source(text: str) -> BundleSource:
-    name, equals, path = text.strip().partition("=")
-    return BundleSource(name=name, path=Path(path)) if equals else BundleSource(name=None, path=Path(name))
+    found = re.fullmatch(r"(?:([^=/:#]*)=)?(.*)", text.strip(), re.DOTALL)
+    assert found is not None
+    name, path = found[1], found[2]
+    # A Path would make one slash of two.
+    address = path if is_address(path) else None
+    return BundleSource(name=name, path=Path() if address else Path(path), address=address)

@@ -4,14 +4,15 @@ import contextlib
 import errno
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import httpx
 
-from selsa_training.checkpoint.errors import DownloadError
+from selsa_bundle.errors import DownloadError
 
 # Called with the received bytes and the total bytes; the total is None if the server does not send it.
 ProgressCallback = Callable[[int, int | None], None]
@@ -43,19 +44,25 @@ class _TryFailedError(Exception):
     """A try failed, and another try may succeed; the message is the reason."""
 
 
-def download(url: str, part: Path, policy: DownloadPolicy, progress: ProgressCallback) -> None:
+def download(
+    url: str,
+    part: Path,
+    policy: DownloadPolicy,
+    progress: ProgressCallback,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Download `url` into the file `part`, continuing after the bytes that `part` already has.
 
-    The file's version on the server is kept in `part` + `.version`. If the file changed on the server, the
-    download starts again.
+    `headers` go along, but an Authorization header is left out of redirects to other hosts. The file's
+    version on the server is kept in `part` + `.version`. If the file changed on the server, the download
+    starts again.
 
     Raises:
         DownloadError: the server refuses, the connection keeps failing, an address is not allowed, or the
-            disk
-            is full or not writable. Received bytes stay for the next attempt.
+            disk is full or not writable. Received bytes stay for the next attempt.
     """
     pause, failures, before = policy.first_pause, 0, _size(part)
-    with _client(policy) as client:
+    with _client(policy, headers) as client:
         while True:
             try:
                 _attempt(client, url, part, progress)
@@ -79,14 +86,19 @@ def download(url: str, part: Path, policy: DownloadPolicy, progress: ProgressCal
             pause = min(2 * pause, policy.longest_pause)
 
 
-def _client(policy: DownloadPolicy) -> httpx.Client:
+def _client(policy: DownloadPolicy, headers: Mapping[str, str]) -> httpx.Client:
     def check(request: httpx.Request) -> None:
         # httpx calls this for every request, redirects included, before it is sent.
         if request.url.scheme not in policy.schemes:
             allowed = " or ".join(sorted(policy.schemes))
             raise DownloadError(f"refused to download from {request.url}: only {allowed} is allowed")
 
-    return httpx.Client(timeout=policy.timeout, follow_redirects=True, event_hooks={"request": [check]})
+    return httpx.Client(
+        headers=dict(headers),
+        timeout=policy.timeout,
+        follow_redirects=True,
+        event_hooks={"request": [check]},
+    )
 
 
 def _attempt(client: httpx.Client, url: str, part: Path, progress: ProgressCallback) -> None:

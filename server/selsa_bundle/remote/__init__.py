@@ -1,0 +1,1 @@
+"""Bundles that are packed as one file, and bundles by their address."""

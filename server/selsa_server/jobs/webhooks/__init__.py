@@ -1,0 +1,1 @@
+"""Messages to receivers of clients, about jobs that have ended."""

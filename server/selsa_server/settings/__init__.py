@@ -1,0 +1,45 @@
+"""The settings of the server, from the environment (`SELSA_...`) or the command line."""
+
+from selsa_server.settings.remote import RemoteSettings, SpoolSettings, UploadSettings
+from selsa_server.settings.server import (
+    PREFIX_PATTERN,
+    AdmissionSettings,
+    BundleSettings,
+    BundleSource,
+    ClusterSettings,
+    ConnectionSettings,
+    DecoderSettings,
+    EngineSettings,
+    JobSettings,
+    ModelSettings,
+    ProcessSettings,
+    ReplicaSettings,
+    RequestSettings,
+    SequencePlace,
+    ServerSettings,
+    StreamSettings,
+    VideoSettings,
+)
+
+__all__ = [
+    "PREFIX_PATTERN",
+    "AdmissionSettings",
+    "BundleSettings",
+    "BundleSource",
+    "ClusterSettings",
+    "ConnectionSettings",
+    "DecoderSettings",
+    "EngineSettings",
+    "JobSettings",
+    "ModelSettings",
+    "ProcessSettings",
+    "RemoteSettings",
+    "ReplicaSettings",
+    "RequestSettings",
+    "SequencePlace",
+    "ServerSettings",
+    "SpoolSettings",
+    "StreamSettings",
+    "UploadSettings",
+    "VideoSettings",
+]
