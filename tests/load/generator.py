@@ -100,6 +100,7 @@ def _mixed(given: argparse.Namespace, server_options: list[str], folder: Path) -
         clients=given.clients,
         seconds=seconds,
         warm_up=given.warm_up or min(120.0, seconds / 4),
+        warm_up_requests=round(10 * given.minutes),
         seed=given.seed,
     )
     if given.url:

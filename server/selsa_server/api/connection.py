@@ -24,6 +24,12 @@ from selsa_server.schema.problems import problem_of
 LINGER_SECONDS: Final = 10.0
 # Bytes of the rest of a request that are dropped: a client that sends more without reading gets a reset.
 LINGER_BYTES: Final = 8 << 20
+# Bytes of the head of a request.
+MAX_HEAD_BYTES: Final = 64 << 10
+# Pieces of a body that may have any size, and bytes that later ones must have on average. Each piece costs
+# about 10 microseconds: without a bound, 600 kB a second in chunks of one byte take a whole core.
+FREE_PIECES: Final = 512
+LEAST_PIECE: Final = 32
 # Connections beyond the limit that still get a 503 while all others are busy; further ones are cut.
 SPARE: Final = 64
 
@@ -52,6 +58,7 @@ class HttpConnection(H11Protocol):
 
     def __init__(self, *args: Any, limits: ConnectionLimits, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.conn = _Requests(h11.SERVER, MAX_HEAD_BYTES)
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
         self._awaited: Literal["head", "rest"] | None = None
@@ -198,6 +205,25 @@ class HttpConnection(H11Protocol):
         self._await(None)
         if self._raw is not None:
             self._raw.abort()
+
+
+class _Requests(h11.Connection):
+    """The requests of a connection, which refuses bodies in tiny pieces."""
+
+    def __init__(self, role: type[h11.SERVER], max_incomplete_event_size: int) -> None:
+        super().__init__(role, max_incomplete_event_size)
+        self._pieces = self._bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._pieces += 1
+            self._bytes += len(event.data)
+            if self._bytes < LEAST_PIECE * (self._pieces - FREE_PIECES):
+                raise h11.RemoteProtocolError("the body comes in tiny pieces")
+        return event
 
 
 class _Transport:

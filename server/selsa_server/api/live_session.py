@@ -50,14 +50,26 @@ class LiveSession:
         self.emitted = 0
         self.run: LiveRun | None = None
 
-    async def serve(self) -> None:
-        """Run the stream from the first message to the last record.
+    async def start(self) -> StreamStart:
+        """The first message.
+
+        Raises:
+            DetectError: it is another one, or does not come in time.
+            WebSocketDisconnect: the client is gone.
+        """
+        message = await self._receive()
+        found = _parsed(message) if isinstance(message, str) else None
+        if not isinstance(found, StreamStart):
+            raise RequestError("malformed_request", "The first message must be a text message of type start.")
+        return found
+
+    async def serve(self, start: StreamStart) -> None:
+        """Run the stream after its first message, to the last record.
 
         Raises:
             DetectError: to be the last record.
             WebSocketDisconnect: the client is gone.
         """
-        start = await self._begin()
         with self._models.using(start.model) as model:
             model.service.pipeline.check(start)
             context = RunContext(stopped=self._stopped.is_set)
@@ -92,13 +104,6 @@ class LiveSession:
                 await self._socket.send_text(record.model_dump_json())
         except TimeoutError as error:
             raise WebSocketDisconnect(1008, "the client reads no records") from error
-
-    async def _begin(self) -> StreamStart:
-        message = await self._receive()
-        found = _parsed(message) if isinstance(message, str) else None
-        if not isinstance(found, StreamStart):
-            raise RequestError("malformed_request", "The first message must be a text message of type start.")
-        return found
 
     async def _write(self, run: LiveRun) -> None:
         records = run.records()

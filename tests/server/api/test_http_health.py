@@ -1,5 +1,7 @@
 """What the server says of itself."""
 
+import re
+import threading
 import time
 from typing import Any
 
@@ -15,12 +17,25 @@ from selsa_server.service.models import ModelError
 from selsa_server.settings import ServerSettings
 
 
+class HeldEngines(FakeEngines):
+    """Engines whose calls wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def run_frames(self, frames: Any, image_size: Any) -> Any:
+        assert self.let_go.wait(60)
+        return super().run_frames(frames, image_size)
+
+
 def test_it_is_alive_before_it_is_ready(settings: ServerSettings) -> None:
-    pipeline = fake_pipeline(FakeEngines(seconds_per_frame=0.3))
-    with TestClient(build_app(pipeline, settings, fork_server=FORK_SERVER)) as client:
+    engines = HeldEngines()
+    with TestClient(build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)) as client:
         assert client.get("/healthz").status_code == 200
         early = client.get("/readyz")
         assert (early.status_code, early.json()["code"]) == (503, "not_ready")
+        engines.let_go.set()
         deadline = time.monotonic() + 60
         while client.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
@@ -74,13 +89,39 @@ def test_openapi_describes_all_media_types_of_the_response(operation: dict[str, 
 
 
 def test_openapi_describes_every_problem(operation: dict[str, Any]) -> None:
-    described = {int(status) for status in operation["responses"]} - {200}
-    codes = JobError.codes | ModelError.codes
-    elsewhere = {404, 405} | {TITLES[code][0] for code in codes} - {403, 422, 503, 507}
-    assert described == {status for status, _ in TITLES.values()} - elsewhere
-    for status in described:
-        content = operation["responses"][str(status)]["content"]
-        assert list(content) == ["application/problem+json"]
+    """By its code and under its status; the other codes are those of other addresses."""
+    problems = {status: found for status, found in operation["responses"].items() if status != "200"}
+    described = {
+        code: int(status)
+        for status, found in problems.items()
+        for code in re.findall(r"`(\w+)`:", found["description"])
+    }
+    elsewhere = {"not_found", "method_not_allowed", "not_ready"} | JobError.codes | ModelError.codes
+    assert described == {code: status for code, (status, _) in TITLES.items() if code not in elsewhere}
+    for found in problems.values():
+        reference = {"$ref": "#/components/schemas/Problem"}
+        assert found["content"] == {"application/problem+json": {"schema": reference}}
+
+
+def test_every_address_but_the_probes_describes_the_refusals_of_all(client: TestClient) -> None:
+    paths: dict[str, Any] = client.get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        for method, found in operations.items():
+            text = " ".join(answer["description"] for answer in found["responses"].values())
+            named = {
+                code for code in ("unauthorized", "host_not_allowed", "origin_not_allowed") if code in text
+            }
+            foreign = set() if method == "get" else {"origin_not_allowed"}
+            probe = path in ("/healthz", "/readyz")
+            assert named == (set() if probe else {"unauthorized", "host_not_allowed"} | foreign), path
+
+
+def test_every_reference_of_the_document_has_its_schema(client: TestClient) -> None:
+    text = client.get("/openapi.json").text
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert set(re.findall(r'"#/components/schemas/(\w+)"', text)) | {"Record"} == set(schemas)
+    kinds = schemas["Record"]["discriminator"]["mapping"]
+    assert set(kinds) == {"video", "frame", "summary", "error"}
 
 
 def test_openapi_describes_every_parameter(operation: dict[str, Any]) -> None:

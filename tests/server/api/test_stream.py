@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from socket import SHUT_RDWR
 from typing import Any
@@ -291,6 +291,18 @@ def test_streams_beyond_the_limit_are_refused_with_a_retry_time(
             return False
 
         wait_until(taken)
+
+
+def test_connections_without_a_start_message_hold_no_place(
+    engines: FakeEngines, settings: ServerSettings
+) -> None:
+    one = settings.model_copy(update={"max_streams": 1})
+    with live_server(engines, one) as address, ExitStack() as silent:
+        for _ in range(8):
+            silent.enter_context(connect(f"ws://{address}/stream"))
+        with stream(address, "jpeg") as honest:
+            honest.send(jpeg(0))
+            assert json.loads(honest.recv(timeout=60))["type"] == "video"
 
 
 def test_a_client_that_leaves_stops_the_work_within_one_batch(

@@ -51,6 +51,20 @@ def test_bytes_that_are_no_request_get_a_problem(address: str, data: bytes) -> N
     assert json.loads(body)["code"] in ("malformed_request", "request_timeout")
 
 
+@pytest.mark.parametrize(("size", "status"), [(1, 400), (31, 400), (32, 415), (4096, 415)])
+def test_an_upload_in_tiny_chunks_is_refused(address: str, size: int, status: int) -> None:
+    """Each chunk costs processor time, whatever its size."""
+    head = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += b"Transfer-Encoding: chunked\r\n\r\n"
+    # The first chunks may have any size: with 31 bytes each, 20,000 are enough to be refused.
+    body = b"%x\r\n%s\r\n" % (size, b"x" * size) * min(20_000, (1 << 20) // size)
+    with connected(address, head + body + b"0\r\n\r\n") as connection:
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"application/problem+json" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_broken_chunk_in_an_upload_gets_a_problem(address: str) -> None:
     head = b"POST /detect HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connected(address, head + b"3\r\nabc\r\nzz\r\n") as connection:

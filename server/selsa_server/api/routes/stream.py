@@ -31,13 +31,15 @@ class Streams:
         self._retry_after = retry_after
         # Two threads per stream: one computes, one waits for room in the buffer.
         self._threads = anyio.CapacityLimiter(2 * limits.max_streams)
+        # A connection takes a place with its start message: clients that say nothing must not hold them all.
         self._sessions: set[LiveSession] = set()
+        self._started: set[LiveSession] = set()
         self._ending: DetectError | None = None
 
     @property
     def open(self) -> int:
-        """Streams at the moment."""
-        return len(self._sessions)
+        """Streams that have started and not ended."""
+        return len(self._started)
 
     def stop(self) -> None:
         """Accept no more streams, and end the open ones after the data that has arrived."""
@@ -66,6 +68,19 @@ class Streams:
                 await self._refuse(socket, session, hidden)
 
     async def _serve(self, session: LiveSession) -> None:
+        self._check_room()
+        self._sessions.add(session)
+        try:
+            start = await session.start()
+            self._check_room()
+            self._started.add(session)
+            await session.serve(start)
+        finally:
+            self._sessions.remove(session)
+            self._started.discard(session)
+            self._count(session)
+
+    def _check_room(self) -> None:
         if self._ending is not None:
             raise self._ending
         if self.open >= self._limits.max_streams:
@@ -73,12 +88,6 @@ class Streams:
                 f"The server is busy with {self.open} other streams; try again in {self._retry_after} s.",
                 self._retry_after,
             )
-        self._sessions.add(session)
-        try:
-            await session.serve()
-        finally:
-            self._sessions.remove(session)
-            self._count(session)
 
     def _count(self, session: LiveSession) -> None:
         run = session.run
