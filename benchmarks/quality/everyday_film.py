@@ -17,8 +17,8 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from benchmarks.quality.everyday_quality import SETTINGS, Found, Ranked, damaged, read_truth
 
+from benchmarks.quality.everyday_quality import SETTINGS, Found, Ranked, damaged, read_truth
 from selsa_server.pipeline.local import local_pipeline
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.schema.detect import DetectParams, FrameRecord
