@@ -1,6 +1,6 @@
 """A film of three shots: person AP50 of its labelled shot, in the film and alone, through the whole pipeline.
 
-    python benchmarks/quality/everyday_film.py --video clip.mp4 --truth gt.txt --before a.mp4 --after b.mp4
+    python -m benchmarks.quality.everyday_film --video clip.mp4 --truth gt.txt --before a.mp4 --after b.mp4
 
 The truth is as for `everyday_quality.py`, and so is the damage, which the labelled shot alone has. The other
 shots are scaled to the labelled one's size. Films are written without loss.
@@ -17,8 +17,8 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from everyday_quality import SETTINGS, Found, Ranked, damaged, read_truth
 
+from benchmarks.quality.everyday_quality import SETTINGS, Found, Ranked, damaged, read_truth
 from selsa_server.pipeline.local import local_pipeline
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.schema.detect import DetectParams, FrameRecord
