@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.jobs.files import JobError
+from selsa_server.jobs.remote.addresses import RemoteError
 from selsa_server.schema.problems import TITLES
 from selsa_server.service.models import ModelError
 from selsa_server.settings import ServerSettings
@@ -75,8 +76,8 @@ def test_openapi_describes_all_media_types_of_the_response(operation: dict[str, 
 
 def test_openapi_describes_every_problem(operation: dict[str, Any]) -> None:
     described = {int(status) for status in operation["responses"]} - {200}
-    codes = JobError.codes | ModelError.codes
-    elsewhere = {404, 405} | {TITLES[code][0] for code in codes} - {403, 422, 503, 507}
+    codes = JobError.codes | ModelError.codes | RemoteError.codes
+    elsewhere = {404, 405} | {TITLES[code][0] for code in codes} - {403, 422, 503, 504, 507}
     assert described == {status for status, _ in TITLES.values()} - elsewhere
     for status in described:
         content = operation["responses"][str(status)]["content"]
