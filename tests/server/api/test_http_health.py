@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.jobs.files import JobError
+from selsa_server.jobs.remote.addresses import RemoteError
 from selsa_server.schema.problems import TITLES
 from selsa_server.service.models import ModelError
 from selsa_server.settings import ServerSettings
@@ -96,7 +97,12 @@ def test_openapi_describes_every_problem(operation: dict[str, Any]) -> None:
         for status, found in problems.items()
         for code in re.findall(r"`(\w+)`:", found["description"])
     }
-    elsewhere = {"not_found", "method_not_allowed", "not_ready"} | JobError.codes | ModelError.codes
+    elsewhere = (
+        {"not_found", "method_not_allowed", "not_ready"}
+        | JobError.codes
+        | ModelError.codes
+        | RemoteError.codes
+    )
     assert described == {code: status for code, (status, _) in TITLES.items() if code not in elsewhere}
     for found in problems.values():
         reference = {"$ref": "#/components/schemas/Problem"}

@@ -40,6 +40,8 @@ def host(video: bytes) -> Iterator[WebHost]:
 @contextmanager
 def running(settings: ServerSettings, host: WebHost, **changes: Any) -> Iterator[TestClient]:
     allowed = {"remote_hosts": (f"127.0.0.1:{host.port}",), "remote_networks": ("127.0.0.1/32",)}
+    # Longer than any pause of a busy machine.
+    allowed |= {"upload_timeout": 20}
     changed = ServerSettings(**(settings.model_dump() | allowed | changes))
     app = build_app(fake_pipeline(FakeEngines()), changed, fork_server=FORK_SERVER)
     with TestClient(app, raise_server_exceptions=False) as client:
@@ -203,9 +205,7 @@ def test_slow_downloads_keep_no_other_job_from_running_and_can_be_cancelled(
 ) -> None:
     over = threading.Event()
     host.pages["/slow"] = Page(act=hanging(over))
-    with running(
-        settings, host, upload_timeout=20, remote_concurrent=2, max_upload_bytes=10_000_000
-    ) as client:
+    with running(settings, host, remote_concurrent=2, max_upload_bytes=10_000_000) as client:
         slow = [submit(client, host.url("/slow")) for _ in range(3)]
         wait_until(lambda: len(host.seen) == 2)
         upload = client.post("/v1/jobs", content=video).headers["location"]
@@ -243,7 +243,7 @@ def test_an_orderly_stop_leaves_a_download_to_the_next_server(
 
     host.pages["/video.mp4"].act = act
     assert settings.jobs_dir is not None
-    with running(settings, host, upload_timeout=20) as client:
+    with running(settings, host) as client:
         job = submit(client, host.url("/video.mp4"))
         wait_until(lambda: len(host.seen) == 1)
         time.sleep(0.2)

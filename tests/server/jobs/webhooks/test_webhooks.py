@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ def running(
         "remote_networks": ("127.0.0.1/32",),
         "webhook_secrets_file": secrets,
         "webhook_pause": 0.05,
+        "upload_timeout": 20,
     }
     changed = ServerSettings(**(settings.model_dump() | own | changes))
     engines = FakeEngines(seconds_per_frame=seconds_per_frame)
@@ -176,15 +178,18 @@ def test_a_message_outlives_its_job_and_its_server(
 def test_a_receiver_that_never_answers_delays_no_other_message(
     settings: ServerSettings, host: WebHost, secrets: Path, video: bytes
 ) -> None:
+    over = threading.Event()
+
     def never(handler: BaseHTTPRequestHandler) -> None:
-        time.sleep(3)
+        over.wait(60)
 
     host.pages["/never"] = Page(act=never)
     with running(settings, host, secrets, remote_concurrent=2) as client:
         client.post("/v1/jobs", content=video, params={"webhook": host.url("/never")})
         wait_until(lambda: "/never" in host.paths())
         submit(client, video, host)
-        wait_until(lambda: "/hook?token=t" in host.paths(), 2)
+        wait_until(lambda: "/hook?token=t" in host.paths(), 14)
+        over.set()
 
 
 @pytest.mark.parametrize(
