@@ -22,6 +22,7 @@ from selsa_server.api.responses import (
 )
 from selsa_server.api.spool import check_body, spool_body
 from selsa_server.jobs.files import JobError
+from selsa_server.jobs.remote.addresses import RemoteError
 from selsa_server.schema.detect import NDJSON, DetectionDocument, DetectParams
 from selsa_server.schema.problems import TITLES
 from selsa_server.service.detection import DetectionService, Records, Result
@@ -30,7 +31,12 @@ from selsa_server.service.models import ModelError, Models
 from selsa_server.settings import RequestSettings
 
 # Error codes that only other routes send.
-ELSEWHERE: Final = {"not_found", "method_not_allowed", "not_ready", *JobError.codes, *ModelError.codes}
+ELSEWHERE: Final = {
+    *("not_found", "method_not_allowed", "not_ready"),
+    *JobError.codes,
+    *ModelError.codes,
+    *RemoteError.codes,
+}
 
 
 def detect_router(models: Models, drain: Drain, limits: RequestSettings) -> APIRouter:
