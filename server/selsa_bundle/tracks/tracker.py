@@ -77,7 +77,7 @@ class Tracker:
         """
         finite = np.isfinite(seen.boxes).all(-1, keepdims=True)
         seen = replace(seen, boxes=np.where(finite, seen.boxes, np.float32(0)))
-        usable = self._usable(seen)
+        usable = self.usable(seen)
         if seen.cut:
             for track in self._tracks:
                 track.placed = False
@@ -98,7 +98,7 @@ class Tracker:
         """Numbers of tracks that are part of another object, see `Gallery.aliases`."""
         return self.gallery.aliases(self._likeness, self._options.join)
 
-    def _usable(self, seen: Observation) -> npt.NDArray[np.bool_]:
+    def usable(self, seen: Observation) -> npt.NDArray[np.bool_]:
         """bool [N]: has an area, a score that is high enough, and no better detection of the same object."""
         usable = (seen.scores >= self._options.follow) & (areas(seen.boxes) > 0)
         overlap = overlaps(seen.boxes, seen.boxes) > self._options.same_place

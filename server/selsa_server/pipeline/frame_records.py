@@ -88,7 +88,9 @@ class FrameRecords:
         self._tracker = Tracker() if params.tracks else None
         self._delay = LOOK_AHEAD if ahead and params.tracks else 0
         self._fill: _Fill | None = None
+        # None where no record depends on another frame.
         self._cuts = CutDetector() if params.rescore or params.tracks or params.fill != "none" else None
+        self._same: tuple[DetectionBatch, int, tuple[Detection, ...]] | None = None
         self._waiting: deque[FollowedFrame] = deque()
         self._moments: dict[int, Moment] = {}
         self.filled = 0
@@ -108,6 +110,8 @@ class FrameRecords:
         Args:
             features: of the frame engine, a batch of one.
         """
+        if self._cuts is None:
+            return [self._plain(frame, found, position)]
         self._moments[frame.index] = frame.pts, frame.time
         seen = self._seen(frame, features, found, position)
         if self._rescorer is None:
@@ -155,6 +159,17 @@ class FrameRecords:
             looks=None if looks is None else looks[rows],
             cut=self._cuts is not None and self._cuts.is_cut(frame.prepared.picture),
         )
+
+    def _plain(self, frame: TimedFrame, found: DetectionBatch, position: int) -> FrameRecord:
+        """The record of a frame by itself; equal frames have the very detections of the first of them."""
+        if self._same is None or self._same[0] is not found or self._same[1] != position:
+            rows = self._filter.rows(found, position)
+            boxes, scores, labels = (
+                each[position, rows] for each in (found.boxes, found.scores, found.labels)
+            )
+            detections = self._filter.detections(boxes, scores, labels)
+            self._same = found, position, _DETECTIONS.validate_python(tuple(detections))
+        return FrameRecord(index=frame.index, pts=frame.pts, time=frame.time, detections=self._same[2])
 
     def _recorded(self, frames: list[Observation], staying: int) -> list[FrameRecord]:
         """The records that leave when these frames follow; `staying` frames wait."""

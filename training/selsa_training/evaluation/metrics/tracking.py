@@ -4,7 +4,7 @@ Detections are linked as the server does it, by position and motion; appearance 
 matter: a box is matched with the object that it overlaps.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,23 @@ def evaluate_tracks(data: DataSet, found: Detections) -> TrackScores:
     Raises:
         EvaluationError: trackeval is not installed, or the data has no tracks.
     """
+    frames = [_looked_at(data, found, video) for video in range(data.video_count)]
+    return score_tracks(data, frames, [list(_linked(found, each)) for each in frames])
+
+
+def score_tracks(
+    data: DataSet, frames: Sequence[Sequence[int]], linked: Sequence[Sequence[Numbered]]
+) -> TrackScores:
+    """Score tracks.
+
+    Args:
+        data: every object has a track.
+        frames: of each video, the frames of the data set that were looked at.
+        linked: of each video, the boxes and numbers in each of these frames.
+
+    Raises:
+        EvaluationError: trackeval is not installed, or the data has no tracks.
+    """
     try:
         from trackeval.metrics import CLEAR, HOTA, Identity
     except ModuleNotFoundError as error:
@@ -53,7 +70,10 @@ def evaluate_tracks(data: DataSet, found: Detections) -> TrackScores:
         raise EvaluationError("--tracks needs data whose every object has a track")
     quiet = {"PRINT_CONFIG": False}
     metrics = (HOTA(), Identity(quiet), CLEAR(quiet))
-    sequences = [_sequence(data, found, video) for video in range(data.video_count)]
+    sequences = [
+        _sequence([_objects(data, frame) for frame in each], boxes)
+        for each, boxes in zip(frames, linked, strict=True)
+    ]
     hota, identity, clear = (
         metric.combine_sequences({i: metric.eval_sequence(each) for i, each in enumerate(sequences)})
         for metric in metrics
@@ -75,15 +95,17 @@ def track_table(modes: Mapping[str, TrackScores]) -> str:
     return "\n".join(lines)
 
 
-def _sequence(data: DataSet, found: Detections, video: int) -> dict[str, Any]:
-    """One video in trackeval's form, with consecutive numbers from 0."""
+def _looked_at(data: DataSet, found: Detections, video: int) -> list[int]:
     whole = data.frames_of(video)
-    frames = found.frames[(found.frames >= whole.start) & (found.frames < whole.stop)].tolist()
-    truth = [_objects(data, frame) for frame in frames]
-    linked = list(_linked(found, frames))
+    frames: list[int] = found.frames[(found.frames >= whole.start) & (found.frames < whole.stop)].tolist()
+    return frames
+
+
+def _sequence(truth: Sequence[Numbered], linked: Sequence[Numbered]) -> dict[str, Any]:
+    """One video in trackeval's form, with consecutive numbers from 0."""
     true_ids, ids = _consecutive(truth), _consecutive(linked)
     return {
-        "num_timesteps": len(frames),
+        "num_timesteps": len(truth),
         "gt_ids": true_ids,
         "tracker_ids": ids,
         "num_gt_ids": len(np.unique(np.concatenate([*true_ids, np.zeros(0, np.int64)]))),
@@ -123,6 +145,6 @@ def _linked(found: Detections, frames: list[int]) -> Iterator[Numbered]:
         yield boxes[numbers > 0], numbers[numbers > 0]
 
 
-def _consecutive(frames: list[Numbered]) -> list[npt.NDArray[np.int64]]:
+def _consecutive(frames: Sequence[Numbered]) -> list[npt.NDArray[np.int64]]:
     known = np.unique(np.concatenate([*(numbers for _, numbers in frames), np.zeros(0, np.int64)]))
     return [np.searchsorted(known, numbers) for _, numbers in frames]
