@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # `selsa detect --local` has no settings.
 # Features of a key frame, detections of some key frames, and its position among those.
 _Found = tuple[FrameBatch, DetectionBatch, int]
 # Engine calls at the same time: while one is in a part that uses one core, such as suppression, the other one
-# uses the rest. Measured by benchmarks/schedules.py.
+# uses the rest. Measured by benchmarks/speed/schedules.py.
 CALLS: Final = 2
 T = TypeVar("T")
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
@@ -232,7 +232,7 @@ class PipelineRun:
                 for batch, corrupt in in_batches(frames, self.options.batch // calls)
             )
             left = itertools.takewhile(lambda _: not self.run.stopped(), batches)
-            for (batch, corrupt, _, places), results in in_order(left, call, calls):
+            for (batch, corrupt, _, places), results in in_order(left, call, calls, self.run.stopped):
                 if self.run.stopped():
                     return
                 found = [results[place] if place >= 0 else last[0] for place in places]
