@@ -232,7 +232,7 @@ class PipelineRun:
                 for batch, corrupt in in_batches(frames, self.options.batch // calls)
             )
             left = itertools.takewhile(lambda _: not self.run.stopped(), batches)
-            for (batch, corrupt, _, places), results in in_order(left, call, calls):
+            for (batch, corrupt, _, places), results in in_order(left, call, calls, self.run.stopped):
                 if self.run.stopped():
                     return
                 found = [results[place] if place >= 0 else last[0] for place in places]

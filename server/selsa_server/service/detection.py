@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -54,8 +54,8 @@ class Records:
         return self
 
     async def __anext__(self) -> Result:
-        # Not abandoned on cancellation: the generator must not run while it is closed. Instead it asks
-        # `is_cancelled`, before every engine call and while one waits.
+        # Not abandoned on cancellation: the generator must not run while it is closed. Instead it
+        # polls a `Cancellation`, before every engine call and while one waits.
         try:
             record = await anyio.to_thread.run_sync(next, self._records, None, limiter=self._threads)
         except StoppedError:
@@ -82,13 +82,25 @@ class Records:
         return {part: parts.get(part, 0.0) for part in EARLY_PARTS}
 
 
-def is_cancelled() -> bool:
-    """Whether the task that waits for this worker thread was cancelled. Call it in such a thread."""
-    try:
-        anyio.from_thread.check_cancelled()
-    except asyncio.CancelledError:
-        return True
-    return False
+class Cancellation:
+    """Whether the task that waits for a worker thread of AnyIO was cancelled.
+
+    Any thread may ask. Only that worker thread can see it, and tells the others when it next asks itself.
+    """
+
+    def __init__(self) -> None:
+        self._seen = False
+
+    def __call__(self) -> bool:
+        """True once the task was cancelled and its worker thread has asked."""
+        if not self._seen:
+            # RuntimeError: this is another thread.
+            with suppress(RuntimeError):
+                try:
+                    anyio.from_thread.check_cancelled()
+                except asyncio.CancelledError:
+                    self._seen = True
+        return self._seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +134,7 @@ class DetectionService:
             DecoderError: the decoder failed on it.
             OverloadError: too much work waits already.
         """
-        run = RunContext(stopped=is_cancelled, progress=place.progress)
+        run = RunContext(stopped=Cancellation(), progress=place.progress)
         async with self._opened(path, params, run) as selected:
             self.admission.accept(place, selected.duration)
             if self.admission.full:
@@ -173,7 +185,7 @@ class DetectionService:
 
 
 async def in_thread(work: Callable[[], T], threads: anyio.CapacityLimiter) -> T:
-    """Run `work` in a thread. It may wait for a decoder and polls `is_cancelled` meanwhile.
+    """Run `work` in a thread. It may wait for a decoder and polls its `Cancellation` meanwhile.
 
     Raises:
         Exception: as `work` does, except for StoppedError if the task is cancelled.
