@@ -178,7 +178,7 @@ FIGURES := benchmarks/figures
 ROUNDS ?= 5
 MODELS := $(foreach name,r18 r50 r101 x101,$(WORK)/bench/$(name).bundle)
 INT8 := $(WORK)/bench/r50-int8.bundle
-ALL_FIGURES := default r50 r50-profile models pytorch memory waiting
+ALL_FIGURES := default r50 r50-profile models pytorch memory schedules
 
 .PHONY: figures tables $(addprefix figures-,$(ALL_FIGURES))
 
@@ -228,8 +228,8 @@ figures-memory: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.memory.memory_of_length \
 		--json $(FIGURES)/memory-of-length.json --plot $(FIGURES)/memory-of-length.png
 
-figures-waiting: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.speed.waiting_threads --rounds $(ROUNDS) --json $(FIGURES)/waiting-threads.json
+figures-schedules: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.speed.schedules --rounds $(ROUNDS) --json $(FIGURES)/schedules.json
 
 # The checks, the same here and in CI ----------------------------------------------------------------------
 

@@ -104,11 +104,13 @@ def published(report: Report) -> Iterator[str]:
         yield _row(name, [f"{seconds:.3f}"])
 
 
-def waiting(report: Report) -> Iterator[str]:
-    """What it costs that threads spin."""
-    yield from _head("pipeline, milliseconds a frame", ["sleeping", "spinning", "spinning / sleeping"])
-    cells = [_milliseconds(report["sleeping"]), _milliseconds(report["spinning"]), _ratio(report["ratio"])]
-    yield _row(report["model"], cells)
+def schedules(report: Report) -> Iterator[str]:
+    """What each schedule of the same work takes."""
+    yield from _head(f"{report['model']}, milliseconds a frame", ["", "/ ideal", "as fast as one call"])
+    yield _row("ideal", [_milliseconds(report["ideal"]), "", ""])
+    for name, row in report["schedules"].items():
+        cells = [_milliseconds(row["seconds"]), _ratio(row["to_ideal"]), _ratio(row["as_fast_as_one_call"])]
+        yield _row(name, cells)
 
 
 def memory(report: Report) -> Iterator[str]:
@@ -128,7 +130,7 @@ TABLES: Final[dict[str, Callable[[Report], Iterator[str]]]] = {
     "beside": beside,
     "published": published,
     "memory": memory,
-    "waiting": waiting,
+    "schedules": schedules,
 }
 
 

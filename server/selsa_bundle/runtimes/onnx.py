@@ -44,7 +44,7 @@ class RuntimeOptions:
         threads: threads of one operator; 0: one per physical core.
         providers: execution providers, first choice first.
         spin: whether idle threads spin. They would do so long after a call, and the threads of the two
-            engines and of the decoder would compete for the cores; see `benchmarks/speed/waiting_threads.py`.
+            engines and of the decoder would compete for the cores; see `benchmarks/speed/schedules.py`.
         provider_options: of the first provider, by ONNX Runtime's names.
         device: where inputs are bound and banks stay, by ONNX Runtime's name; None: `cuda` where the engines
             run on a GPU, else nowhere.
