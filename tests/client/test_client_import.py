@@ -63,6 +63,11 @@ def test_help_needs_no_http(arguments):
     assert run(COMMAND % arguments + "\nprint(*({'httpx', 'httpcore'} & set(sys.modules)))").split() == []
 
 
+def test_the_help_page_imports_neither_models_nor_an_event_loop():
+    modules = ["pydantic", "pydantic_core", "httpx", "anyio", "asyncio", "email.mime", "http.client"]
+    assert run(COMMAND % "['--help']" + f"\nprint(*(set({modules!r}) & set(sys.modules)))").split() == []
+
+
 def test_the_help_page_imports_no_command():
     code = (
         COMMAND % "['--help']" + "\n"
