@@ -1,6 +1,7 @@
 """Export a checkpoint as a bundle."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from selsa_export.precision.summary import summary_of
 from selsa_training.checkpoint.checkpoint import Checkpoint
 from selsa_training.checkpoint.detector import detector_of
 from selsa_training.checkpoint.untrained import UNTRAINED
+from selsa_training.config import ModelConfig
 from selsa_training.families import AnyDetector
 from selsa_training.model.torch_engines import TorchEngines
 
@@ -89,6 +91,21 @@ def export_bundle(
             for line in summary_of(add_precisions(part, precisions, say)):
                 say(line)
     return report
+
+
+def with_reference_proposals(checkpoint: Checkpoint, count: int) -> Checkpoint:
+    """The checkpoint of a model whose key frames attend to the `count` best proposals of a reference frame.
+
+    Raises:
+        ExportError: the model has fewer proposals, or is of a family with a number of its own.
+    """
+    config = checkpoint.config
+    if not isinstance(config, ModelConfig):
+        raise ExportError(f"--reference-proposals: a model of the family {config.family} has its own number")
+    if count > config.proposals.proposals:
+        raise ExportError(f"--reference-proposals is {count}; allowed are 1 to {config.proposals.proposals}")
+    proposals = config.proposals.model_copy(update={"reference_proposals": count})
+    return replace(checkpoint, config=config.model_copy(update={"proposals": proposals}))
 
 
 def about_of(

@@ -40,6 +40,14 @@ def export(
             "between, or none, which makes the bundle smaller."
         ),
     ] = "fp32,fp16",
+    reference_proposals: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Proposals of a reference frame that key frames attend to, the best ones. Fewer make the "
+            "sequence engine faster and change detections.  [default: as the model was trained]",
+        ),
+    ] = None,
     precision: PrecisionOption = "fp32",
     calibrate: CalibrateOption = None,
     data: DataOption = None,
@@ -74,7 +82,7 @@ def export(
         check_target(output, marker=MANIFEST_NAME, overwrite=overwrite)
         plan = plan_of(precision, calibrate, data, split, limit)
         words = {"title": title, "description": description, "warning": warning}
-        _export(checkpoint, output, frames, native, plan, words, overwrite=overwrite)
+        _export(checkpoint, output, frames, native, plan, words, reference_proposals, overwrite=overwrite)
     except expected as error:
         _say(f"error: {error}")
         raise typer.Exit(EXPECTED_ERROR) from error
@@ -92,6 +100,7 @@ def _export(
     native: str,
     plan: "PrecisionPlan | None",
     words: dict[str, str | None],
+    reference_proposals: int | None,
     *,
     overwrite: bool,
 ) -> None:
@@ -100,7 +109,7 @@ def _export(
     if plan is not None and "fp16" in plan.precisions and "fp16" not in native:
         raise ExportError(f"--precision fp16 needs the native graphs in fp16; --native is {native}")
 
-    from selsa_export.bundle import about_of, export_bundle
+    from selsa_export.bundle import about_of, export_bundle, with_reference_proposals
     from selsa_export.parity.frames import procedural_frames, read_frames
     from selsa_export.parity.native_bundle import native_precisions
     from selsa_training.checkpoint.checkpoint import load_checkpoint
@@ -111,6 +120,8 @@ def _export(
     described = "procedural clip" if frames is None else frames.name
     _say(f"reading {folder}")
     loaded = load_checkpoint(folder)
+    if reference_proposals is not None:
+        loaded = with_reference_proposals(loaded, reference_proposals)
     about = about_of(loaded, **words)
     report = export_bundle(
         loaded,

@@ -33,6 +33,7 @@ from selsa_bundle.tolerance import Precision
 # kernels take 24 MB and 1,000 take 73 MB. R-50 has 130 a size. A kernel that is not kept is compiled again:
 # 10 to 20 ms of processor time for a call of the everyday frame engine.
 KERNELS_KEPT: Final = "300"
+HINT: Final = "INFERENCE_PRECISION_HINT"
 POOLING: Final = ("ROIAlign", "MatMul")
 DTYPES: Final = {"u8": "uint8", "i64": "int64", "boolean": "bool", "f32": "float32"}
 
@@ -46,8 +47,9 @@ class OpenVinoEngines(RuntimeEngines):
         """Compile both graphs and check their tensors against the contract.
 
         Args:
-            precision: what convolutions and matrix products compute in; int8 is written into the graph, and
-                what is not quantised there is then fp32.
+            precision: what convolutions and matrix products compute in; int8 is written into the frame
+                engine's graph. What is not quantised there is then fp32, and the sequence engine is bf16 on a
+                processor that has it.
             threads: 0: one per physical core.
 
         Raises:
@@ -56,7 +58,6 @@ class OpenVinoEngines(RuntimeEngines):
         """
         super().__init__(dimensions, EngineInfo(provider="OpenVINO", precision=precision))
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads),
@@ -65,7 +66,10 @@ class OpenVinoEngines(RuntimeEngines):
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
         }
         paths: dict[EngineName, Path] = {"frame": frame, "sequence": sequence}
-        self._requests = {name: _Requests(name, path, dimensions, settings) for name, path in paths.items()}
+        self._requests = {
+            name: _Requests(name, path, dimensions, {**settings, HINT: _hint(name, precision)})
+            for name, path in paths.items()
+        }
 
     def call(
         self, engine: EngineName, feeds: Mapping[str, Array], bank: ReferenceBank | None
@@ -112,7 +116,7 @@ class _Requests:
         try:
             model = core.read_model(str(path))
             given = len(model.outputs)
-            if engine == "frame" and settings["INFERENCE_PRECISION_HINT"] == "bf16":
+            if engine == "frame" and settings[HINT] == "bf16":
                 keep_boxes_exact(model)
             self._model = core.compile_model(model, "CPU", settings)
         except Exception as error:
@@ -144,6 +148,11 @@ def _tensor(node: Any) -> FoundTensor:
     kind, shape = node.element_type.get_type_name(), node.partial_shape
     sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
     return FoundTensor(node.any_name, DTYPES.get(kind, kind), sizes)
+
+
+def _hint(engine: EngineName, precision: Precision) -> str:
+    """The precision of what is not quantised; OpenVINO computes in fp32 where the processor has no bf16."""
+    return "bf16" if precision == "bf16" or (precision == "int8" and engine == "sequence") else "f32"
 
 
 def open_openvino(graphs: Graphs) -> OpenVinoEngines:

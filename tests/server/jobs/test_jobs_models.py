@@ -246,7 +246,8 @@ class HeldEngines(FakeEngines):
 def test_a_cancelled_job_leaves_the_queue_of_a_busy_engine(settings: ServerSettings, video: bytes) -> None:
     engines = HeldEngines()
     assert settings.jobs_dir is not None
-    with TestClient(build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)) as client:
+    one_call = settings.model_copy(update={"engine_calls": 1})
+    with TestClient(build_app(fake_pipeline(engines), one_call, fork_server=FORK_SERVER)) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         engines.go.clear()
         entered = engines.entered

@@ -167,6 +167,7 @@ class SelsaDetector(nn.Module):
             stages=config.head.stages,
             detections=config.detections.detections,
             names_proposals=True,
+            bank_proposals=config.proposals.reference_proposals,
         )
 
     @property
