@@ -243,11 +243,16 @@ class HeldEngines(FakeEngines):
         return super().run_frames(frames, image_size)
 
 
+def busy_server(engines: HeldEngines, settings: ServerSettings) -> TestClient:
+    """A server whose engines make one call at a time, so that a second call waits."""
+    one_call = settings.model_copy(update={"engine_calls": 1})
+    return TestClient(build_app(fake_pipeline(engines), one_call, fork_server=FORK_SERVER))
+
+
 def test_a_cancelled_job_leaves_the_queue_of_a_busy_engine(settings: ServerSettings, video: bytes) -> None:
     engines = HeldEngines()
     assert settings.jobs_dir is not None
-    one_call = settings.model_copy(update={"engine_calls": 1})
-    with TestClient(build_app(fake_pipeline(engines), one_call, fork_server=FORK_SERVER)) as client:
+    with busy_server(engines, settings) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         engines.go.clear()
         entered = engines.entered
@@ -270,7 +275,7 @@ def test_a_disconnected_stream_leaves_the_queue_of_a_busy_engine(
     settings: ServerSettings, video: bytes
 ) -> None:
     engines = HeldEngines()
-    with TestClient(build_app(fake_pipeline(engines), settings, fork_server=FORK_SERVER)) as client:
+    with busy_server(engines, settings) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         engines.go.clear()
         entered = engines.entered
