@@ -126,7 +126,7 @@ def test_a_precision_that_was_named_runs_whatever_the_report_says() -> None:
             NEW,
             "cpu computes in fp32, int8; bf16 needs",
         ),
-        (EngineOptions(precision="fp16"), BOTH, NEW, "fp16 needs --provider tensorrt"),
+        (EngineOptions(precision="fp16"), BOTH, NEW, "fp16 needs --provider cuda, tensorrt"),
         (EngineOptions(provider="openvino"), BOTH, host(packages=()), "pip install 'selsa[openvino]'"),
         (EngineOptions(provider="cuda"), BOTH, NEW, "built without CUDA"),
         (EngineOptions(provider="tensorrt"), BOTH, NEW, "TensorRT is not installed"),
