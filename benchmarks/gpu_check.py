@@ -30,9 +30,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-PARTS = Path(__file__).resolve().parent / "gpu"
-sys.path.insert(0, str(PARTS))
-from gpu_tables import tables  # noqa: E402  needs the line before
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.gpu.gpu_tables import tables  # noqa: E402  needs the line before
 
 SELSA = (sys.executable, "-c", "from selsa_client.cli.main import main; main()")
 # Seconds that are kept for the end of the last step and for the tables.
@@ -194,7 +194,7 @@ def steps_of(given: argparse.Namespace) -> list[Step]:
     """Everything that was asked for, the most important first."""
     work: Path = given.output / "work"
     steps = [] if given.wheels is None else [_installation(given)]
-    steps.append(_part("ceilings", given, "ceilings.py", share=0.1))
+    steps.append(_part("ceilings", given, "ceilings", share=0.1))
     bundles = dict(given.bundle)
     made = [model for model in given.models if model not in bundles]
     for model in made:
@@ -214,7 +214,7 @@ def steps_of(given: argparse.Namespace) -> list[Step]:
         measured.insert(2, _server(given, model, bundle, first, needs))
         if model in made:
             folder = str(work / model)
-            torch = _part(f"torch {model}", given, "in_torch.py", folder, share=0.2, needs=("checkpoints",))
+            torch = _part(f"torch {model}", given, "in_torch", folder, share=0.2, needs=("checkpoints",))
             measured.insert(3, torch)
         steps += measured
     wanted = given.steps
@@ -230,12 +230,13 @@ def _installation(given: argparse.Namespace) -> Step:
 
 
 def _part(
-    name: str, given: argparse.Namespace, script: str, *more: str, share: float, needs: tuple[str, ...] = ()
+    name: str, given: argparse.Namespace, module: str, *more: str, share: float, needs: tuple[str, ...] = ()
 ) -> Step:
     result = given.output / "work" / f"{name.replace(' ', '-')}.json"
     command = [
         sys.executable,
-        str(PARTS / script),
+        "-m",
+        f"benchmarks.gpu.{module}",
         "--provider",
         given.provider,
         "--json",
@@ -254,7 +255,7 @@ def _export(model: str, work: Path) -> list[str]:
 
 
 def _gates(given: argparse.Namespace, model: str, bundle: Path, needs: tuple[str, ...]) -> Step:
-    return _part(f"gates {model}", given, "gates.py", str(bundle), share=0.15, needs=needs)
+    return _part(f"gates {model}", given, "gates", str(bundle), share=0.15, needs=needs)
 
 
 def _bench(given: argparse.Namespace, model: str, bundle: Path, batch: int, needs: tuple[str, ...]) -> Step:
@@ -289,7 +290,9 @@ def environment_of(output: Path) -> dict[str, str]:
     libraries = [str(path) for path in Path(sysconfig.get_path("purelib")).glob("nvidia/*/lib")]
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(output / "site"), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(output / "site"), str(ROOT), os.environ.get("PYTHONPATH")])
+        ),
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [*libraries, os.environ.get("LD_LIBRARY_PATH")])),
     }
 

@@ -1,6 +1,6 @@
 """What the device does at most: matrix products and copies through torch, and which machine it is.
 
-python benchmarks/gpu/ceilings.py --provider cuda --json FILE
+python -m benchmarks.gpu.ceilings --provider cuda --json FILE
 """
 
 import argparse

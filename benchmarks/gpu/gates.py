@@ -1,6 +1,6 @@
 """How far both engines on a provider are from torch on the bundle's test frames, graph by graph.
 
-    python benchmarks/gpu/gates.py BUNDLE --provider cuda --json FILE
+    python -m benchmarks.gpu.gates BUNDLE --provider cuda --json FILE
 
 Runs every fp32 and fp16 graph of the bundle, on CUDA with TensorFloat-32 off and on.
 """

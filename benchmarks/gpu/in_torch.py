@@ -1,6 +1,6 @@
 """Plain PyTorch on the device, in the structure of the published code: eager and compiled.
 
-    python benchmarks/gpu/in_torch.py CHECKPOINT --provider cuda --json FILE
+    python -m benchmarks.gpu.in_torch CHECKPOINT --provider cuda --json FILE
 
 Seconds per key frame of `published_form.py`; the reference frames' feature maps are computed before.
 `compiled` compiles backbone, neck and RPN. Also counts the operations of our frame engine.
@@ -9,7 +9,6 @@ Seconds per key frame of `published_form.py`; the reference frames' feature maps
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,9 +18,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from published_form import PARTS, PublishedForm
-
+from benchmarks.speed.published_form import PARTS, PublishedForm
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_export.parity.frames import procedural_frames
 from selsa_server.run_context import Stopwatch

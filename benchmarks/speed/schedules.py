@@ -1,6 +1,6 @@
 """Who uses which core when: the pipeline beside other schedules of the same work, and beside the ideal.
 
-    python -m benchmarks.speed.schedules [--bundle FOLDER] [--video FILE] [--frames 72] [--rounds 5] [--json FILE]
+    python -m benchmarks.speed.schedules [--bundle FOLDER] [--video FILE] [--rounds 5] [--json FILE]
 
 Detects on a 1080p file (or `--video`) with ONNX Runtime. Within a round each schedule has a turn:
 
@@ -27,8 +27,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from benchmarks.report.output import write_json
 
+from benchmarks.report.output import write_json
 from selsa_bundle.bank import SequenceBank
 from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.engine import DetectionBatch, ReferenceBank

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from gpu_check import Report, Step, run_steps, tables
 
+from benchmarks.gpu_check import Report, Step, run_steps, tables
 from selsa_bundle.default_bundle import synthetic_bundle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.py"

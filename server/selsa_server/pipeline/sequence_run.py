@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # `selsa detect --local` has no settings.
 # Features of a key frame, detections of some key frames, and its position among those.
 _Found = tuple[FrameBatch, DetectionBatch, int]
 # Engine calls at the same time: while one is in a part that uses one core, such as suppression, the other one
-# uses the rest. Measured by benchmarks/schedules.py.
+# uses the rest. Measured by benchmarks/speed/schedules.py.
 CALLS: Final = 2
 T = TypeVar("T")
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
