@@ -37,6 +37,7 @@ from benchmarks.gpu.gpu_tables import tables  # noqa: E402  needs the line befor
 SELSA = (sys.executable, "-c", "from selsa_client.cli.main import main; main()")
 # Seconds that are kept for the end of the last step and for the tables.
 RESERVE = 8
+INTERRUPTED = 143
 LOOK_SECONDS = 0.5
 PRECISIONS = {"cuda": "fp32,fp16", "cpu": "fp32"}
 
@@ -81,6 +82,8 @@ class Report:
     folder: Path
     about: dict[str, Any]
     outcomes: list[Outcome] = field(default_factory=list)
+    # Set by a signal, and looked at between the steps' starts, so that no process is left behind.
+    interrupted: bool = False
 
     def add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -110,20 +113,20 @@ def run_steps(steps: Sequence[Step], report: Report, minutes: float, environment
             reason = f"needs {', '.join(missing)}" if missing else "no time was left"
             report.add(Outcome(name=step.name, status="not run", error=reason))
             continue
-        report.add(_run(step, limit, report.folder, environment))
+        report.add(_run(step, limit, report, environment))
 
 
-def _run(step: Step, limit: float, folder: Path, environment: dict[str, str]) -> Outcome:
+def _run(step: Step, limit: float, report: Report, environment: dict[str, str]) -> Outcome:
     begun = time.monotonic()
     outcome = Outcome(name=step.name, status="done", limit=limit)
-    log = folder / "logs" / f"{step.name}.log"
+    log = report.folder / "logs" / f"{step.name}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as said, _memory_watched(outcome):
         running: list[subprocess.Popen[bytes]] = []
         try:
             for command in step.commands:
                 running.append(_start(command, said, environment))
-            codes = [_wait(each, begun + limit, outcome) for each in running]
+            codes = [_wait(each, begun + limit, outcome, report) for each in running]
         finally:
             for each in running:
                 _end(each)
@@ -145,9 +148,11 @@ def _start(command: Sequence[str], log: Any, environment: dict[str, str]) -> "su
     return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
-def _wait(process: "subprocess.Popen[bytes]", end: float, outcome: Outcome) -> int | None:
-    """The exit code; None if the process still runs at `end`."""
+def _wait(process: "subprocess.Popen[bytes]", end: float, outcome: Outcome, report: Report) -> int | None:
+    """The exit code; None if the process still runs at `end`. Ends the program if it was interrupted."""
     while time.monotonic() < end:
+        if report.interrupted:
+            sys.exit(INTERRUPTED)
         # Not Popen.wait, which keeps no figures of the child's memory.
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
@@ -337,14 +342,20 @@ def _named(text: str) -> tuple[str, Path]:
 def main() -> None:
     given = arguments()
     (given.output / "work").mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     about = {
         "command": sys.argv[1:],
         "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "minutes": given.minutes,
         "provider": given.provider,
     }
-    run_steps(steps_of(given), Report(given.output, about), given.minutes, environment_of(given.output))
+    report = Report(given.output, about)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        report.interrupted = True
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    run_steps(steps_of(given), report, given.minutes, environment_of(given.output))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,13 @@ def test_a_step_that_hangs_is_ended_with_its_children_and_its_figures_are_kept(t
         assert not _runs(int(pid))
 
 
+def _works_in(process: Path, folder: Path) -> bool:
+    try:
+        return str(folder).encode() in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -81,6 +88,7 @@ def test_the_gates_of_the_packaged_bundle_pass_and_an_interrupted_check_keeps_th
     assert process.stdout.readline().startswith("gates tiny: done")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
+    assert not [pid for pid in Path("/proc").glob("[0-9]*") if _works_in(pid, tmp_path)]
     found = outcomes(tmp_path)["gates tiny"]["result"]["rows"]
     assert [(row["graph"], row["failures"]) for row in found] == [("fp32", [])]
     assert "| tiny | fp32 | none |" in (tmp_path / "tables.md").read_text()
