@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         objects = (chosen.objects, chosen.objects)
         settings = SyntheticSettings(seed=chosen.seed, length=chosen.length, objects=objects, **size)
-        sprites = chosen_sprites(None, None, shapes=chosen.shapes)
+        sprites = chosen_sprites(shapes=chosen.shapes)
         frames = list(render_clip(settings, sprites, "val", chosen.number))
         write_film(chosen.output, frames, rate=chosen.rate, crf=chosen.crf, **size)
     except (DataError, ValueError, OSError, av.FFmpegError) as error:

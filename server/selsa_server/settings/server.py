@@ -375,9 +375,13 @@ def _is_text(value: object) -> bool:
 
 
 def _source(text: str) -> BundleSource:
-    found = re.fullmatch(r"(?:([^=/:#]*)=)?(.*)", text.strip(), re.DOTALL)
-    assert found is not None
-    name, path = found[1], found[2]
+    text = text.strip()
+    before, equals, after = text.partition("=")
+    # An address may have `=` in its query or checksum.
+    named = bool(equals) and not is_address(before)
+    place = after if named else text
     # A Path would make one slash of two.
-    address = path if is_address(path) else None
-    return BundleSource(name=name, path=Path() if address else Path(path), address=address)
+    address = place if is_address(place) else None
+    return BundleSource(
+        name=before if named else None, path=Path() if address else Path(place), address=address
+    )
