@@ -189,7 +189,7 @@ def read_manifest_bytes(folder: Path) -> bytes:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        remedy = _how_to_make(folder) or f"cannot read {path}: {reason}"
+        remedy = _how_to_make(folder) or f"cannot read {path}: {reason}; `selsa models` lists packaged ones"
         raise ManifestError(f"{folder} is no bundle: {remedy}") from error
     if len(raw) > MAX_MANIFEST_BYTES:
         raise ManifestError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes")

@@ -29,6 +29,8 @@ _SHOWN: Final[dict[Status, tuple[str, str]]] = {
     "fail": ("fail", typer.colors.RED),
 }
 _TIMEOUT: Final = 5.0
+# Not for users: tools of this repository, and what other extras share.
+_INTERNAL_EXTRAS: Final = ("dev", "pipeline", "serving")
 _START: Final = "start one with `selsa serve`, or give its address with --server"
 
 
@@ -59,12 +61,15 @@ def doctor(
         sys.stderr.write(f"selsa doctor: {error}\n")
         raise typer.Exit(USAGE) from error
     counts: Counter[Status] = Counter()
+    next_ = "next: selsa serve"
     for found in _findings(bundle, address, key):
         counts[found.status] += 1
+        if (found.subject, found.status) == ("server", "missing"):
+            next_ = "next: selsa detect VIDEO --server ADDRESS"
         _show(found, as_json=as_json)
     if not as_json:
         counted = ", ".join(f"{counts[status]} {_SHOWN[status][0]}" for status in _SHOWN if counts[status])
-        next_ = "see the lines `fail`" if counts["fail"] else "next: selsa serve"
+        next_ = "see the lines `fail`" if counts["fail"] else next_
         typer.echo(f"{counted}; {next_}")
     raise typer.Exit(BAD if counts["fail"] else 0)
 
@@ -145,14 +150,15 @@ def _of_server(address: str, api_key: str | None) -> Finding:
 
 
 def _extras() -> dict[str, set[str]]:
-    """Names of packages by extra, from this distribution's metadata; without the extra `dev`."""
+    """Names of packages by extra, from this distribution's metadata; without `_INTERNAL_EXTRAS`."""
     found: dict[str, set[str]] = {}
     for requirement in requires("selsa") or []:
         name, _, marker = requirement.partition(";")
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
         package = re.match(r"[A-Za-z0-9._-]+", name.strip())
-        if extra is not None and package is not None and package[0] != "selsa" and extra[1] != "dev":
-            found.setdefault(extra[1], set()).add(package[0])
+        if extra is None or package is None or package[0] == "selsa" or extra[1] in _INTERNAL_EXTRAS:
+            continue
+        found.setdefault(extra[1], set()).add(package[0])
     return found
 
 

@@ -20,6 +20,13 @@ from selsa_client.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, USAGE, failure
 
 GROUP: Final = "selsa.commands"
 
+_EPILOG: Final = """\
+To begin: `selsa sample -o sample.mp4` and `selsa detect sample.mp4 --local -o sample.csv`; or
+`selsa serve`, which has a web page for your videos.
+
+Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted.
+"""
+
 # The order on the help page; other commands follow by name.
 _ORDER: Final = (
     "detect",
@@ -59,7 +66,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        epilog="Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted.",
+        epilog=_EPILOG,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_selsa)

@@ -222,6 +222,8 @@ class Report:
             written = [f"{len(written)} files in {Path(written[0]).parent}"]
         place = f"wrote {', '.join(written)}" if written else "nothing was saved"
         nexts = [] if written else ["-o FILE.csv saves them"]
+        if self._likely < self._detections:
+            nexts.append(f"--score-threshold {LIKELY} leaves out the others")
         if not any("video" in each.drawn for each in complete):
             nexts.append("--render FILE.mp4 draws them")
         self._say(f"{found}; {place}" + (f"; next: {', '.join(nexts)}" if nexts else ""))

@@ -139,7 +139,8 @@ def _obstacle(
         elsewhere = ", ".join(kind for kind, p in GRAPHS if p == precision)
         return f"{provider} computes in {allowed}; {precision} needs --provider {elsewhere}"
     if not set(graphs) & set(variants):
-        return f"this bundle has no {graphs[0]} engines (it has {', '.join(variants)}); export it with them"
+        has = f"this bundle has no {graphs[0]} engines (it has {', '.join(variants)})"
+        return f"{has}; `selsa quantize` or `selsa export`, with --precision, makes one that has them"
     return host.lacks(provider) or host.cannot(provider, precision)
 
 

@@ -45,7 +45,7 @@ def batch(
         typer.Argument(
             help="Files, folders (with those below them), patterns, fsspec addresses such as "
             "s3://BUCKET/PREFIX, or @FILE with one of these a line.",
-            metavar="INPUT...",
+            metavar="INPUT",
             show_default=False,
         ),
     ],

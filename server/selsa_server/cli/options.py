@@ -22,6 +22,17 @@ _METAVARS: Final[dict[object, str]] = {
     Path: "PATH",
     "bundle": "[NAME=]FOLDER|ADDRESS",
 }
+# First on the help page: what most servers need.
+_FIRST: Final = (
+    "bundle",
+    "provider",
+    "precision",
+    "host",
+    "port",
+    "api_keys_file",
+    "allowed_hosts",
+    "cors_origins",
+)
 
 
 def with_server_options(function: _Function) -> _Function:
@@ -30,7 +41,8 @@ def with_server_options(function: _Function) -> _Function:
     typer reads options from the signature. An option that was not given is None, so that the environment
     and the default still count.
     """
-    parameters = [option_of(name, field) for name, field in ServerSettings.model_fields.items()]
+    fields = sorted(ServerSettings.model_fields.items(), key=lambda item: item[0] not in _FIRST)
+    parameters = [option_of(name, field) for name, field in fields]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return function
 
@@ -57,7 +69,9 @@ def _default(field: FieldInfo) -> str:
     """The default as text; empty where the description explains it."""
     if field.default_factory is not None or not isinstance(field.default, str | int | float):
         return ""
-    return f" [{field.default}]"
+    if isinstance(field.default, bool):
+        return f"  [default: {'on' if field.default else 'off'}]"
+    return f"  [default: {field.default}]" if field.default != "" else ""
 
 
 def _value_type(annotation: Any) -> Any:

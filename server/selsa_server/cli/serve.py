@@ -29,8 +29,9 @@ SECRET: Final = ("jobs_database",)
 
 @with_server_options
 def serve(**options: Any) -> None:
-    """Serve a bundle over HTTP, the packaged one if none is named.
+    """Serve a model over HTTP, with a web page for videos.
 
+    A model is a bundle, a folder that `selsa export` writes; `selsa models` lists the packaged ones.
     Options are environment variables too: SELSA_BUNDLE, SELSA_PORT, ...
     """
     from selsa_server.malloc import return_freed_memory

@@ -27,9 +27,7 @@ FORMATS: Final = (
     "mpegvideo,mxf,nut,obu,ogg,rm,vc1,wtv,yuv4mpegpipe"
 )
 STILL_BRANDS: Final = frozenset({"avif", "heic", "heix", "heif", "mif1", "miaf"})
-NOT_A_VIDEO: Final = (
-    "This is not a video that the server can read; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
-)
+NOT_A_VIDEO: Final = "This is not a video; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
 
 # Allowed in addition to the frames: four hours of sound have fewer packets than this.
 SOUND_SAMPLES: Final = 1_000_000

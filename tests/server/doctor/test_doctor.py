@@ -65,6 +65,7 @@ def test_with_the_client_alone_it_says_what_is_missing_and_ends_with_0() -> None
     assert done.returncode == 0, done.stderr
     assert "missing              server: not installed" in done.stdout
     assert "pip install 'selsa[server]'" in done.stdout
+    assert done.stdout.rstrip().endswith("next: selsa detect VIDEO --server ADDRESS")
 
 
 def test_drawing_with_the_client_alone_is_one_line_that_names_the_extra(tmp_path: Path) -> None:

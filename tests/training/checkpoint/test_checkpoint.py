@@ -165,6 +165,19 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "nowhere")
 
 
+def test_a_weights_file_or_a_training_run_in_its_place_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    weights = tmp_path / "my.pth"
+    weights.touch()
+    with pytest.raises(
+        CheckpointFileError, match=r"make a checkpoint of it with `selsa import .*my\.pth -o my`"
+    ):
+        load_checkpoint(weights)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "checkpoint.json").touch()
+    with pytest.raises(CheckpointFileError, match="it is a training run; name its checkpoint, "):
+        load_checkpoint(tmp_path)
+
+
 def test_missing_tensors_file_is_named(saved: Path, tmp_path: Path) -> None:
     folder = linked(saved, tmp_path / "half")
     (folder / "model.safetensors").unlink()

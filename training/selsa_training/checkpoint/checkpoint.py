@@ -145,15 +145,23 @@ def _write(
     (part / MANIFEST_NAME).write_bytes(manifest.model_dump_json(indent=2).encode() + b"\n")
 
 
+def how_to_checkpoint(path: Path) -> str | None:
+    """How to get a checkpoint from a weights file or a training run; None if the path is neither."""
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        return f"it is a file of weights; make a checkpoint of it with `selsa import {path} -o {path.stem}`"
+    if (path / "checkpoint" / MANIFEST_NAME).is_file():
+        return f"it is a training run; name its checkpoint, {path / 'checkpoint'}"
+    return None
+
+
 def _read_manifest(folder: Path) -> CheckpointManifest:
     path = folder / MANIFEST_NAME
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_MANIFEST_BYTES)
     except OSError as error:
-        raise CheckpointFileError(
-            f"{folder} is not a checkpoint: cannot read {path}: {_reason(error)}"
-        ) from error
+        reason = how_to_checkpoint(folder) or f"cannot read {path}: {_reason(error)}"
+        raise CheckpointFileError(f"{folder} is not a checkpoint: {reason}") from error
     try:
         return CheckpointManifest.model_validate_json(raw)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from selsa_bundle.engine import Engines
 from selsa_bundle.manifest import MANIFEST_NAME as BUNDLE_MARKER
 from selsa_bundle.preprocess import Preprocess
 from selsa_training.checkpoint.checkpoint import MANIFEST_NAME as CHECKPOINT_MARKER
-from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint
+from selsa_training.checkpoint.checkpoint import Checkpoint, how_to_checkpoint, load_checkpoint
 from selsa_training.checkpoint.detector import detector_of
 from selsa_training.evaluation.errors import EvaluationError
 from selsa_training.model.torch_engines import TorchEngines
@@ -71,9 +71,10 @@ def open_model(path: Path, options: ModelOptions) -> OpenedModel:
     for folder in (path, path / IN_A_RUN):
         if (folder / CHECKPOINT_MARKER).is_file():
             return _open_checkpoint(folder, options)
+    hint = how_to_checkpoint(path)
     raise EvaluationError(
         f"{path} is none of: a bundle (with {BUNDLE_MARKER}), a checkpoint (with {CHECKPOINT_MARKER}), "
-        f"a training run (with {IN_A_RUN}/{CHECKPOINT_MARKER})"
+        f"a training run (with {IN_A_RUN}/{CHECKPOINT_MARKER})" + (f"; {hint}" if hint else "")
     )
 
 

@@ -114,7 +114,7 @@ def read_weights(path: Path) -> StartingWeights:
         return _of_bundle(path)
     raise TrainingError(
         f"--from {path} is none of these: a checkpoint (with {CHECKPOINT_MARKER}), a training run (with "
-        f"{IN_A_RUN}/{CHECKPOINT_MARKER}), a bundle ({BUNDLE_MARKER}), a .pth file of mmtracking, `default`"
+        f"{IN_A_RUN}/{CHECKPOINT_MARKER}), a bundle ({BUNDLE_MARKER}), a .pth file of mmtracking, `synthetic`"
     )
 
 
