@@ -1,14 +1,18 @@
 """The layers of a frame engine's graph that may be quantised, and their blocks."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 from onnx import numpy_helper
 
-# Half a pixel of a box is a thousandth of its delta's range, which 8 bits cannot represent.
-NEVER: Final = ("rpn.objectness", "rpn.deltas")
+NANODET: Final = "detector.nanodet.network."
+# Half a pixel of a box is a thousandth of its delta's range, which 8 bits cannot represent. The last layer of
+# NanoDet's heads gives scores and boxes.
+NEVER: Final = ("rpn.objectness", "rpn.deltas", *(f"{NANODET}heads.{level}.out" for level in range(3)))
 LAYERS: Final = ("Conv", "Gemm")
 
 Range = tuple[float, float]
@@ -48,6 +52,18 @@ class Graph:
         return str(takers[0].output[0]) if len(takers) == 1 and takers[0].op_type == "Relu" else tensor
 
 
+def load_graph(path: Path) -> Any:
+    """Read a graph with its weights as float32, also where they are stored as float16 and cast."""
+    model = onnx.load(str(path))
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    casts = [n for n in model.graph.node if n.op_type == "Cast" and n.input[0] == f"{n.output[0]}.half"]
+    for cast in casts:
+        values = numpy_helper.to_array(weights[cast.input[0]]).astype(np.float32)
+        weights[cast.input[0]].CopyFrom(numpy_helper.from_array(values, cast.output[0]))
+        model.graph.node.remove(cast)
+    return model
+
+
 def layers_of(model: Any) -> list[Layer]:
     """The layers of a frame engine that may be quantised, in order; empty for a graph of another exporter."""
     graph = Graph(model.graph)
@@ -69,7 +85,12 @@ def _is_parameter(name: str, graph: Graph) -> bool:
 
 
 def _group(parameter: str) -> str:
-    """`backbone.layer3.5.conv2` -> `backbone.layer3.5`, a residual block; stem, neck and heads by name."""
+    """`backbone.layer3.5.conv2` -> `backbone.layer3.5`, a residual block; stem, neck and heads by name.
+
+    NanoDet has the groups `stem`, `stages.1`, `lateral.1` and `heads.1`.
+    """
+    if parameter.startswith(NANODET):
+        return ".".join(parameter.removeprefix(NANODET).split(".")[:2]).removesuffix(".conv")
     parts = parameter.split(".")
     if parts[0] == "backbone":
         return ".".join(parts[:3]) if parts[1].startswith("layer") else "backbone.stem"

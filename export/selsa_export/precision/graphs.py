@@ -16,7 +16,7 @@ from selsa_bundle.manifest import EngineFile, Manifest, Variant
 from selsa_bundle.precision_report import DetectionAgreement, KeptLayers
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
-from selsa_export.int8.layers import layers_of
+from selsa_export.int8.layers import layers_of, load_graph
 from selsa_export.int8.native import native_tensors, quantize_native
 from selsa_export.int8.ranges import calibrate
 from selsa_export.int8.search import quantize_until
@@ -51,7 +51,7 @@ def add_int8(
             engines = OnnxEngines(path, folder / pair["sequence"].file, manifest.dimensions, options)
             return judge.agreement(engines)
 
-    model = onnx.load(str(folder / pair["frame"].file))
+    model = load_graph(folder / pair["frame"].file)
     found = quantize_until(model, frames, agreement, plan.bounds, manifest.dimensions.tensors, say)
     onnx.save(found.model, str(folder / INT8_NAME))
     # The sequence engine stays fp32: it takes a tenth of the time, and it computes the scores.
@@ -72,7 +72,7 @@ def _write_native(
     say: Callable[[str], None],
 ) -> None:
     """Write the int8 graph for TensorRT, calibrated again because its tensors differ from the CPU graph."""
-    model = onnx.load(str(folder / manifest.engines["native"]["frame"].file))
+    model = load_graph(folder / manifest.engines["native"]["frame"].file)
     say("int8 for TensorRT")
     tensors = sorted(native_tensors(model, layers_of(model)))
     calibration = calibrate(model, tensors, (), frames, say)
