@@ -147,8 +147,19 @@ def test_dimensions_that_do_not_belong_to_the_family_are_refused(
 def test_a_manifest_of_the_published_family_is_written_as_before() -> None:
     """Its bytes are part of the bundle's digest."""
     raw = (synthetic_bundle() / MANIFEST_NAME).read_bytes()
-    assert json.loads(raw)["dimensions"].keys() == {"proposals", "width", "stages", "detections"}
+    sizes = {"proposals", "width", "stages", "detections"}
+    assert json.loads(raw)["dimensions"].keys() == sizes | {"names_proposals"}
     assert Manifest.parse(raw, Path(MANIFEST_NAME)).to_json() == raw
+    # An older bundle, whose sequence engine does not name proposals.
+    older = json.loads(raw)
+    del older["dimensions"]["names_proposals"]
+    outputs = older["engines"]["fp32"]["sequence"]["tensors"]["outputs"]
+    outputs[:] = [each for each in outputs if each["name"] != "proposals"]
+    for each in older["engines"].values():
+        each["sequence"]["tensors"]["outputs"] = outputs
+    again = Manifest.parse(json.dumps(older).encode(), Path(MANIFEST_NAME)).to_json()
+    assert json.loads(again)["dimensions"].keys() == sizes
+    assert json.loads(again) == older
 
 
 def test_a_manifest_whose_tensors_belong_to_another_family_is_refused() -> None:
