@@ -16,11 +16,12 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
+export SVT_LOG=0
 [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ] || { echo "only root on Linux sees this"; exit 77; }
 env=${FINDINGS_VENV:-$folder/env}
 [ -x "$env/bin/python" ] || "${PYTHON:-python3}" -m venv "$env"
 "$env/bin/pip" install --quiet --quiet --disable-pip-version-check av==18.1.0 numpy==2.4.6
-SVT_LOG=0 "$env/bin/python" - <<'PY'
+"$env/bin/python" - <<'PY'
 import os
 import subprocess
 import sys

@@ -86,7 +86,7 @@ def test_it_can_be_used_by_keyboard_alone(page: Page) -> None:
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
     page.locator("#scrub").focus()
     page.keyboard.press("End")
-    wait_for_frame(page, 149)
+    wait_for_frame(page, 66)
     page.locator("#score").focus()
     page.keyboard.press("End")
     expect(page.locator("#score-value")).to_have_text("1.00")

@@ -40,7 +40,6 @@ def test_records_go_to_stdout_and_nothing_to_stderr(stub, samples, clip):
 def test_every_parameter_is_an_option_and_reaches_the_server(stub, clip):
     values = {
         "model": "small",
-        "mode": "online",
         "bank": "first",
         "score_threshold": "0.25",
         "max_detections": "7",
@@ -51,13 +50,17 @@ def test_every_parameter_is_an_option_and_reaches_the_server(stub, clip):
         "stride": "2",
         "decode": "tolerant",
         "tracks": "true",
+        "rescore": "true",
+        "fill": "interpolate",
     }
-    assert set(values) == set(DetectParams.model_fields)
-    given = [part for name, value in values.items() for part in (option_name(name), value)]
-    done = selsa("detect", clip, "--server", stub.address, *given, "--classes", "cat")
-    assert done.returncode == 0, done.stderr
-    query = stub.requests[0][0].partition("?")[2].split("&")
-    assert sorted(query) == sorted([*(f"{name}={value}" for name, value in values.items()), "classes=cat"])
+    online = {"mode": "online", "classes": "fox"}  # `fill` needs the other mode
+    assert set(values) | set(online) == set(DetectParams.model_fields)
+    for sent in (values, online):
+        given = [part for name, value in sent.items() for part in (option_name(name), value)]
+        done = selsa("detect", clip, "--server", stub.address, *given, "--classes", "cat")
+        assert done.returncode == 0, done.stderr
+        query = stub.requests[-1][0].partition("?")[2].split("&")
+        assert sorted(query) == sorted([*(f"{name}={value}" for name, value in sent.items()), "classes=cat"])
 
 
 def test_the_help_page_names_every_parameter_with_its_description(clip):

@@ -60,7 +60,7 @@ def test_the_query_carries_the_parameters_and_back(params):
 
 
 # Fields of a stream's first message that are no options.
-FIXED = {"type", "container", "mode", "start", "end"}
+FIXED = {"type", "container", "mode", "start", "end", "fill"}
 
 
 def test_typed_options_are_the_fields_of_the_schema():
