@@ -69,7 +69,7 @@ def test_frames_that_wait_for_a_client_that_reads_nothing_are_bounded(drop: str)
         socket.client_state = socket.application_state = socket.client_state.CONNECTED
         session = LiveSession(socket, models, limits, anyio.CapacityLimiter(2), buffer_bytes=BUFFER)
         with pytest.raises(WebSocketDisconnect):
-            await session.serve()
+            await session.serve(await session.start())
         assert session.run is not None
         assert session.run.saved <= options.prefetch + options.batch
         assert (session.run.dropped > 0) == (drop == "oldest")
