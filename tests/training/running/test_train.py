@@ -306,8 +306,8 @@ def test_a_training_without_a_terminal_prints_a_line_every_six_minutes_and_says_
     lines = _Lines("training", 100, 20)
     lines.report(30, "loss 1.0")
     assert capsys.readouterr().err == ""
-    # As if it had begun seven minutes ago.
-    lines._begun = lines._last = time.monotonic() - 420
+    # As if it had started seven minutes ago.
+    lines._started = lines._last = time.monotonic() - 420
     lines.report(30, "loss 1.0")
     lines.report(31, "loss 1.0")
     assert capsys.readouterr().err == "training: step 30 of 100, loss 1.0, about 49 minutes left\n"
