@@ -117,7 +117,7 @@ def run_steps(steps: Sequence[Step], report: Report, minutes: float, environment
 
 
 def _run(step: Step, limit: float, report: Report, environment: dict[str, str]) -> Outcome:
-    begun = time.monotonic()
+    started = time.monotonic()
     outcome = Outcome(name=step.name, status="done", limit=limit)
     log = report.folder / "logs" / f"{step.name}.log"
     log.parent.mkdir(exist_ok=True)
@@ -126,11 +126,11 @@ def _run(step: Step, limit: float, report: Report, environment: dict[str, str]) 
         try:
             for command in step.commands:
                 running.append(_start(command, said, environment))
-            codes = [_wait(each, begun + limit, outcome, report) for each in running]
+            codes = [_wait(each, started + limit, outcome, report) for each in running]
         finally:
             for each in running:
                 _end(each)
-    outcome.seconds = time.monotonic() - begun
+    outcome.seconds = time.monotonic() - started
     if None in codes:
         outcome.status = "too long"
     elif any(codes):
@@ -344,7 +344,7 @@ def main() -> None:
     (given.output / "work").mkdir(parents=True, exist_ok=True)
     about = {
         "command": sys.argv[1:],
-        "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "minutes": given.minutes,
         "provider": given.provider,
     }

@@ -24,11 +24,11 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     """Median of some runs, after some to warm up."""
 
     def once() -> float:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
     for _ in range(3):
         once()

@@ -14,7 +14,7 @@ def tables(report: Report) -> Iterator[str]:
     ceilings = results.get("ceilings")
     yield "# GPU check"
     yield ""
-    yield f"`python benchmarks/gpu_check.py {' '.join(report['command'])}`, begun {report['begun']}."
+    yield f"`python benchmarks/gpu_check.py {' '.join(report['command'])}`, started {report['started']}."
     if ceilings:
         yield from _machine(ceilings)
     yield from _steps(report["steps"])

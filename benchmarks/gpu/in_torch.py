@@ -54,11 +54,11 @@ def operations(detector: SelsaDetector, frame: PreparedFrame, device: torch.devi
 def seconds_each(work: Callable[[PreparedFrame], object], frames: list[PreparedFrame]) -> list[float]:
     taken = []
     for frame in [frames[0], frames[0], *frames]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         work(frame)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.perf_counter() - started)
     return taken[2:]
 
 

@@ -71,10 +71,10 @@ class Ours:
         self._footage = footage
 
     def seconds(self) -> float:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         *_, last = self._pipeline.run(self._footage.path, DetectParams())
         assert isinstance(last, SummaryRecord)
-        return (time.perf_counter() - begun) / last.emitted
+        return (time.perf_counter() - started) / last.emitted
 
     def detections(self) -> dict[int, FrameRecord]:
         """Every detection of the key frames."""
@@ -99,9 +99,9 @@ class Published:
         self._form.remember(self.footage.prepared(self.references))
 
     def seconds(self) -> float:
-        before, begun = self._clock.parts, time.perf_counter()
+        before, started = self._clock.parts, time.perf_counter()
         count = len(self.detections())
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         after = self._clock.parts
         self.parts.append({part: (after[part] - before[part]) / count for part in PARTS})
         return took / count
@@ -139,10 +139,10 @@ class Torchvision:
 
     @torch.inference_mode()
     def seconds(self) -> float:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         frames = self._footage.prepared(self._footage.key_frames)
         for frame in frames:
             height, width = frame.image_size
             pixels = np.ascontiguousarray(frame.pixels[:height, :width].transpose(2, 0, 1))
             self._model([torch.from_numpy(pixels).float() / 255])
-        return (time.perf_counter() - begun) / len(frames)
+        return (time.perf_counter() - started) / len(frames)

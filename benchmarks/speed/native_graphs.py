@@ -54,9 +54,9 @@ def calls(
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    begun = time.process_time()
+    started = time.process_time()
     call()
-    return (time.process_time() - begun) * 1e3
+    return (time.process_time() - started) * 1e3
 
 
 def taken(

@@ -154,11 +154,11 @@ class _Run:
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - begun
+            self.seconds[name] += time.perf_counter() - started
 
 
 def profiled(report: dict[str, Any], bundle: Path) -> dict[str, Any]:

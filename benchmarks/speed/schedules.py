@@ -112,14 +112,14 @@ class Work:
     def ideal(self) -> float:
         """Seconds per frame: processor time of the parts on one thread, over the cores."""
         count = len(self.index)
-        begun = time.process_time()
+        started = time.process_time()
         frames = list(self.decoded(range(count)))
-        decoding = time.process_time() - begun
-        begun = time.process_time()
+        decoding = time.process_time() - started
+        started = time.process_time()
         for batch in list_of(iter(frames), BATCH // 2):
             self.detect(self.single, batch)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return (decoding + time.process_time() - begun) / count / cores
+        return (decoding + time.process_time() - started) / count / cores
 
 
 def arrays(frames: Sequence[PreparedFrame]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,9 +169,9 @@ def measure(work: Work, rounds: int) -> tuple[dict[str, list[float]], list[float
     for number in range(rounds + 1):
         ideal = work.ideal()
         for name, run in schedules.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             found = run()
-            took = (time.perf_counter() - begun) / len(work.index)
+            took = (time.perf_counter() - started) / len(work.index)
             first = first or found
             check_equal(name, found, first)
             if number:

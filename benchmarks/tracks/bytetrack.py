@@ -1,7 +1,7 @@
 """Tracks beside those of ByteTrack, from the same detections: HOTA, IDF1, MOTA and switches.
 
     pip install 'selsa[tracks-evaluation]' trackers
-    python benchmarks/tracks/bytetrack.py MODEL DATA [DATA ...] [--mode sequence]
+    python -m benchmarks.tracks.bytetrack MODEL DATA [DATA ...] [--mode sequence]
 
 ByteTrack is that of Roboflow's `trackers`. It gets the detections twice: as they are, and after the same
 suppression that our tracker begins with: one object is one detection, whatever its classes. Ours runs without
@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 import supervision
-from found_tracks import FoundSet
 from trackers import ByteTrackTracker
 
+from benchmarks.tracks.found_tracks import FoundSet
 from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.track import Track
 from selsa_bundle.tracks.tracker import Tracker

@@ -1,6 +1,6 @@
 """AP50 of rescored and of filled detections beside plain ones, on a labelled video set.
 
-    python benchmarks/tracks/rescoring.py MODEL DATA [DATA ...] [--strides 2 3 5]
+    python -m benchmarks.tracks.rescoring MODEL DATA [DATA ...] [--strides 2 3 5]
 
 A model is a bundle or a checkpoint; a data set is in any layout that `selsa check-data` knows, such as that
 of `selsa synthesize`. `found` is the share of the objects with a detection of their class and a score of 0.5,
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from found_tracks import FoundSet
 
+from benchmarks.tracks.found_tracks import FoundSet
 from selsa_bundle.tracks.filling import Filler, FollowedFrame
 from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.rescoring import SCORE_FRAMES, Rescorer

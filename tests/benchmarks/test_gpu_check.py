@@ -14,7 +14,7 @@ from benchmarks.gpu_check import Report, Step, run_steps, tables
 from selsa_bundle.default_bundle import synthetic_bundle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.py"
-ABOUT = {"command": [], "begun": "", "minutes": 1, "provider": "cpu"}
+ABOUT = {"command": [], "started": "", "minutes": 1, "provider": "cpu"}
 
 
 def step(name: str, code: str, **more) -> Step:
@@ -73,10 +73,10 @@ def test_a_step_that_fails_is_reported_and_those_that_need_it_do_not_run(tmp_pat
 
 
 def test_steps_for_which_no_time_is_left_do_not_run(tmp_path: Path) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     steps = [step("hangs", "import time; time.sleep(300)"), step("late", "pass")]
     run_steps(steps, Report(tmp_path, ABOUT), 0.05, dict(os.environ))
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - started < 60
     assert outcomes(tmp_path)["late"]["error"] == "no time was left"
 
 

@@ -122,10 +122,10 @@ def run(nodes: Any, videos: Path, output: Path, kill: Callable[..., None] | None
 
 def undisturbed(nodes: Any, videos: Path, output: Path, alone: dict[str, Records]) -> None:
     """A run without kills."""
-    begun = time.monotonic()
+    started = time.monotonic()
     run(nodes, videos, output, None, 0)
     assert found(output) == alone
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     print(f"undisturbed: {len(alone)} results, equal to the pipeline alone, {seconds:.0f} s", flush=True)
 
 
@@ -152,13 +152,13 @@ def main() -> None:
                 for number in range(options.rounds):
                     after = random.uniform(0, 15)
                     output = Path(scratch) / f"{kill.__name__}-{number}"
-                    begun = time.monotonic()
+                    started = time.monotonic()
                     starts = run(nodes, folder, output, kill, after)
                     results = found(output)
                     equal = results == alone
                     line = f"{kill.__name__} {after:.1f} s after the first result: {len(results)} results, "
                     line += f"{'all equal' if equal else 'NOT EQUAL'}, {starts} starts, "
-                    print(f"{line}{time.monotonic() - begun:.0f} s", flush=True)
+                    print(f"{line}{time.monotonic() - started:.0f} s", flush=True)
                     report.setdefault(kill.__name__, []).append(
                         {"after": round(after, 1), "results": len(results), "equal": equal, "starts": starts}
                     )

@@ -39,14 +39,14 @@ def head_death() -> dict[str, object]:
                 ) as response:
                     lines = response.iter_lines()
                     records = [orjson.loads(next(lines)) for _ in range(2)]
-                    begun = time.monotonic()
+                    started = time.monotonic()
                     for kind in ("raylet", "gcs_server"):
                         for each in nodes.head_node.all_processes[kind]:
                             os.kill(each.process.pid, signal.SIGKILL)
                     records += [orjson.loads(line) for line in lines]
-                    told = time.monotonic() - begun
+                    told = time.monotonic() - started
                 process.wait(60)
-                ended = time.monotonic() - begun
+                ended = time.monotonic() - started
             finally:
                 process.kill()
     assert records[-1]["type"] == "error", records[-1]

@@ -71,10 +71,10 @@ def send(address: str, body: bytes) -> int:
 
 def rate(address: str, body: bytes, *, videos: int, at_once: int) -> float:
     """Frames a second of so many videos, so many at once."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
         frames = sum(pool.map(lambda _: send(address, body), range(videos)))
-    return frames / (time.perf_counter() - begun)
+    return frames / (time.perf_counter() - started)
 
 
 def replicas(options: argparse.Namespace) -> dict[str, Any]:

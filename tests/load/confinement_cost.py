@@ -96,15 +96,15 @@ def _round(decoders: Decoders, bundle: LoadedBundle, video: Path, frames: int) -
     """Seconds to open and close the video, of a frame decoded, and of a frame detected on."""
     opening, decoding = _decode(decoders, bundle.manifest.preprocess, video, frames)
     pipeline = DetectionPipeline(bundle, decoders=decoders)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     emitted = sum(record.type == "frame" for record in pipeline.run(video, DetectParams()))
     if emitted != frames:
         raise SystemExit(f"frames are missing: {emitted} of {frames}")
-    return opening, decoding / frames, (time.perf_counter() - begun) / frames
+    return opening, decoding / frames, (time.perf_counter() - started) / frames
 
 
 def _decode(decoders: Decoders, preprocess: Preprocess, video: Path, frames: int) -> tuple[float, float]:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with decoders.open(video, VideoLimits(), preprocess, RunContext()) as opened:
         run = RunContext()
         first = time.perf_counter()
@@ -112,7 +112,7 @@ def _decode(decoders: Decoders, preprocess: Preprocess, video: Path, frames: int
         last = time.perf_counter()
     if count != frames:
         raise SystemExit(f"frames are missing: {count} of {frames}")
-    return first - begun + time.perf_counter() - last, last - first
+    return first - started + time.perf_counter() - last, last - first
 
 
 def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:

@@ -104,7 +104,7 @@ def run_mixed(
     clients = [
         Client(server.address, random.Random(load.seed + number), good, bad) for number in range(load.clients)
     ]
-    begun = time.monotonic()
+    started = time.monotonic()
     measured = load.seconds - load.warm_up
     rounds = max(1, round(measured / ROUND_SECONDS))
     for seconds, requests in [(load.warm_up, load.warm_up_requests), *[(measured / rounds, 0)] * rounds]:
@@ -114,7 +114,7 @@ def run_mixed(
             report.busy.append(busy)
             report.idle.append(server.idle_memory())
             say(f"idle: {report.idle[-1] / 1e6:.1f} MB; median under load: {busy / 1e6:.1f} MB")
-    report.seconds = time.monotonic() - begun
+    report.seconds = time.monotonic() - started
     report.frames = sum(client.frames for client in clients)
     return report
 
@@ -164,11 +164,11 @@ def _watch(
 ) -> list[int]:
     """Bytes of memory every half second; a line every half minute."""
     samples: list[int] = []
-    begun, said = time.monotonic(), 0
+    started, said = time.monotonic(), 0
     while not stop.wait(0.5):
         if server.pid:
             samples.append(server.memory())
-        if (time.monotonic() - begun) // 30 > said:
+        if (time.monotonic() - started) // 30 > said:
             said += 1
             memory = f", {samples[-1] / 1e6:.0f} MB" if samples else ""
             say(f"{30 * said} s: {report.requests} requests, {len(report.failures)} failures{memory}")

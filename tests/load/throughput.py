@@ -114,9 +114,9 @@ def _report(name: str, workload: Workload, rounds: list[tuple[float, float, floa
 
 
 def _rate(workload: Workload, work: Callable[[], list[int]]) -> float:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     emitted = work()
-    took = time.perf_counter() - begun
+    took = time.perf_counter() - started
     if emitted != [workload.frames] * workload.clients:
         raise SystemExit(f"frames are missing: {emitted} of {workload.frames} each")
     return sum(emitted) / took

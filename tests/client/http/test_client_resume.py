@@ -132,10 +132,10 @@ def test_a_broken_upload_continues_as_a_job_that_is_then_deleted(client_on, samp
 @pytest.mark.parametrize("cut", [0, 5, 60])
 def test_broken_records_continue_after_the_last_complete_one(client_on, samples, clip, cut):
     head = samples.ndjson(samples.video, *samples.frames[:2])
-    begun = samples.ndjson(samples.frames[2])[:cut]
+    received = samples.ndjson(samples.frames[2])[:cut]
     rest = samples.ndjson(samples.frames[2], samples.summary)
     server = FakeServer(
-        detect=[broken(head + begun)], submit=[job()], results=[records(rest)], delete=[gone()]
+        detect=[broken(head + received)], submit=[job()], results=[records(rest)], delete=[gone()]
     )
     document = client_on(server, retries=1).collect(clip)
     assert [frame.index for frame in document.frames] == [0, 1, 2]

@@ -123,9 +123,9 @@ def test_the_deadline_ends_a_request_with_its_error(
 ) -> None:
     engines = FakeEngines(seconds_per_frame=0.02)
     with serving(engines, with_changes(settings, request_deadline=1.0)) as (client, _):
-        begun = time.monotonic()
+        started = time.monotonic()
         response = client.post("/detect", content=video, headers={"Accept": accept})
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started < 2
         if accept == "application/json":
             assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
         else:
@@ -278,6 +278,6 @@ def test_a_second_signal_ends_at_once(settings: ServerSettings, video: bytes) ->
         server.handle_exit(15, None)
         assert server.should_exit
         assert server.force_exit
-        begun = time.monotonic()
+        started = time.monotonic()
         assert cut.exception(10) is not None or cut.result().status_code != 200
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started < 2

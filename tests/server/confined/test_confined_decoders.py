@@ -281,12 +281,15 @@ def test_a_stopped_run_does_not_wait_for_a_decoder() -> None:
         rules=replace(RULES, timeout=60),
         ended=lambda outcome, _: ended.append(outcome),
     )
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(StoppedError):
         decoders.open(
-            synthetic_video(), LIMITS, PREPROCESS, RunContext(stopped=lambda: time.monotonic() > begun + 0.2)
+            synthetic_video(),
+            LIMITS,
+            PREPROCESS,
+            RunContext(stopped=lambda: time.monotonic() > started + 0.2),
         )
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started < 2
     assert ended == ["cancelled"]
 
 

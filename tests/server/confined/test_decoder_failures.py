@@ -86,7 +86,7 @@ def decoders() -> list[psutil.Process]:
 
 
 def hit(number: int, count: int = 1) -> list[psutil.Process]:
-    """Send a signal to the decoders that are there, once there are so many that have begun to decode."""
+    """Send a signal to the decoders that are there, once there are so many that have started to decode."""
     wait_until(lambda: len(decoders()) == count)
     time.sleep(0.15)
     found = decoders()
@@ -153,12 +153,12 @@ def test_a_decoder_that_hangs_is_ended_when_its_time_is_over(
     settings: ServerSettings, video: bytes, short: bytes
 ) -> None:
     with serving(settings, decoder_timeout=0.6) as client:
-        begun = time.monotonic()
+        started = time.monotonic()
         answer = in_background(client.post, "/detect", content=video)
         hit(signal.SIGSTOP)
         assert code(answer.result()) == (504, "decoder_timeout")
         assert "0.6 s" in answer.result().json()["detail"]
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
         assert client.post("/detect", content=short).status_code == 200
         assert ends(client, "timeout") == 1
 

@@ -110,10 +110,10 @@ def test_waiting_calls_of_one_size_are_one_engine_call() -> None:
 @pytest.mark.alone
 def test_a_caller_alone_does_not_wait_for_others() -> None:
     shared = BatchingEngines(FakeEngines(), BatchingOptions(max_wait=0.5))
-    begun = time.monotonic()
+    started = time.monotonic()
     shared.caller(RunContext()).run_frames(*frames_of(1))
     shared.close()
-    assert time.monotonic() - begun < 0.3
+    assert time.monotonic() - started < 0.3
 
 
 @pytest.mark.alone
@@ -129,10 +129,10 @@ def test_a_long_video_does_not_starve_a_short_one() -> None:
     with ThreadPoolExecutor(4) as pool:
         others = [pool.submit(long) for _ in range(3)]
         short = shared.caller(RunContext())
-        begun = time.monotonic()
+        started = time.monotonic()
         for _ in range(10):
             short.run_frames(*frames_of(2, 1))
-        took = time.monotonic() - begun
+        took = time.monotonic() - started
         done.set()
         for other in others:
             other.result(60)

@@ -85,7 +85,7 @@ def records(client: TestClient, job: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in client.get(f"{job}/results").text.splitlines()]
 
 
-def begun(client: TestClient, job: str) -> bool:
+def has_started(client: TestClient, job: str) -> bool:
     done: int = client.get(job).json()["progress"]["done"]
     return 0 < done < FRAMES
 
@@ -123,7 +123,7 @@ def test_an_idempotency_key_belongs_to_one_model(settings: ServerSettings, video
 def test_after_a_restart_a_job_continues_with_its_model(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small", slow=SLOW) as client:
         job = submit(client, video, model="small")
-        wait_until(lambda: begun(client, job))
+        wait_until(lambda: has_started(client, job))
     with running(settings, "small") as client:
         assert ended(client, job)["state"] == "done"
         first, *frames, _ = records(client, job)
@@ -136,7 +136,7 @@ def test_after_a_restart_a_job_continues_with_its_model(settings: ServerSettings
 def test_with_another_bundle_under_the_name_a_job_restarts(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small", slow=SLOW) as client:
         job = submit(client, video, model="small")
-        wait_until(lambda: begun(client, job))
+        wait_until(lambda: has_started(client, job))
     with running(settings, "small", digest="2") as client:
         view = ended(client, job)
         assert (view["state"], view["bundle"]) == ("done", "sha256:" + "2" * 64)
@@ -148,7 +148,7 @@ def test_with_another_bundle_under_the_name_a_job_restarts(settings: ServerSetti
 def test_a_job_whose_model_is_gone_fails_with_model_gone(settings: ServerSettings, video: bytes) -> None:
     with running(settings, "small", slow=SLOW) as client:
         job = submit(client, video, model="small")
-        wait_until(lambda: begun(client, job))
+        wait_until(lambda: has_started(client, job))
     with running(settings) as client:
         view = ended(client, job)
         assert (view["state"], view["error"]["code"]) == ("failed", "model_gone")
@@ -163,7 +163,7 @@ def test_a_running_job_keeps_its_model_and_a_waiting_one_does_not(
 ) -> None:
     with running(settings, "small", slow=SLOW, bundle_dir=tmp_path) as client:
         first, second = submit(client, video, model="small"), submit(client, video, model="small", stride=2)
-        wait_until(lambda: begun(client, first))
+        wait_until(lambda: has_started(client, first))
         assert client.delete("/v1/models/small").status_code == 204
         assert client.get("/v1/models/small").json()["state"] == "unloading"
         assert ended(client, first)["state"] == "done"
@@ -300,7 +300,7 @@ def test_frames_of_jobs_are_counted_including_saved_ones(settings: ServerSetting
         ended(client, submit(client, video, stride=4))
         wait_until(lambda: counted(client, "job", "emitted") == FRAMES / 4)
         job = submit(client, video)
-        wait_until(lambda: begun(client, job))
+        wait_until(lambda: has_started(client, job))
         client.delete(job)
         wait_until(lambda: counted(client, "job", "saved") > 0)
         assert counted(client, "job", "emitted") + counted(client, "job", "saved") == FRAMES / 4 + FRAMES

@@ -22,6 +22,6 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def seconds_until_closed(connection: socket.socket) -> tuple[float, bytes]:
-    begun = time.monotonic()
+    started = time.monotonic()
     received = read_all(connection)
-    return time.monotonic() - begun, received
+    return time.monotonic() - started, received

@@ -41,9 +41,9 @@ def test_200_slow_uploads_do_not_slow_down_an_honest_client(settings: ServerSett
     ):
 
         def seconds() -> float:
-            begun = time.monotonic()
+            started = time.monotonic()
             assert client.post("/detect", content=video).status_code == 200
-            return time.monotonic() - begun
+            return time.monotonic() - started
 
         seconds()
         alone = min(seconds() for _ in range(3))
@@ -90,9 +90,9 @@ def test_an_upload_below_the_least_rate_ends_with_the_window(settings: ServerSet
 
             sender = threading.Thread(target=trickle)
             sender.start()
-            begun = time.monotonic()
+            started = time.monotonic()
             answer = connection.recv(65536)
-            seconds = time.monotonic() - begun
+            seconds = time.monotonic() - started
             stop.set()
             sender.join()
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -126,9 +126,9 @@ def test_a_head_that_trickles_in_is_closed_too(settings: ServerSettings) -> None
         live_server(FakeEngines(), with_changes(settings, header_timeout=0.5)) as address,
         connected(address, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n") as connection,
     ):
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(OSError):  # a broken pipe or a reset
-            while time.monotonic() - begun < 20:
+            while time.monotonic() - started < 20:
                 connection.sendall(b"A: b\r\n")
                 time.sleep(0.05)
 

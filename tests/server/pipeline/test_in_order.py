@@ -53,10 +53,10 @@ def test_at_most_that_many_calls_run_at_once_and_one_more_waits(calls: int) -> N
 
 
 def test_a_failure_takes_the_place_of_its_result_and_later_calls_do_not_begin() -> None:
-    begun = []
+    started = []
 
     def compute(item: int) -> int:
-        begun.append(item)
+        started.append(item)
         if item == 3:
             raise ValueError("three")
         return item
@@ -65,7 +65,7 @@ def test_a_failure_takes_the_place_of_its_result_and_later_calls_do_not_begin() 
     assert [next(results) for _ in range(3)] == [(0, 0), (1, 1), (2, 2)]
     with pytest.raises(ValueError, match="three"):
         next(results)
-    assert max(begun) <= 6
+    assert max(started) <= 6
 
 
 def test_closing_it_ends_its_threads() -> None:

@@ -163,11 +163,11 @@ def test_without_a_collector_requests_are_fast_and_correct(
 ) -> None:
     settings = settings.model_copy(update={"otlp_endpoint": "http://127.0.0.1:1"})
     with TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER)) as client:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(50):
             assert client.get("/model").status_code == 200
         assert client.post("/detect", content=video).status_code == 200
-        assert time.perf_counter() - begun < 3
+        assert time.perf_counter() - started < 3
 
 
 def test_sdk_and_exporter_are_imported_only_with_an_endpoint() -> None:

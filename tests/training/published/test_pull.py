@@ -48,7 +48,7 @@ def get(
     return fetch(file or published(), cache, mirrors=[server.base], policy=policy, progress=progress, say=say)
 
 
-def begun(cache: Path, size: int, version: str | None = '"one"', content: bytes = CONTENT) -> Path:
+def half_loaded(cache: Path, size: int, version: str | None = '"one"', content: bytes = CONTENT) -> Path:
     """A download that stopped after `size` bytes."""
     cache.mkdir(exist_ok=True)
     part = cache / f"{published().name}.part"
@@ -94,7 +94,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(server: Server, tmp_path:
 
 
 def test_an_earlier_download_is_continued(server: Server, tmp_path: Path) -> None:
-    begun(tmp_path, 1000)
+    half_loaded(tmp_path, 1000)
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.asked_ranges == ["bytes=1000-"]
     assert server.requests[0]["If-Range"] == '"one"'
@@ -104,13 +104,13 @@ def test_an_earlier_download_is_continued(server: Server, tmp_path: Path) -> Non
 def test_a_file_that_changed_on_the_server_is_downloaded_from_its_start(
     server: Server, tmp_path: Path
 ) -> None:
-    begun(tmp_path, 1000, version='"older"', content=b"old" * 1000)
+    half_loaded(tmp_path, 1000, version='"older"', content=b"old" * 1000)
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
 def test_a_server_that_ignores_ranges_is_read_from_the_beginning(server: Server, tmp_path: Path) -> None:
     server.ranges = False
-    begun(tmp_path, 1000)
+    half_loaded(tmp_path, 1000)
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
@@ -122,13 +122,13 @@ def test_a_weak_etag_does_not_prove_that_the_file_is_the_same(server: Server, tm
 
 
 def test_a_download_that_lacked_only_its_last_step_is_finished(server: Server, tmp_path: Path) -> None:
-    begun(tmp_path, len(CONTENT))
+    half_loaded(tmp_path, len(CONTENT))
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 1
 
 
 def test_a_part_that_is_longer_than_the_file_is_discarded(server: Server, tmp_path: Path) -> None:
-    begun(tmp_path, len(CONTENT) + 50, content=CONTENT + b"x" * 50)
+    half_loaded(tmp_path, len(CONTENT) + 50, content=CONTENT + b"x" * 50)
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.asked_ranges == [f"bytes={len(CONTENT) + 50}-", None]
 
@@ -271,7 +271,7 @@ def test_after_a_dead_server_the_next_one_is_taken(server: Server, tmp_path: Pat
 
 
 def test_another_server_continues_what_one_began(server: Server, tmp_path: Path) -> None:
-    begun(tmp_path, 300_000)
+    half_loaded(tmp_path, 300_000)
     with serving(Server(statuses=[404])) as first:
         mirrors = [first.base, server.base]
         fetch(

@@ -28,12 +28,12 @@ async def paced(chunks: AsyncIterator[bytes], window: float, rate: float) -> Asy
         TooSlowError: no byte arrived for `window`, or too few in such a window.
     """
     enough = rate * window
-    begun, arrived = time.monotonic(), 0
+    started, arrived = time.monotonic(), 0
     stream = aiter(chunks)
     while True:
-        elapsed = time.monotonic() - begun
+        elapsed = time.monotonic() - started
         if arrived >= enough and elapsed >= window:
-            begun, arrived, elapsed = time.monotonic(), 0, 0.0
+            started, arrived, elapsed = time.monotonic(), 0, 0.0
         # Of bytes that have arrived already, the last are read even if the time is over.
         patience = window if arrived >= enough else max(0.001, window - elapsed)
         try:

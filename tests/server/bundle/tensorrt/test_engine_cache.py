@@ -114,10 +114,10 @@ def test_what_others_may_write_is_not_loaded(folder: Path) -> None:
 
 def test_of_several_at_once_one_builds_and_all_get_its_engine(folder: Path) -> None:
     build, found, said = Builds(), [], []
-    begun, go_on = threading.Event(), threading.Event()
+    started, go_on = threading.Event(), threading.Event()
 
     def slow() -> bytes:
-        begun.set()
+        started.set()
         assert go_on.wait(300)
         return build()
 
@@ -126,7 +126,7 @@ def test_of_several_at_once_one_builds_and_all_get_its_engine(folder: Path) -> N
         for _ in range(4)
     ]
     threads[0].start()
-    assert begun.wait(60)
+    assert started.wait(60)
     for thread in threads[1:]:
         thread.start()
     while len(said) < 3:
