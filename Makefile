@@ -3,7 +3,7 @@
 #
 #   make demo    start a server, stream a real MP4 through the client, print the detections, stop the server
 #   make test    check format, lint, types and import contracts, and run all tests but the large ones
-#   make test-large    the tests that `make test` leaves out: the largest published models in torch
+#   make test-large    the tests that `make test` leaves out: the largest published models, two training processes
 #   make search  run the property tests with thousands of new examples
 #   make train-everyday  the packaged default bundle: sources, training of three seeds, export, evaluation
 #   make train-default   synthetic data, training, export and evaluation of the packaged synthetic bundle

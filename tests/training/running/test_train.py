@@ -1,6 +1,7 @@
 """`selsa train` on a tiny data set: the result follows from recipe, data and seed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -178,6 +179,61 @@ def test_two_processes_take_the_same_steps_as_one_with_both_batches(
     # AdamW moves every weight by up to its rate a step, whatever the size of the gradient.
     assert difference < 2e-3
     assert log_of(run)[0]["processes"] == 2
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.large)])
+def test_fine_tuning_that_is_asked_to_stop_saves_and_resumes_to_the_same_weights(
+    processes: int, whole: Path, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    more = (
+        "--from",
+        str(whole),
+        "--pictures-every",
+        "0",
+        "--workers",
+        "1",
+        "--set",
+        f"batch={2 // processes}",
+    )
+    selsa = [str(Path(sys.executable).parent / "selsa")]
+    if processes > 1:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        selsa = [*torchrun, "--nproc-per-node", str(processes), "--no-python", *selsa]
+
+    def run(folder: Path, *options: str, stop: bool = False) -> tuple[int, str]:
+        command = [*selsa, "train", *arguments(recipe, data, folder, *more, *options)]
+        errors = folder.with_suffix(".txt")
+        with (
+            errors.open("w") as file,
+            # In a session of its own, so that the signal goes to its whole process group as Ctrl-C does.
+            subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True
+            ) as child,
+        ):
+            until = time.monotonic() + 300
+            while stop and not ((log := folder / "log.jsonl").exists() and '"step": 0' in log.read_text()):
+                assert child.poll() is None, errors.read_text()
+                assert time.monotonic() < until, "no step within five minutes"
+                time.sleep(0.005)
+            if stop:
+                os.killpg(child.pid, signal.SIGTERM)
+            code = child.wait(600)
+        return code, errors.read_text()
+
+    code, said = run(tmp_path / "stopped", stop=True)
+    steps = len(losses_of(tmp_path / "stopped"))
+    assert 0 < steps < 6, said
+    assert f"stopped after step {steps} of 6 and saved; --resume continues" in said
+    assert code == (143 if processes == 1 else 1), said
+    assert state_of(tmp_path / "stopped")["step"] == steps
+    assert run(tmp_path / "stopped", "--resume")[0] == 0
+    if processes == 1:
+        assert "Traceback" not in said
+    code, said = run(tmp_path / "not-stopped")
+    assert code == 0, said
+    assert losses_of(tmp_path / "stopped") == losses_of(tmp_path / "not-stopped")
+    a, b = (state_of(tmp_path / name)["model"] for name in ("stopped", "not-stopped"))
+    assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
 
 
 def test_two_accumulated_batches_are_one_step_of_twice_the_batch(

@@ -88,6 +88,7 @@ def train(
     from selsa_training.running.loop import train as run_training
     from selsa_training.running.processes import joined
     from selsa_training.running.start_from import read_weights
+    from selsa_training.running.stopping import StoppedError
 
     source = DataSource(path=data, images=images_folder, with_det=det)
     with expected_errors():
@@ -113,16 +114,21 @@ def train(
             identity = _run_identity(recipe, source, records, processes, options.amp, start, weights)
             folder = _folder(output, identity, processes, resume=resume)
             shown = _held_out(source, recipe) if pictures_every and processes.first else None
-            steps = run_training(
-                recipe,
-                records,
-                shown,
-                folder,
-                processes,
-                options,
-                start=weights,
-                say=say if processes.first else lambda _: None,
-            )
+            try:
+                steps = run_training(
+                    recipe,
+                    records,
+                    shown,
+                    folder,
+                    processes,
+                    options,
+                    start=weights,
+                    say=say if processes.first else lambda _: None,
+                )
+            except StoppedError as stopped:
+                if processes.first:
+                    say(str(stopped))
+                raise typer.Exit(128 + stopped.signal) from stopped
             if processes.first:
                 say(f"{steps} steps; wrote the checkpoint {folder.checkpoint}")
                 say(f"next: selsa evaluate {output} --data {data}")

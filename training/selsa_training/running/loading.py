@@ -1,5 +1,6 @@
 """Data loading for a run: workers read ahead in the order of `BatchOrder`."""
 
+import os
 from collections.abc import Iterator
 
 import cv2
@@ -45,7 +46,7 @@ class SampleSource:
             collate_fn=collate,
             num_workers=workers,
             pin_memory=processes.device.type == "cuda",
-            worker_init_fn=_one_thread,
+            worker_init_fn=_prepare_worker,
         )
 
     def batches(self, step: int) -> Iterator[tuple[int, int, SampleBatch]]:
@@ -76,9 +77,11 @@ def crop_batches(
         seed=recipe.seed,
         rank=processes.rank,
     )
-    return DataLoader(crops, batch_size=None, num_workers=workers, worker_init_fn=_one_thread)
+    return DataLoader(crops, batch_size=None, num_workers=workers, worker_init_fn=_prepare_worker)
 
 
-def _one_thread(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     del worker
     cv2.setNumThreads(1)
+    # Ctrl-C and `timeout` signal the whole process group, but the run finishes its step with its workers.
+    os.setpgid(0, 0)

@@ -35,6 +35,7 @@ from selsa_training.running.starting_weights import (
     training_mode,
 )
 from selsa_training.running.step import Stepper, StepResult
+from selsa_training.running.stopping import StoppedError, StopRequest, stop_signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def train(
         Steps taken so far.
 
     Raises:
+        StoppedError: SIGINT or SIGTERM came between the first and the last step; the state is saved.
         TrainingError: the pretrained weights are not available, `start` does not fit the model, a loss is not
             finite, or the saved state is damaged.
         ImageError: an image cannot be read.
@@ -213,7 +215,11 @@ class _Run:
         """Take the remaining steps."""
         last = min(self.total, self.step + self.options.stop_after) if self.options.stop_after else self.total
         training_mode(self.detector, self.recipe.backbone)
-        with training_bar("training", self.total, done=self.step, quiet=not self.processes.first) as bar:
+        quiet = not self.processes.first
+        with (
+            stop_signals() as request,
+            training_bar("training", self.total, done=self.step, quiet=quiet) as bar,
+        ):
             clock = _Clock(self.step)
             for step, part, batch in self.samples.batches(self.step):
                 if step >= last:
@@ -229,7 +235,17 @@ class _Run:
                     self.average.update(self.detector, step)
                 self.step = step + 1
                 self._report(result, factor, clock, bar)
+                if self.step < last:
+                    self._stop_if_asked(request)
         return self.step
+
+    def _stop_if_asked(self, request: StopRequest) -> None:
+        """Stop in all processes after the same step, whichever of them got the signal."""
+        number = self.processes.highest(request.signal)
+        if number:
+            if self.processes.first:
+                self.save()
+            raise StoppedError(number, self.step, self.total)
 
     def _losses(self, step: int, part: int, batch: SampleBatch) -> dict[str, torch.Tensor]:
         device = self.processes.device

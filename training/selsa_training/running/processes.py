@@ -37,6 +37,14 @@ class Processes:
             tensor /= self.world
         return tensor
 
+    def highest(self, number: int) -> int:
+        """The highest of the processes' numbers."""
+        if self.world == 1:
+            return number
+        highest = torch.tensor(number, device=self.device)
+        distributed.all_reduce(highest, distributed.ReduceOp.MAX)
+        return int(highest)
+
     def wait(self) -> None:
         """Wait until all processes have called this."""
         if self.world > 1:
