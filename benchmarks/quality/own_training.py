@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.own_training OUT [--clips 40] [--steps 400] [--seeds 0 1 2] [--augmentation]
 
-Both use the recipe `tiny`, batch 4. Scratch also pretrains its backbone on crops, so it computes longer. A run
+Both use the recipe `tiny`, batch 4. Scratch also pretrains its backbone on crops, so it takes longer. A run
 that OUT has already is not repeated; one that was stopped continues.
 """
 
