@@ -12,6 +12,8 @@ from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from selsa_bundle.preprocess import Preprocess
+
 TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 MATRIX: Final = struct.Struct("=9i")
 
@@ -69,10 +71,15 @@ class Picture:
 
     Bicubic and by way of BGR, because that is what OpenCV's VideoCapture does. The result is equal byte for
     byte, also for 10 bit video, for which swscale's direct conversion to RGB differs.
+
+    Args:
+        max_pixels: of a frame.
+        preprocess: frames shrink to its `decoded_size`, where it names one; None: they keep their size.
     """
 
-    def __init__(self, max_pixels: int) -> None:
+    def __init__(self, max_pixels: int, preprocess: Preprocess | None = None) -> None:
         self._max_pixels = max_pixels
+        self._preprocess = preprocess
         self._reformatter = VideoReformatter()
 
     def pixels(self, frame: VideoFrame) -> npt.NDArray[np.uint8] | None:
@@ -83,13 +90,35 @@ class Picture:
         if frame.interlaced_frame:
             frame = _as_progressive(frame)
         try:
+            rgb = self._rgb(frame)
+        except (av.FFmpegError, ValueError):
+            return None
+        return orientation.apply(rgb)
+
+    def source_size(self, frame: VideoFrame) -> tuple[int, int] | None:
+        """(height, width) as displayed of a frame that `pixels` shrinks; None: it does not shrink it."""
+        if self._decoded_size(frame) is None:
+            return None
+        width, height = Orientation.of(frame).size(frame.width, frame.height)
+        return height, width
+
+    def _decoded_size(self, frame: VideoFrame) -> tuple[int, int] | None:
+        return self._preprocess and self._preprocess.decoded_size(frame.height, frame.width)
+
+    def _rgb(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
+        """uint8 [h, w, 3], as stored."""
+        size = self._decoded_size(frame)
+        if size is None:
             bgr = self._reformatter.reformat(
                 frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
             ).to_ndarray()
-        except (av.FFmpegError, ValueError):
-            return None
-        rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-        return orientation.apply(rgb)
+            return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+        height, width = size
+        # Planar, because for packed RGB swscale has one chroma value for two columns of the smaller picture.
+        small = self._reformatter.reformat(
+            frame, width=width, height=height, format="gbrp", interpolation=Interpolation.AREA, threads=1
+        )
+        return np.asarray(small.to_ndarray(), np.uint8)
 
 
 def _as_progressive(frame: VideoFrame) -> VideoFrame:

@@ -39,7 +39,7 @@ def prepare_frames(
     Raises:
         VideoError: the video cannot be decoded (strict decoding only).
     """
-    frames = decode_frames(path, index, wanted, tolerant=tolerant, beat=beat)
+    frames = decode_frames(path, index, wanted, tolerant=tolerant, preprocess=preprocess, beat=beat)
     yield from prepared_items(frames, preprocess, clock)
 
 
@@ -57,7 +57,7 @@ def prepared_items(
                 yield item
                 continue
             with clock("prepare"):
-                prepared = preprocess.prepare(item.pixels)
+                prepared = preprocess.prepare(item.pixels, item.source_size)
             yield TimedFrame(index=item.index, pts=item.pts, time=item.time, prepared=prepared)
 
 

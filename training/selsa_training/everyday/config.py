@@ -33,7 +33,9 @@ class EverydayConfig(BaseModel):
     name: str = "everyday"
     classes: tuple[str, ...] = COCO
     reference_frames: Annotated[int, Field(ge=0, le=64)] = 14
-    preprocess: Preprocess = Preprocess(long_side=416, short_side=416, size_multiple=32, area_above=1.5)
+    preprocess: Preprocess = Preprocess(
+        long_side=416, short_side=416, size_multiple=32, area_above=1.5, area_by="ffmpeg"
+    )
     proposals: ProposalConfig = ProposalConfig(candidates=400, nms_iou=0.6, proposals=64)
     stage: GateConfig = GateConfig()
     # 0.6 is NanoDet's own overlap: 0.5 loses 2.3 person AP50 of the frozen detector where people overlap.

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from selsa_bundle.picture import Orientation, Picture
+from selsa_bundle.preprocess import Preprocess
 from selsa_server.errors import DetectError, VideoError
 from selsa_server.video.container import FORMATS, NOT_A_VIDEO, VideoLimits, video_stream
 from selsa_server.video.decode import CorruptFrame, DecodedFrame
@@ -112,6 +113,7 @@ def container_frames(
     options: LiveOptions,
     counts: LiveCounts,
     *,
+    preprocess: Preprocess | None = None,
     beat: Callable[[], None] = lambda: None,
 ) -> Generator[LiveItem, None, None]:
     """The frames in order; before the first one, a `LiveHead` with the properties of the video.
@@ -119,6 +121,7 @@ def container_frames(
     Args:
         file: the container's bytes.
         options: how to read it.
+        preprocess: frames shrink to its `decoded_size`, where it names one; None: they keep their size.
         beat: called with every frame, as a sign of progress.
 
     Raises:
@@ -128,7 +131,7 @@ def container_frames(
         with _open(file, kind, options.limits) as container:
             stream = video_stream(container, options.limits)
             frames = deliver(_packets(container, stream, counts), stream)
-            yield from live_items(frames, stream, options, counts, beat=beat)
+            yield from live_items(frames, stream, options, counts, preprocess=preprocess, beat=beat)
     except VideoError as error:
         raise _cause(file, options, counts) or error from error
     cause = _cause(file, options, counts)
@@ -156,10 +159,11 @@ def live_items(
     options: LiveOptions,
     counts: LiveCounts,
     *,
+    preprocess: Preprocess | None = None,
     beat: Callable[[], None] = lambda: None,
 ) -> Generator[LiveItem, None, None]:
     """Items for the engines from decoded frames. Without a `stream`, frames already have their times."""
-    picture = Picture(options.limits.max_pixels)
+    picture = Picture(options.limits.max_pixels, preprocess)
     timeline = None if stream is None else Timeline(stream)
     time_base = IMAGE_TIME_BASE if stream is None else stream.time_base or Fraction(1, 90_000)
     first: float | None = None
@@ -189,7 +193,9 @@ def live_items(
         pixels = picture.pixels(frame)
         if pixels is None:
             raise _undecodable(position)
-        yield DecodedFrame(position, None if timeline is None else pts, time, pixels)
+        yield DecodedFrame(
+            position, None if timeline is None else pts, time, pixels, picture.source_size(frame)
+        )
 
 
 @contextmanager

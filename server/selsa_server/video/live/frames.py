@@ -59,7 +59,7 @@ def prepared_live_frames(
         VideoError: not that container, over a limit, or (strict only) cut off or a frame does not decode.
         DetectError: what the source says that its client did wrong.
     """
-    items = _items(source, container, options, counts, beat)
+    items = _items(source, container, options, counts, preprocess, beat)
     prepared: Generator[PreparedLiveItem, None, None] = prepared_items(items, preprocess, clock)
     yield from prepared
 
@@ -69,11 +69,13 @@ def _items(
     container: LiveContainer,
     options: LiveOptions,
     counts: LiveCounts,
+    preprocess: Preprocess,
     beat: Callable[[], None],
 ) -> Generator[LiveItem, None, None]:
     if container == "jpeg":
-        return live_items(_images(source, options), None, options, counts)
-    return container_frames(live_file(source, container, options), container, options, counts, beat=beat)
+        return live_items(_images(source, options), None, options, counts, preprocess=preprocess)
+    file = live_file(source, container, options)
+    return container_frames(file, container, options, counts, preprocess=preprocess, beat=beat)
 
 
 def live_file(source: LiveSource, container: LiveContainer, options: LiveOptions) -> LiveFile | Mp4Stream:
