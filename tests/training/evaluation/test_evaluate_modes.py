@@ -202,9 +202,22 @@ def test_the_engines_of_a_bundle_give_the_detections_of_its_checkpoint(
         )
 
 
+def test_classes_that_the_data_set_lacks_are_left_out(engines: TorchEngines, data: DataSet) -> None:
+    variant = variant_of("sequence", 3)
+    labels = np.where(LABELS % 2, LABELS, -1)
+    every = run(engines, data, [variant])[variant]
+    some = detect(engines, data, PREPROCESS, [variant], labels, DetectionRun(batch=4))[variant]
+    kept = every.labels % 2 == 1
+    assert 0 < len(some.labels) < len(every.labels)
+    assert some.frames.tolist() == every.frames.tolist()
+    assert np.array_equal(some.boxes, every.boxes[kept])
+    assert np.array_equal(some.labels, every.labels[kept])
+
+
 def test_classes_that_differ_are_named() -> None:
     assert label_map(("b", "a"), ("a", "b")).tolist() == [1, 0]
-    with pytest.raises(EvaluationError, match=r"the model has 1 that the data set has not: cow; .*: dog"):
+    assert label_map(("cat", "cow"), ("cow",)).tolist() == [-1, 0]
+    with pytest.raises(EvaluationError, match=r"the data set has 1 that the model has not: dog"):
         label_map(("cat", "cow"), ("cat", "dog"))
     with pytest.raises(EvaluationError, match=r"has 9 that the model has not: b0, b1, b2, b3, b4 and 4 "):
         label_map(("a",), ("a", *(f"b{n}" for n in range(9))))

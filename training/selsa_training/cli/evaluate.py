@@ -73,6 +73,9 @@ def evaluate(
     precision: Annotated[
         str | None, typer.Option(help="What it computes in: fp32, bf16, int8; fp32 if not given.")
     ] = None,
+    size: Annotated[
+        int, typer.Option(min=0, help="Long side of frames in pixels, at most the model's; 0: the model's.")
+    ] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the engines; 0: the runtime's choice.")] = 0,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read images.")] = 2,
     batch: Annotated[int, typer.Option(min=1, max=256, help="Frames in one call of an engine.")] = 8,
@@ -93,7 +96,12 @@ def evaluate(
         curves = _chosen(curve or (), CURVES, "--curve")
         _check_outputs(curves, json, plot)
         options = ModelOptions(
-            device=device, threads=threads, proposals=proposals, provider=provider, precision=precision
+            device=device,
+            threads=threads,
+            proposals=proposals,
+            provider=provider,
+            precision=precision,
+            size=size,
         )
         opened = open_model(model, options)
         _check_report(opened, model, write_report=write_report)
@@ -103,7 +111,13 @@ def evaluate(
         kept = opened.engines.dimensions.proposals
         comparison = compare(wanted, curves, references=references, proposals=kept)
         outcome = _run(opened, videos, comparison, DetectionRun(batch=batch, workers=workers), tracks=tracks)
-        settings = {"modes": wanted, "reference_frames": references, "proposals": kept, "limit": limit}
+        settings = {
+            "modes": wanted,
+            "reference_frames": references,
+            "proposals": kept,
+            "size": opened.preprocess.long_side,
+            "limit": limit,
+        }
         about = _describe_run(opened.about, _describe_data(source, split, videos, issues), settings)
         _print(outcome, classes_table=classes_table)
         _write(outcome, about, json, plot, opened.bundle if write_report else None)
@@ -172,10 +186,13 @@ def _run(
     from dataclasses import replace
 
     from selsa_training.evaluation.comparison import score
-    from selsa_training.evaluation.metrics.labels import label_map
+    from selsa_training.evaluation.metrics.labels import label_map, named
     from selsa_training.evaluation.modes import detect
 
     labels = label_map(opened.classes, data.classes)
+    left_out = [name for name in opened.classes if name not in set(data.classes)]
+    if left_out:
+        say(f"{len(left_out)} classes of the model are not in the data set and left out: {named(left_out)}")
     start = time.perf_counter()
     with progress_bars("frames", "scores") as (frames, scores):
         run = replace(run, progress=frames)

@@ -76,7 +76,8 @@ def detect(
 
     Args:
         preprocess: from an image to the frame engine's input.
-        labels: int64 [classes], the data set's label for each label of the model.
+        labels: int64 [classes], the data set's label for each label of the model; -1: its detections are left
+            out.
         run: options of the computation.
 
     Raises:
@@ -99,7 +100,8 @@ def detect(
             for position, variant, (boxes, scores, own) in _video(
                 engines, len(frames), variants, images, run.batch
             ):
-                found[variant][frames[position]] = (boxes, scores, labels[own])
+                mine = labels[own] >= 0
+                found[variant][frames[position]] = (boxes[mine], scores[mine], labels[own][mine])
                 if variant is variants[-1]:
                     run.progress(frames[position] + 1, data.frame_count)
     return {variant: Detections.of(by_frame) for variant, by_frame in found.items()}

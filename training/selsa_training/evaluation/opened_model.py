@@ -29,6 +29,7 @@ class ModelOptions:
         proposals: proposals per frame instead of the configuration's; checkpoints only.
         provider: provider of a bundle's engines; None: ONNX Runtime on the CPU.
         precision: precision of a bundle's engines; None: fp32.
+        size: long side of frames in pixels, at most the model's; 0: the model's.
     """
 
     device: Device = "cpu"
@@ -36,6 +37,7 @@ class ModelOptions:
     proposals: int | None = None
     provider: str | None = None
     precision: str | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +69,10 @@ def open_model(path: Path, options: ModelOptions) -> OpenedModel:
         BundleError: the bundle is damaged, or its runtime cannot load it.
     """
     if (path / BUNDLE_MARKER).is_file():
-        return _open_bundle(path, options)
+        return _at_size(_open_bundle(path, options), options.size)
     for folder in (path, path / IN_A_RUN):
         if (folder / CHECKPOINT_MARKER).is_file():
-            return _open_checkpoint(folder, options)
+            return _at_size(_open_checkpoint(folder, options), options.size)
     hint = how_to_checkpoint(path)
     raise EvaluationError(
         f"{path} is none of: a bundle (with {BUNDLE_MARKER}), a checkpoint (with {CHECKPOINT_MARKER}), "
@@ -106,6 +108,13 @@ def _open_checkpoint(folder: Path, options: ModelOptions) -> OpenedModel:
         bundle=None,
         about=about,
     )
+
+
+def _at_size(model: OpenedModel, size: int) -> OpenedModel:
+    own = model.preprocess.long_side
+    if size > own:
+        raise EvaluationError(f"--size is {size}; allowed is up to {own} pixels, the model's own size")
+    return replace(model, preprocess=model.preprocess.at_size(size)) if size else model
 
 
 def _with_proposals(checkpoint: Checkpoint, count: int) -> Checkpoint:
