@@ -16,13 +16,15 @@ from pydantic import (
 )
 
 from selsa_bundle.contract import Dimensions, EngineContract, EngineName, contract_for
-from selsa_bundle.errors import ManifestError
+from selsa_bundle.errors import ChoiceError, ManifestError
 from selsa_bundle.files.stored_file import Sha256, StoredFile
 from selsa_bundle.preprocess import Preprocess
 from selsa_bundle.tolerance import GateTolerance, Precision
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20
+# Pixels: with fewer, a network that halves a frame five times sees one cell.
+LEAST_SIZE: Final = 32
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f,]{1,100}$")]
@@ -132,6 +134,19 @@ class Manifest(BaseModel):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the document"
             raise ManifestError(f"{path}: {where}: {first['msg']}") from error
+
+    def at_size(self, size: int) -> "Manifest":
+        """The same model for frames whose long side is `size` pixels.
+
+        Raises:
+            ChoiceError: the size is over the bundle's own, or under 32 pixels.
+        """
+        own = self.preprocess.long_side
+        if not LEAST_SIZE <= size <= own:
+            raise ChoiceError(
+                f"--size is {size}; the bundle {self.name} allows {LEAST_SIZE} to {own} pixels, its own size."
+            )
+        return self.model_copy(update={"preprocess": self.preprocess.at_size(size)})
 
     def to_json(self) -> bytes:
         """The bytes of `manifest.json`; missing reports are left out."""

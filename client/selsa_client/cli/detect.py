@@ -68,6 +68,15 @@ PrecisionOption = Annotated[
         metavar="NAME", help="Precision for --local: auto, fp32, bf16, fp16 or int8.  [default: auto]"
     ),
 ]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="PIXELS",
+        help="Long side of frames for --local, at most the bundle's: smaller is faster and finds less.  "
+        "[default: the bundle's]",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -118,6 +127,7 @@ def detect(
     bundle: BundleOption = None,
     provider: ProviderOption = None,
     precision: PrecisionOption = None,
+    size: SizeOption = None,
     output: OutputOption = None,
     result_format: FormatOption = None,
     render: RenderOption = None,
@@ -136,7 +146,8 @@ def detect(
     """
     with _bad_usage_ends_in_exit():
         videos = find_inputs(inputs)
-        engines = {name: value for name, value in (("provider", provider), ("precision", precision)) if value}
+        named = {"provider": provider, "precision": precision, "size": size}
+        engines = {name: str(value) for name, value in named.items() if value}
         if not local and (bundle is not None or engines):
             name = "bundle" if bundle is not None else next(iter(engines))
             raise ValueError(f"--{name} is for --local; a server has its own")

@@ -32,7 +32,7 @@ class LocalPipeline:
 
     Attributes:
         bundle: folder with the engines; None: SELSA_BUNDLE, or the packaged default.
-        engines: `provider` and `precision`, if given.
+        engines: `provider`, `precision` and `size`, if given.
         say: called with the bundle that is used when none was given.
     """
 

@@ -37,6 +37,7 @@ class EngineOptions:
         allow_cpu: whether to run in fp32 on the CPU if this machine does not have the provider.
         max_batch: most frames in one call; compiled engines are compiled for it.
         engine_cache: folder of compiled engines; None: in the user's cache folder.
+        size: long side of frames in pixels, at most the bundle's; 0: the bundle's.
         say: gets messages about slow steps, such as compiling engines.
     """
 
@@ -46,10 +47,13 @@ class EngineOptions:
     allow_cpu: bool = False
     max_batch: int = 8
     engine_cache: Path | None = None
+    size: int = 0
     say: Callable[[str], None] = lambda _: None
 
 
-def options_named(provider: str = "auto", precision: str = "auto", *, threads: int = 0) -> EngineOptions:
+def options_named(
+    provider: str = "auto", precision: str = "auto", *, threads: int = 0, size: int = 0
+) -> EngineOptions:
     """Options from the names that a user gave.
 
     Raises:
@@ -65,6 +69,7 @@ def options_named(provider: str = "auto", precision: str = "auto", *, threads: i
         provider=cast("ProviderName", provider),
         precision=cast("PrecisionName", precision),
         threads=threads,
+        size=size,
     )
 
 

@@ -27,6 +27,7 @@ class LoadedBundle:
 
     Attributes:
         digest: `sha256:` + hex sha256 of the manifest's bytes; it covers the engines through their checksums.
+            With another `EngineOptions.size`, of the manifest with that size.
         variant: which of the bundle's graphs they are.
         gate: test frames with their outputs; None: the bundle has none.
         why: the reason for the provider and precision, one sentence.
@@ -57,7 +58,7 @@ def load_engines(folder: Path, options: EngineOptions = FP32_ON_CPU) -> LoadedBu
 
     Raises:
         ManifestError: the manifest, the gate or the report of precisions is missing or not allowed.
-        ChoiceError: the bundle or this machine does not have the requested provider or precision.
+        ChoiceError: the bundle or this machine does not have the requested provider, precision or size.
         ChecksumError: a file is missing or not the one the manifest describes.
         ContractError: an engine's tensors are not those of the tensor contract.
         EngineError: the runtime cannot load an engine, or runs it on another provider.
@@ -67,9 +68,11 @@ def load_engines(folder: Path, options: EngineOptions = FP32_ON_CPU) -> LoadedBu
     # Only the graphs that run are read: those for a GPU are hundreds of megabytes.
     manifest.verify_files(folder, (choice.variant,))
     gate = None if manifest.gate is None else read_gate(folder / manifest.gate.file, manifest.dimensions)
+    run = manifest.at_size(options.size) if options.size else manifest
     return LoadedBundle(
-        manifest=manifest,
-        digest=digest,
+        manifest=run,
+        digest=digest if run == manifest else run.digest(),
+        # For the bundle's own size, which the gate's frames have.
         engines=_open(folder, manifest, choice, options),
         variant=choice.variant,
         gate=gate,

@@ -98,7 +98,11 @@ class WayReport:
         """For a terminal."""
         provider = self.provider.removesuffix("ExecutionProvider")
         threads = self.threads or "all"
-        yield f"{self.model}, {provider} {self.precision}, {threads} threads, batch {self.batch}"
+        width, height = self.padded_size
+        yield (
+            f"{self.model}, {width}x{height}, {provider} {self.precision}, {threads} threads, "
+            f"batch {self.batch}"
+        )
         for part, spread in self.seconds.items():
             name = PARTS.get(part) or f"server, {part.removeprefix('server_')} clients at the same time"
             yield f"  {name:40} {spread.text(1e3)} ms a frame, {1 / spread.median:.1f} frames/s"

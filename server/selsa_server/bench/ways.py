@@ -23,7 +23,7 @@ class Way:
     @property
     def asked(self) -> dict[str, str | int]:
         """The request, for messages and JSON."""
-        names = ("provider", "precision", "threads")
+        names = ("provider", "precision", "size", "threads")
         options = {name: getattr(self.options, name) for name in names}
         return {"bundle": self.bundle.name, **options, "batch": self.batch}
 
@@ -37,6 +37,7 @@ def all_ways(
     *,
     providers: Sequence[str],
     precisions: Sequence[str],
+    sizes: Sequence[int] = (0,),
     threads: Sequence[int],
     batches: Sequence[int],
 ) -> list[Way]:
@@ -50,11 +51,11 @@ def all_ways(
     return [
         Way(
             bundle=bundle,
-            options=replace(options_named(provider, precision, threads=count), max_batch=largest),
+            options=replace(options_named(provider, precision, threads=count, size=size), max_batch=largest),
             batch=batch,
         )
-        for bundle, provider, precision, count, batch in product(
-            bundles, providers, precisions, threads, batches
+        for bundle, provider, precision, size, count, batch in product(
+            bundles, providers, precisions, sizes, threads, batches
         )
     ]
 

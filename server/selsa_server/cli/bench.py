@@ -42,6 +42,9 @@ def bench(
     precision: Annotated[
         str, typer.Option(help=f"What it computes in: auto, fp32, bf16, fp16 or int8. {SEVERAL}")
     ] = "auto",
+    size: Annotated[
+        str, typer.Option(help=f"Long side of frames in pixels; 0: the bundle's own. {SEVERAL}")
+    ] = "0",
     threads: Annotated[str, typer.Option(help=f"Threads of an engine; 0: one per core. {SEVERAL}")] = "0",
     clients: Annotated[str, typer.Option(help=f"Clients of the server at the same time. {SEVERAL}")] = "1",
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measured rounds, after one to warm up.")] = 3,
@@ -63,7 +66,7 @@ def bench(
         if json is not None:
             _check_output(json)
         options = _options(phases, rounds, clients)
-        ways = _ways(bundle, provider, precision, threads, batch)
+        ways = _ways(bundle, provider, precision, size, threads, batch)
         report = _measure(ways, video, frames, options)
         typer.echo(report.text())
         if json is not None:
@@ -101,7 +104,9 @@ def _options(phases: str, rounds: int, clients: str) -> "BenchOptions":
     )
 
 
-def _ways(bundles: list[Path] | None, provider: str, precision: str, threads: str, batch: str) -> "list[Way]":
+def _ways(
+    bundles: list[Path] | None, provider: str, precision: str, size: str, threads: str, batch: str
+) -> "list[Way]":
     from selsa_server.bench.ways import all_ways, numbers_in, words_in
     from selsa_server.engines.bundle_choice import choose_bundle
 
@@ -109,6 +114,7 @@ def _ways(bundles: list[Path] | None, provider: str, precision: str, threads: st
         [choose_bundle(named, _say) for named in bundles or (None,)],
         providers=words_in(provider) or [provider],
         precisions=words_in(precision) or [precision],
+        sizes=numbers_in("--size", size, least=0, most=16384),
         threads=numbers_in("--threads", threads, least=0, most=1024),
         batches=numbers_in("--batch", batch, least=1, most=256),
     )

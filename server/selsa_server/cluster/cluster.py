@@ -222,6 +222,7 @@ def replica_engines(folder: Path | None, digest: str | None, settings: ReplicaSe
         max_batch=settings.max_batch,
         allow_cpu=settings.allow_cpu,
         engine_cache=None if settings.engine_cache is None else str(settings.engine_cache),
+        size=settings.size,
     )
 
 

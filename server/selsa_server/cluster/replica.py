@@ -91,6 +91,7 @@ class ReplicaEngines:
         max_batch: frames in a call at most.
         allow_cpu: run on the CPU if that provider is not available.
         engine_cache: folder of engines that TensorRT compiled, on the node.
+        size: long side of frames in pixels; 0: the bundle's.
     """
 
     folder: str | None
@@ -101,6 +102,7 @@ class ReplicaEngines:
     max_batch: int
     allow_cpu: bool
     engine_cache: str | None
+    size: int = 0
 
     def __call__(self) -> LoadedBundle:
         """Load the engines.
@@ -115,6 +117,7 @@ class ReplicaEngines:
             allow_cpu=self.allow_cpu,
             max_batch=self.max_batch,
             engine_cache=None if self.engine_cache is None else Path(self.engine_cache),
+            size=self.size,
         )
         folder = default_bundle() if self.folder is None else bundle_folder(Path(self.folder))
         bundle = load_engines(folder, options)

@@ -22,6 +22,7 @@ def load_bundle(folder: Path, settings: EngineSettings) -> LoadedBundle:
         allow_cpu=settings.allow_cpu,
         max_batch=settings.max_batch,
         engine_cache=settings.engine_cache,
+        size=settings.size,
         say=structlog.get_logger().info,
     )
     return load_engines(folder, options)

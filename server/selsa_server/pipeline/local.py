@@ -25,7 +25,7 @@ def detect(
     Args:
         bundle: the folder; None: SELSA_BUNDLE, or the packaged default.
         say: gets a message with the bundle if none was named.
-        engines: the `provider` and `precision` to run in, where they were named.
+        engines: the `provider`, `precision` and `size` to run in, where they were named.
 
     Raises:
         BundleError: the bundle cannot be used, or not as `engines` asks for.
@@ -45,7 +45,11 @@ def local_pipeline(
     keep_freed_memory()
     loaded = load_engines(
         choose_bundle(bundle, say),
-        options_named(engines.get("provider", "auto"), engines.get("precision", "auto")),
+        options_named(
+            engines.get("provider", "auto"),
+            engines.get("precision", "auto"),
+            size=int(engines.get("size", "0")),
+        ),
     )
     prove_engines(loaded)
     return DetectionPipeline(loaded)

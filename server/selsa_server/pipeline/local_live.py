@@ -37,7 +37,7 @@ def stream(
         start: what they are and what is asked for.
         bundle: the folder; None: SELSA_BUNDLE, or the packaged default.
         say: gets a message with the bundle if none was named.
-        engines: the `provider` and `precision` to run in, where they were named.
+        engines: the `provider`, `precision` and `size` to run in, where they were named.
 
     Raises:
         BundleError: the bundle cannot be used, or not as `engines` asks for.

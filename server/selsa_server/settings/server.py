@@ -126,6 +126,13 @@ class EngineSettings(Group):
         default=None,
         description="folder of engines that TensorRT compiled; default: selsa/engines in the user's cache",
     )
+    size: int = Field(
+        default=0,
+        ge=0,
+        le=16384,
+        description="long side of frames in pixels as the engines see them, at most the bundle's; 0: the "
+        "bundle's. Smaller is faster and finds less",
+    )
     threads: int = Field(
         default=0, ge=0, le=1024, description="threads of an engine; 0: one per physical core"
     )
