@@ -148,8 +148,7 @@ class Client:
 class AsyncClient:
     """`Client` for asynchronous code, on asyncio or trio; the same arguments, methods and errors.
 
-    `stream` needs asyncio. If a server refuses an upload before it has read all of it, the error is a broken
-    connection (`ServerUnreachableError`): asyncio discards the refusal. `Client` reports the refusal.
+    `stream` needs asyncio.
     """
 
     def __init__(

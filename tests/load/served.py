@@ -9,6 +9,9 @@ from pathlib import Path
 
 __all__ = ["ServerProcess", "serving"]
 
+# Lines of `smaps_rollup`; the kernel has the first two since Linux 5.4.
+OWN = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
+
 
 class ServerProcess:
     """A running server, seen from outside.
@@ -23,8 +26,13 @@ class ServerProcess:
         self.pid = pid
 
     def memory(self) -> int:
-        """Proportional set size (PSS) in bytes of the server, its fork server and its decoders now."""
-        return sum(map(_proportional, _tree(self.pid))) if self.pid else 0
+        """Bytes of own memory of the server, its fork server and its decoders now.
+
+        That is the proportional set size (PSS) without pages of files. Libraries are such pages: the kernel
+        divides them among all processes of the machine that map them, so the share of a server changes by
+        tens of megabytes when another program starts or ends.
+        """
+        return sum(map(_own, _tree(self.pid))) if self.pid else 0
 
     def idle_memory(self) -> int:
         """The same once the decoders of the last requests have ended, which takes milliseconds."""
@@ -54,13 +62,13 @@ def _tree(pid: int) -> list[int]:
     return [pid, *(each for children in listed for child in children for each in _tree(int(child)))]
 
 
-def _proportional(pid: int) -> int:
+def _own(pid: int) -> int:
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0  # it ended meanwhile
-    line = next((line for line in rollup.splitlines() if line.startswith("Pss:")), None)
-    return int(line.split()[1]) * 1024 if line else 0
+    sizes = (line.split() for line in rollup.splitlines() if line.startswith(OWN))
+    return sum(int(size[1]) * 1024 for size in sizes)
 
 
 @contextmanager

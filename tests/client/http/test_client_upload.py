@@ -5,6 +5,8 @@ import os
 import socket
 import struct
 import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -94,19 +96,43 @@ def test_a_file_that_shrinks_is_an_input_error(stub, tmp_path):
         client.detect(path, on_upload=cut).collect()
 
 
+REFUSED = b'{"type":"t","title":"Too large","status":413,"detail":"At most 1 MB.","code":"body_too_large"}'
+REFUSAL = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(REFUSED), REFUSED)
+)
+
+
+@contextmanager
+def ends_later(serve):
+    """A server that calls `serve` with one connection, and closes it when the block ends."""
+    ended = threading.Event()
+
+    def accept():
+        connection, _ = listener.accept()
+        with connection:
+            serve(connection)
+            ended.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join()
+
+
 def refuse_early(*, reset):
     """A server that answers 413 after the first bytes of the body and hangs up; returns its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    body = b'{"type":"t","title":"Too large","status":413,"detail":"At most 1 MB.","code":"body_too_large"}'
 
     def serve():
         connection, _ = listener.accept()
         with connection, listener:
             connection.recv(1000)
-            connection.sendall(
-                b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\n"
-                b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-            )
+            connection.sendall(REFUSAL)
             if reset:
                 # Closing with unread bytes sends RST, as servers do that stop reading an upload.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -115,21 +141,49 @@ def refuse_early(*, reset):
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_a_refusal_during_the_upload_is_reported(reset):
-    with (
-        Client(refuse_early(reset=reset)) as client,
-        pytest.raises(RejectedError, match="At most 1 MB") as no,
-    ):
+def send_with_client(address, **settings):
+    with Client(address, **settings) as client:
         client.detect(CountingFile(1 << 30)).collect()
+
+
+def send_with_async_client(address, **settings):
+    async def send():
+        async with AsyncClient(address, **settings) as client:
+            await client.detect(CountingFile(1 << 30)).collect()
+
+    asyncio.run(send())
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("send", [send_with_client, send_with_async_client])
+def test_a_refusal_during_the_upload_is_reported(send, reset):
+    with pytest.raises(RejectedError, match="At most 1 MB") as no:
+        send(refuse_early(reset=reset))
     assert (no.value.status, no.value.code) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_asyncio_reports_a_refusal_during_the_upload_as_a_broken_connection(reset):
-    async def send():
-        async with AsyncClient(refuse_early(reset=reset)) as client:
-            await client.detect(CountingFile(1 << 30)).collect()
+def test_asyncio_reports_a_refusal_of_a_server_that_stops_reading_and_stays_connected():
+    with ends_later(lambda connection: connection.sendall(REFUSAL)) as address:
+        started = time.monotonic()
+        with pytest.raises(RejectedError, match="At most 1 MB"):
+            send_with_async_client(address)
+    assert time.monotonic() - started < 30
 
-    with pytest.raises(ServerUnreachableError, match="it may have refused the upload"):
-        asyncio.run(send())
+
+def test_an_informational_answer_does_not_end_an_asynchronous_upload():
+    def serve(connection):
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        received = 0
+        while received < 1 << 24:
+            received += len(connection.recv(1 << 20))
+        connection.sendall(REFUSAL)
+
+    with ends_later(serve) as address, pytest.raises(RejectedError, match="At most 1 MB"):
+        send_with_async_client(address)
+
+
+def test_a_server_that_hangs_up_during_an_asynchronous_upload_is_a_broken_connection():
+    with ends_later(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as address:
+        with pytest.raises(ServerUnreachableError, match="it may have refused the upload"):
+            send_with_async_client(address)
