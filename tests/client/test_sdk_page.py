@@ -6,12 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server
 from media import write_video
 from typer.testing import CliRunner
 
 import selsa_client.wire.errors as errors
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client.cli.inputs import find_inputs
 from selsa_client.cli.main import build_app
 from selsa_server.settings import ServerSettings

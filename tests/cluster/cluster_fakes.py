@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle
 
 __all__ = ["FakeLoad"]

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from cluster_fakes import FakeLoad
+from fake_engines import FakeEngines
 from fakes import LIMITS, fake_bundle
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.serving import listen, serve_until_drained
 from selsa_server.cluster.cluster import on_cluster, serving_settings
 from selsa_server.pipeline.pipeline import DetectionPipeline

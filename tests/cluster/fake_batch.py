@@ -3,9 +3,9 @@
 import sys
 
 from cluster_fakes import FakeLoad
+from fake_engines import FakeEngines
 from fakes import LIMITS, fake_bundle
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.batch.inputs import find_videos
 from selsa_server.batch.order import WorkerBundle, summarize
 from selsa_server.batch.output import open_output

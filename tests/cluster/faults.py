@@ -22,12 +22,12 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "server"), str(TESTS / "cluster")]
 
+from fake_engines import FakeEngines  # noqa: E402
 from fakes import fake_pipeline  # noqa: E402
 from head_death import head_death  # noqa: E402
 from local_cluster import OBJECT_STORE, environment, local_cluster  # noqa: E402
 from media import write_video  # noqa: E402
 
-from selsa_bundle.runtimes.fake import FakeEngines  # noqa: E402
 from selsa_server.schema.detect import DetectParams  # noqa: E402
 
 VIDEOS = 50

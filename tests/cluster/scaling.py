@@ -28,13 +28,13 @@ sys.path[:0] = [str(TESTS / name) for name in ("server", "cluster")]
 import httpx  # noqa: E402
 import numpy as np  # noqa: E402
 import orjson  # noqa: E402
+from fake_engines import FakeEngines  # noqa: E402
 from fakes import fake_bundle  # noqa: E402
 from local_cluster import environment, local_cluster  # noqa: E402
 from media import write_video  # noqa: E402
 
 from selsa_bundle.engine import FrameBatch  # noqa: E402
 from selsa_bundle.preprocess import Preprocess  # noqa: E402
-from selsa_bundle.runtimes.fake import FakeEngines  # noqa: E402
 from selsa_server.bench.sample_video import write_sample_video  # noqa: E402
 from selsa_server.pipeline.pipeline import DetectionPipeline  # noqa: E402
 from selsa_server.schema.detect import DetectParams  # noqa: E402

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import typer
+from fake_engines import FakeEngines
 from fakes import fake_pipeline
 from media import write_video
 from typer.testing import CliRunner
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.batch.inputs import InputsError, find_videos
 from selsa_server.batch.output import BatchOutput, BatchRecord, OutputError, ResultFormat, open_output
 from selsa_server.batch.worker import VideoWorker

@@ -15,13 +15,13 @@ import orjson
 import pytest
 import typer
 from cluster_fakes import FakeLoad
+from fake_engines import FakeEngines
 from fakes import fake_bundle, fake_pipeline
 from local_cluster import local_cluster
 from media import write_video
 from typer.testing import CliRunner
 
 from selsa_bundle.errors import EngineError
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.batch.inputs import find_videos
 from selsa_server.batch.order import WorkerBundle, summarize
 from selsa_server.batch.output import open_output

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from case import Case, Refused
 from cut_and_flipped import DAMAGED
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_bundle
 from forged import FORGED
 from good_formats import FORMATS
@@ -19,7 +20,6 @@ from live_server import wait_until
 from media import number_of, write_video
 from no_videos import NO_VIDEOS
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.api.serving import listen
 from selsa_server.pipeline.pipeline import DetectionPipeline

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from fake_engines import FakeEngines
 from live_server import live_server, wait_until
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import Lifecycle, build_app
 from selsa_server.api.serving import listen, server_config
 from selsa_server.engines.bundle_loading import load_bundle

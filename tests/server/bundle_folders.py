@@ -5,13 +5,13 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from fake_engines import FakeEngines
 from fakes import LIMITS, fake_bundle
 
 from selsa_bundle.errors import EngineError
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import EngineFile
 from selsa_bundle.preprocess import Preprocess
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle, verify_bundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions

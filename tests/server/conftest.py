@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import structlog
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from fastapi.testclient import TestClient
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.settings import ServerSettings
 

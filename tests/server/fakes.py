@@ -2,11 +2,12 @@
 
 import atexit
 
+from fake_engines import FakeEngines
+
 from selsa_bundle.contract import contract_for
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import EngineFile, Manifest, Provenance
 from selsa_bundle.preprocess import Preprocess
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.api.app import Services
 from selsa_server.confined.decoders import ConfinedDecoders

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import Lifecycle, build_app
 from selsa_server.api.serving import listen, server_config
 from selsa_server.service.draining import Drain

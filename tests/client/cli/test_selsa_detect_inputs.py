@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server
 from media import write_video
 from typer.testing import CliRunner
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import Client
 from selsa_client.cli.main import build_app
 from selsa_server.settings import ServerSettings

@@ -5,11 +5,11 @@ import json
 import av
 import cv2
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server
 from media import frame_pixels, write_video
 from typer.testing import CliRunner
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client.cli.main import build_app
 from selsa_server.settings import ServerSettings
 

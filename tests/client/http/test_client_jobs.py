@@ -11,12 +11,12 @@ from itertools import pairwise
 import httpx
 import pytest
 from driven_clients import NDJSON, Async, Plain, handler_of
+from fake_engines import FakeEngines
 from hypothesis import given
 from hypothesis import strategies as st
 from live_server import live_server
 from media import write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import AsyncClient, BusyError, Client, InputError, RejectedError, ServerUnreachableError
 from selsa_client.http.job_requests import EventReader
 from selsa_client.http.retries import RetryPolicy

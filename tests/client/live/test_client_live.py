@@ -8,10 +8,10 @@ import time
 import av
 import cv2
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server
 from media import audio_only, frame_pixels, write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import (
     AsyncClient,
     BusyError,

@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import av
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server
 from media import frame_pixels
 from typer.testing import CliRunner
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import Client
 from selsa_client.cli.main import build_app
 from selsa_client.cli.remux import remuxed, rtsp_options

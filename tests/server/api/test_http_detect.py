@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from fastapi.testclient import TestClient
 from media import audio_only, damage_packet, png, write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.schema.detect import (
     DetectionDocument,

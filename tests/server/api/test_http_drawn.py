@@ -4,11 +4,11 @@ from pathlib import Path
 
 import av
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import damage_packet, number_of, write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.settings import ServerSettings
 

@@ -6,10 +6,10 @@ import time
 from typing import Any
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.jobs.files import JobError
 from selsa_server.jobs.remote.addresses import RemoteError

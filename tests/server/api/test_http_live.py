@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from media import write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.api.serving import listen
 from selsa_server.settings import ServerSettings

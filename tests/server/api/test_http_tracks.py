@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 
 from selsa_bundle.engine import DetectionBatch, FrameBatch, Int, ReferenceBank
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.aliases import renaming
 from selsa_server.api.app import build_app
 from selsa_server.settings import ServerSettings

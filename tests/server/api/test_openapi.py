@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import schemathesis
+from fake_engines import FakeEngines
 from hypothesis import strategies as st
 from live_server import live_server
 from media import write_video
@@ -12,7 +13,6 @@ from schemathesis import engine
 from schemathesis.engine import events
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.settings import ServerSettings
 
 PROMISES = {

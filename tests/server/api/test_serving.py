@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import Lifecycle, build_app
 from selsa_server.api.serving import DrainingServer, listen
 from selsa_server.service.draining import Drain

@@ -12,13 +12,13 @@ from typing import Any
 import cv2
 import httpx
 import pytest
+from fake_engines import FakeEngines
 from fakes import LIMITS
 from live_server import live_server, wait_until
 from media import audio_only, damage_packet, frame_pixels, write_video
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.settings import ServerSettings
 
 FRAMES = 40

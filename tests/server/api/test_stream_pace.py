@@ -9,6 +9,7 @@ import anyio
 import cv2
 import httpx
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_models
 from live_server import live_server, wait_until
 from media import frame_pixels, write_video
@@ -16,7 +17,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.live_session import LiveSession
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings, StreamSettings

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server
 from media import write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import Client, RejectedError
 from selsa_server.settings import ServerSettings
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import orjson
 import pytest
 import typer
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 from typer.testing import CliRunner
 
 from selsa_bundle.errors import ChoiceError
 from selsa_bundle.runtimes.choice import EngineOptions
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.bench.report import BenchReport
 from selsa_server.bench.run import BenchOptions, run_bench

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 from typer.testing import CliRunner
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.cli.serve import serve
 from selsa_server.settings import ServerSettings
 

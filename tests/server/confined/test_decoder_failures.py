@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_bundle
 from fastapi.testclient import TestClient
 from live_server import live_server, wait_until
@@ -21,7 +22,6 @@ from media import write_video
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.settings import ServerSettings

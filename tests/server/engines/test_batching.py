@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engines import FakeEngines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank
 from selsa_bundle.errors import EngineError
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import load_engines
 from selsa_server.engines.batching import BatchingEngines, BatchingOptions, EngineCall
 from selsa_server.run_context import RunContext, StoppedError

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from httpx import Response
 from media import write_video
 from structlog.testing import capture_logs
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.jobs.files import JobsPlaceError
 from selsa_server.jobs.folder_results import ResultsReader

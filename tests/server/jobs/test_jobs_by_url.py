@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from live_server import wait_until
 from media import write_video
 from web_host import Page, WebHost, web_host
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.settings import ServerSettings
 

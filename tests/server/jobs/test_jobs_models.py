@@ -14,11 +14,11 @@ from typing import Any
 import cv2
 import pytest
 from bundle_folders import FakeLoader, write_bundle
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_bundle, fake_pipeline
 from fastapi.testclient import TestClient
 from media import frame_pixels, write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.api.app import build_app
 from selsa_server.jobs.database import JobsDatabaseError, open_sqlite

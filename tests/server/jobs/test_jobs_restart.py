@@ -15,11 +15,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.jobs.database import open_sqlite
 from selsa_server.jobs.store import JobStore

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server, wait_until
 from media import write_video
 from web_host import Page, WebHost, web_host
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.settings import ServerSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "remote.md").read_text(encoding="utf-8")

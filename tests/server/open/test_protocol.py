@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server
 from pydantic import ValidationError
 from raw import connected, read_all
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.cli.serve import mistyped_variables
 from selsa_server.settings import ServerSettings
 

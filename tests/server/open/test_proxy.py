@@ -5,12 +5,12 @@ import re
 from typing import Any
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 
 import selsa_server.api.routes.docs as docs
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.settings import ServerSettings
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER
 from live_server import live_server, wait_until
 from media import write_video
 from raw import connected
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.spool import sweep
 from selsa_server.settings import ServerSettings
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fake_engines import FakeEngines
 from live_server import live_server, wait_until
 from media import write_video
 from raw import connected, read_all, seconds_until_closed
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_client import AsyncClient, Client, RejectedError
 from selsa_server.settings import ServerSettings
 

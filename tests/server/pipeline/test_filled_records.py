@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 from media import damage_packet, write_video
 from pydantic import ValidationError
 
 from selsa_bundle.engine import DetectionBatch, FrameBatch, Int, ReferenceBank
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions, Resume
 from selsa_server.render.contact_sheet import open_contact_sheet

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_pipeline
 from media import frame_pixels, write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.errors import ParameterError, VideoError
 from selsa_server.pipeline.local_live import stream_on
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from media import damage_packet, write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.errors import DetectError, EngineFailureError, ParameterError, VideoError
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 from media import write_video
 
 from selsa_bundle.default_bundle import default_bundle
 from selsa_bundle.engine import FrameBatch
 from selsa_bundle.preprocess import PreparedFrame
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.shots import LONGEST, ShotParts

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 from media import write_video
 
 from selsa_bundle.engine import DetectionBatch, FrameBatch, Int, ReferenceBank
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.pipeline.frame_records import LOOK_AHEAD
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions, Resume

@@ -6,11 +6,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_pipeline
 from media import damage_packet, frame_pixels, number_of, write_video
 from sounding import sound_of, write_sounding_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.errors import ParameterError, VideoError
 from selsa_server.render.drawing import class_colour
 from selsa_server.render.video import DrawnVideo, open_drawn_video

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_bundle, fake_pipeline
 from fastapi.testclient import TestClient
 from media import write_video
 from pydantic import ValidationError
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions

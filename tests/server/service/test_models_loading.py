@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 from bundle_folders import FakeLoader, solo, write_bundle
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from httpx import Response
 from media import write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.schema.detect import DetectParams, FrameRecord
 from selsa_server.settings import ServerSettings

@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from fake_engines import FakeEngines
 from film_kinds import Sent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_server import live_server
 from media import write_video
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.errors import RequestError, VideoError
 from selsa_server.schema.stream import LiveContainer
 from selsa_server.settings import ServerSettings

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluated import PREPROCESS, SMALL, TruthEngines, read_set, small_checkpoint, write_set
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 from media import write_video
 
 from selsa_bundle.engine import Engines
 from selsa_bundle.gate.agreement import Agreement, compare_detections
 from selsa_bundle.preprocess import Preprocess
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_bundle.runtimes.load import load_engines
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.schema.detect import DetectParams, FrameRecord

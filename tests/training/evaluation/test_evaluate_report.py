@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 
 from selsa_bundle.errors import ChecksumError
 from selsa_bundle.evaluation_report import add_evaluation
 from selsa_bundle.files.stored_file import StoredFile
 from selsa_bundle.manifest import MANIFEST_NAME, Manifest
-from selsa_bundle.runtimes.fake import FakeEngines
 
 
 @pytest.fixture

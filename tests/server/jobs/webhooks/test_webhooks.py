@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from live_server import wait_until
 from media import write_video
 from web_host import Page, Seen, WebHost, web_host
 
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.api.app import build_app
 from selsa_server.jobs.webhooks.delivery import read_secrets, signed_headers
 from selsa_server.settings import ServerSettings
