@@ -3,7 +3,7 @@
 #
 #   make demo    start a server, stream a real MP4 through the client, print the detections, stop the server
 #   make test    check format, lint, types and import contracts, and run all tests but the large ones
-#   make test-large    the tests that `make test` leaves out: the largest published models, two training processes
+#   make test-large    the tests that `make test` leaves out: larger models, one more GPU, two training processes
 #   make search  run the property tests with thousands of new examples
 #   make train-everyday  the packaged default bundle: sources, training of three seeds, export, evaluation
 #   make train-default   synthetic data, training, export and evaluation of the packaged synthetic bundle
@@ -258,13 +258,14 @@ types: $(VENV)/.installed
 contracts: $(VENV)/.installed
 	$(BIN)/lint-imports
 
-# The tests run in several processes, so torch gets one thread in each. Tests marked `alone` measure time and run
-# afterwards, in one process.
+# The tests run in several processes, each with a file at a time, so torch gets one thread in each. Tests marked
+# `alone` measure time and run afterwards, in one process; only their files are imported for that.
+ALONE = $(shell grep -rl 'mark\.alone' tests --include='test_*.py')
 tests: $(VENV)/.installed
 	@failed=0; \
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not large' -n logical --maxprocesses 4 \
-		--no-loadscope-reorder --max-worker-restart 0 || failed=1; \
-	$(BIN)/pytest -m alone || failed=1; \
+		--dist loadfile --no-loadscope-reorder --max-worker-restart 0 || failed=1; \
+	$(BIN)/pytest -m alone $(ALONE) || failed=1; \
 	exit $$failed
 
 test-large: $(VENV)/.installed

@@ -35,13 +35,6 @@ settings.load_profile("repeatable")
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    from work_units import WorkUnits
-
-    return WorkUnits(config, log)
-
-
 # Tests that hang are ended one by one, `faulthandler_timeout` in pyproject.toml. What hangs elsewhere, a
 # process that is done and does not leave, say, is found by no test ending anywhere for so many seconds.
 SILENCE = 1200.0

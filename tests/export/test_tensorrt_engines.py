@@ -27,7 +27,8 @@ from selsa_export.int8.ranges import calibrate
 from selsa_export.parity.frames import procedural_frames
 from selsa_server.cli.engines import engines
 
-SM = [ComputeCapability(8, 6), ComputeCapability(8, 9), ComputeCapability(12, 0)]
+OLD, NEW = ComputeCapability(8, 6), ComputeCapability(12, 0)
+SM = [OLD, NEW, pytest.param(ComputeCapability(8, 9), marks=pytest.mark.large)]
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_progress_is_reported_and_the_fp32_engine_is_larger(
                 library,
                 cache,
                 "frame",
-                SM[0],
+                OLD,
                 precision,
                 progress=lambda phase, share: told.append((phase, share)),
             )[1]
@@ -219,7 +220,7 @@ def test_a_graph_that_was_edited_after_its_export_is_not_built(
     graph.unlink()
     graph.write_bytes(raw)
     with pytest.raises(ChecksumError, match="has sha256"):
-        built(folder, library, tmp_path / "cache", "sequence", SM[0])
+        built(folder, library, tmp_path / "cache", "sequence", OLD)
     assert not (tmp_path / "cache").exists()
 
 
@@ -229,7 +230,7 @@ def test_a_graph_that_tensorrt_cannot_parse_is_refused_with_its_reason(
     """The graphs for ONNX Runtime have RoiAlign and NonMaxSuppression."""
     manifest = Manifest.read(r18_bundle)
     graph = manifest.engines["fp32"]["frame"]
-    options = BuildOptions(target=SM[0], profiles=engine_profiles(manifest, "frame", 1))
+    options = BuildOptions(target=OLD, profiles=engine_profiles(manifest, "frame", 1))
     with pytest.raises(EngineError, match=r"TensorRT .* cannot (parse|build) .*frame\.onnx: "):
         build_engine(library, r18_bundle / graph.file, graph.tensors, options)
 
@@ -237,11 +238,11 @@ def test_a_graph_that_tensorrt_cannot_parse_is_refused_with_its_reason(
 def test_an_engine_for_another_gpu_is_another_file(
     r18_native_bundle: Path, library: TensorRT, cache: Path
 ) -> None:
-    path, _ = built(r18_native_bundle, library, cache, "sequence", SM[0])
-    other, _ = built(r18_native_bundle, library, cache, "sequence", SM[1])
+    path, _ = built(r18_native_bundle, library, cache, "sequence", OLD)
+    other, _ = built(r18_native_bundle, library, cache, "sequence", NEW)
     assert path != other
     said: list[str] = []
     other.write_bytes(path.read_bytes())
-    built(r18_native_bundle, library, cache, "sequence", SM[1], say=said.append)
-    assert "its compute_capability is sm86, not sm89" in said[0]
-    assert header_of(other)["key"]["compute_capability"] == "sm89"
+    built(r18_native_bundle, library, cache, "sequence", NEW, say=said.append)
+    assert "its compute_capability is sm86, not sm120" in said[0]
+    assert header_of(other)["key"]["compute_capability"] == "sm120"
