@@ -1,4 +1,4 @@
-"""Half a minute of mixed load on a real server; longer loads and throughput are run by hand: `generator.py`."""
+"""Half a minute of mixed load on a real server; longer ones and throughput run by hand: `generator.py`."""
 
 from pathlib import Path
 
