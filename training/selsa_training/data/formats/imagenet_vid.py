@@ -22,7 +22,8 @@ from selsa_training.data.formats.imagenet_lists import (
     read_image_list,
     read_video_list,
 )
-from selsa_training.data.formats.imagenet_xml import BrokenAnnotationError, XmlAnnotation, read_annotation
+from selsa_training.data.formats.imagenet_xml import XmlAnnotation, read_annotation
+from selsa_training.data.formats.untrusted_xml import BrokenXmlError
 from selsa_training.data.issues import IssueLog
 from selsa_training.data.records import GENERATED, OCCLUDED, UNKNOWN_TRACK, DataSet
 
@@ -125,7 +126,9 @@ def _annotation(path: Path, log: IssueLog) -> XmlAnnotation | None:
         return read_annotation(path)
     except FileNotFoundError:
         log.add("missing_file", path, None, "the annotation of a frame")
-    except BrokenAnnotationError as error:
+    except OSError as error:
+        log.add("broken_file", path, None, f"cannot be read: {error.strerror}")
+    except BrokenXmlError as error:
         log.add("broken_file", path, error.line, str(error))
     return None
 
