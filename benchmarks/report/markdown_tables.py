@@ -1,7 +1,10 @@
 """Figures as Markdown: medians over the rounds, the range behind them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any, Final
+
+from selsa_server.bench.report import Spread
 
 Report = dict[str, Any]
 ENGINES: Final = {
@@ -34,8 +37,9 @@ def parts(report: Report) -> Iterator[str]:
     for part, name in ENGINES.items():
         if part in ways[0]["seconds"]:
             yield _row(name, (_milliseconds(way["seconds"][part]) for way in ways))
-    if ways[0]["pipeline_to_frame_engine"]:
-        yield _row("**pipeline / frame engine**", (_ratio(way["pipeline_to_frame_engine"]) for way in ways))
+    if {"pipeline", "frame_engine"} <= set(ways[0]["seconds"]):
+        ratios = (_ratio(_within_rounds(way, "pipeline", "frame_engine")) for way in ways)
+        yield _row("**pipeline / frame engine**", ratios)
     if len(ways) > 1:
         yield _row(f"as fast as {_way(ways[0])}", (_ratio(way["times_as_fast"]) for way in ways))
 
@@ -46,15 +50,18 @@ def models(report: Report) -> Iterator[str]:
     yield from _head("milliseconds a frame", [*names.values(), "pipeline / frame engine"])
     for way in report["ways"]:
         cells = [_milliseconds(way["seconds"][part]) for part in names]
-        yield _row(_way(way), [*cells, _ratio(way["pipeline_to_frame_engine"])])
+        yield _row(_way(way), [*cells, _ratio(_within_rounds(way, "pipeline", "frame_engine"))])
 
 
 def clients(report: Report) -> Iterator[str]:
     """What the server gives, by how many clients it has at the same time; of the first way."""
     way = report["ways"][0]
     yield from _head("clients at the same time", ["milliseconds a frame", "frames a second", "/ pipeline"])
-    for count, to_pipeline in way["server_to_pipeline"].items():
-        spread = way["seconds"][f"server_{count}"]
+    for part, spread in way["seconds"].items():
+        count = part.removeprefix("server_")
+        if count == part:
+            continue
+        to_pipeline = _within_rounds(way, part, "pipeline")
         yield _row(count, [_milliseconds(spread), f"{1 / spread['median']:.1f}", _ratio(to_pipeline)])
 
 
@@ -174,6 +181,12 @@ def _milliseconds(spread: Report) -> str:
 
 def _seconds(spread: Report) -> str:
     return _spread(spread, 1)
+
+
+def _within_rounds(way: Report, over: str, under: str) -> Report:
+    """Seconds of one part / seconds of another in each round: median and range."""
+    pairs = zip(way["seconds"][over]["rounds"], way["seconds"][under]["rounds"], strict=True)
+    return asdict(Spread.of([a / b for a, b in pairs]))
 
 
 def _ratio(spread: Report) -> str:

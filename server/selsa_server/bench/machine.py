@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from typing import Final
 
 from selsa_bundle.runtimes.processor import processor_flags, processor_name
@@ -50,6 +50,7 @@ class Machine:
     @classmethod
     def here(cls) -> "Machine":
         """This machine, now."""
+        installed = {each.name: each.version for each in distributions()}
         return cls(
             processor=processor_name(),
             instructions=tuple(flag for flag in TELLING if flag in processor_flags()),
@@ -58,7 +59,7 @@ class Machine:
             accelerators=_accelerators(),
             system=f"{platform.system()} {platform.machine()}",
             python=platform.python_version(),
-            versions={name: found for name in DISTRIBUTIONS if (found := _version(name))},
+            versions={name: installed[name] for name in DISTRIBUTIONS if name in installed},
             busy=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -81,10 +82,3 @@ def _accelerators() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip() for line in said.stdout.splitlines() if line.strip())
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""

@@ -48,8 +48,6 @@ class WayReport:
         padded_size: (width, height) of the frame engine's input, in pixels.
         seconds: per frame, by part: `frame_engine` and `sequence_engine` of one frame in a call, the same
             `_batched`, `pipeline` from file to detections, and `server_N` with N clients at the same time.
-        pipeline_to_frame_engine: `pipeline / frame_engine` within a round.
-        server_to_pipeline: by clients, `server_N / pipeline` within a round.
         times_as_fast: seconds of the first way / of this one within a round, of the last part that both have.
     """
 
@@ -63,8 +61,6 @@ class WayReport:
     padded_size: tuple[int, int]
     reference_frames: int
     seconds: dict[str, Spread]
-    pipeline_to_frame_engine: Spread | None
-    server_to_pipeline: dict[str, Spread]
     times_as_fast: Spread
 
     @classmethod
@@ -72,10 +68,7 @@ class WayReport:
         """The report of one way; `first` are the rounds of the first one."""
         loaded, parts = subject.loaded, list(rounds[0])
         height, width = subject.work.pixels.shape[1:3]
-        served = [part for part in parts if part.startswith("server_")]
-        both = next(part for part in ("pipeline", "frame_engine", *served) if part in parts)
-        to_engine = {"pipeline", "frame_engine"} <= set(parts)
-        to_pipeline = served if "pipeline" in parts else []
+        both = next(part for part in ("pipeline", "frame_engine", *parts) if part in parts)
         return cls(
             model=loaded.manifest.name,
             bundle=loaded.digest,
@@ -87,10 +80,6 @@ class WayReport:
             padded_size=(width, height),
             reference_frames=loaded.manifest.reference_frames,
             seconds={part: Spread.of([each[part] for each in rounds]) for part in parts},
-            pipeline_to_frame_engine=_ratio(rounds, "pipeline", "frame_engine") if to_engine else None,
-            server_to_pipeline={
-                part.removeprefix("server_"): _ratio(rounds, part, "pipeline") for part in to_pipeline
-            },
             times_as_fast=Spread.of([a[both] / b[both] for a, b in zip(first, rounds, strict=True)]),
         )
 
@@ -106,8 +95,6 @@ class WayReport:
         for part, spread in self.seconds.items():
             name = PARTS.get(part) or f"server, {part.removeprefix('server_')} clients at the same time"
             yield f"  {name:40} {spread.text(1e3)} ms a frame, {1 / spread.median:.1f} frames/s"
-        if self.pipeline_to_frame_engine is not None:
-            yield f"  {'pipeline / frame engine':40} {self.pipeline_to_frame_engine.text()}"
         yield f"  {'times as fast as the first':40} {self.times_as_fast.text()}"
 
 
@@ -140,7 +127,3 @@ class BenchReport:
             asked = ", ".join(f"{name} {value}" for name, value in refusal.asked.items())
             lines.append(f"not measured: {asked}: {refusal.reason}")
         return "\n".join(lines)
-
-
-def _ratio(rounds: Rounds, over: str, under: str) -> Spread:
-    return Spread.of([each[over] / each[under] for each in rounds])

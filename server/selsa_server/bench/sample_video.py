@@ -1,9 +1,5 @@
-"""A procedural video for measuring and for trying things out: moving boxes over a texture, H.264 in MP4.
+"""A procedural video for measuring and for trying things out: moving boxes over a texture, H.264 in MP4."""
 
-`python -m selsa_server.bench.sample_video OUT.mp4` writes two seconds of it.
-"""
-
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,7 +39,3 @@ def _picture(texture: npt.NDArray[np.uint8], index: int) -> npt.NDArray[np.uint8
         image[y : y + box_h, x : x + box_w] = (40 * k + 30, 220 - 30 * k, 90 + 25 * k)
         image[y + box_h // 3 : y + box_h // 2, x : x + box_w] = (250 - 35 * k, 20 + 40 * k, 60)
     return image
-
-
-if __name__ == "__main__":
-    write_sample_video(Path(sys.argv[1]), 2 * RATE, width=320, height=180)

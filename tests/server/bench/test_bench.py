@@ -69,7 +69,6 @@ def test_ratios_are_taken_within_a_round(video: Path) -> None:
     pairs = zip(slow.seconds["pipeline"].rounds, fast.seconds["pipeline"].rounds, strict=True)
     assert fast.times_as_fast.rounds == tuple(a / b for a, b in pairs)
     assert slow.seconds["frame_engine"].median >= 0.004
-    assert slow.pipeline_to_frame_engine is not None
 
 
 def test_a_way_that_cannot_run_is_reported_and_the_others_are_measured(video: Path) -> None:
