@@ -56,13 +56,13 @@ def default_bundle(package: Path = _PACKAGE) -> Path:
     return packaged_bundle("everyday", package)
 
 
-def synthetic_bundle(package: Path = _PACKAGE) -> Path:
+def synthetic_bundle() -> Path:
     """The bundle trained on drawn sprites, for tests and for measuring what the sequence is worth.
 
     Raises:
         BundleError: this build of it has none.
     """
-    return packaged_bundle("synthetic", package)
+    return packaged_bundle("synthetic")
 
 
 def sample_video(package: Path = _PACKAGE) -> Path:
@@ -74,13 +74,13 @@ def sample_video(package: Path = _PACKAGE) -> Path:
     return _video("everyday.mp4", package)
 
 
-def synthetic_video(package: Path = _PACKAGE) -> Path:
+def synthetic_video() -> Path:
     """A video of drawn sprites that the synthetic bundle never saw in training: H.264 in MP4.
 
     Raises:
         BundleError: this build of it has none.
     """
-    return _video("sample.mp4", package)
+    return _video("sample.mp4", _PACKAGE)
 
 
 def _video(name: str, package: Path) -> Path:

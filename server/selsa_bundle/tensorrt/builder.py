@@ -27,7 +27,6 @@ class BuildOptions:
     Attributes:
         target: the GPU to build for; None: the one in this machine.
         profiles: ranges of shapes; the runtime chooses one by its position.
-        workspace_bytes: most memory for a kernel that is tried; None: all of the GPU's.
         timing_cache: file of measured kernels, shared by builds on this machine; None: none. Kernels are
             measured only on a GPU.
         progress: called with the current phase and its progress, 0..1.
@@ -35,7 +34,6 @@ class BuildOptions:
 
     target: ComputeCapability | None
     profiles: Sequence[Profile]
-    workspace_bytes: int | None = None
     timing_cache: Path | None = None
     progress: Callable[[str, float], None] = lambda _phase, _share: None
 
@@ -65,8 +63,6 @@ def build_engine(library: TensorRT, onnx: Path, contract: EngineContract, option
     _check_tensors(onnx, network, contract)
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
-    if options.workspace_bytes is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     if options.target is not None:
         _set_target(library, config, options.target)
     for profile in options.profiles:
@@ -108,7 +104,7 @@ def _check_tensors(onnx: Path, network: Any, contract: EngineContract) -> None:
 
 
 def _set_target(library: TensorRT, config: Any, target: ComputeCapability) -> None:
-    """Raises EngineError if this TensorRT cannot build for a GPU that is not there, or not for that one."""
+    """Raises EngineError if this TensorRT cannot build for that GPU."""
     targets = library.targets
     if target not in targets:
         allowed = ", ".join(str(each) for each in targets)

@@ -53,11 +53,11 @@ class Device(Protocol):
         ...
 
     def upload(self, address: int, source: Bytes, stream: int) -> None:
-        """Queue a copy to the device; `source` must not change before the stream was waited for."""
+        """Queue a copy to the device; `source` must not change until `wait` returns."""
         ...
 
     def download(self, target: Bytes, address: int, stream: int) -> None:
-        """Queue a copy from the device; `target` is filled after waiting for the stream."""
+        """Queue a copy from the device; `target` is filled when `wait` returns."""
         ...
 
     def wait(self, stream: int) -> None:

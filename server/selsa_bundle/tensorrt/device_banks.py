@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from selsa_bundle.engine import ReferenceBank, bank_feeds
 from selsa_bundle.errors import DeviceMemoryError
 from selsa_bundle.tensorrt.cuda_device import Device
 from selsa_bundle.tensorrt.lane import Resident
+
+MOST_BYTES: Final = 2 << 30
 
 
 @dataclass(slots=True, eq=False)
@@ -29,12 +32,11 @@ class _Kept:
 class DeviceBanks:
     """Banks on a device; the least recently used is dropped first. Thread-safe.
 
-    Args:
-        limit: most bytes of banks that are kept while no call uses them.
+    Banks that no call uses are kept up to `MOST_BYTES`.
     """
 
-    def __init__(self, device: Device, dimensions: Dimensions, limit: int = 2 << 30) -> None:
-        self._device, self._dimensions, self._limit = device, dimensions, limit
+    def __init__(self, device: Device, dimensions: Dimensions) -> None:
+        self._device, self._dimensions = device, dimensions
         self._lock = threading.Lock()
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
 
@@ -50,7 +52,7 @@ class DeviceBanks:
         """
         state = None if bank.state is None else bank.state()
         with self._lock:
-            # Copied under the lock: two key frames of one video want the same bank.
+            # Copy under the lock: two key frames of one video may need the same bank at once.
             kept = self._find(state) or self._put(state if state is not None else object(), bank, stream)
             kept.users += 1
         try:
@@ -60,7 +62,8 @@ class DeviceBanks:
                 kept.users -= 1
                 if state is None:
                     self._drop_where(lambda each: each is kept)
-                self._shrink(self._limit)
+                while sum(kept.size for kept in self._kept.values()) > MOST_BYTES and self._drop_oldest():
+                    pass
 
     def close(self) -> None:
         """Free all memory. No call may be using it."""
@@ -96,10 +99,6 @@ class DeviceBanks:
             except DeviceMemoryError:
                 if not self._drop_oldest():
                     raise
-
-    def _shrink(self, limit: int) -> None:
-        while sum(kept.size for kept in self._kept.values()) > limit and self._drop_oldest():
-            pass
 
     def _drop_oldest(self) -> bool:
         oldest = next((kept for kept in self._kept.values() if not kept.users), None)

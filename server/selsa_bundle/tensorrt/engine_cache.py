@@ -1,7 +1,7 @@
 """A cache of compiled engines; a file that does not match exactly or is damaged is ignored.
 
 A file is a header (the engine's key and checksum) and the engine as TensorRT serialised it. Loading an engine
-runs code, so the cache is not part of a bundle, which may come from anywhere: it is a folder of the user, and
+runs code, so the cache is not part of a bundle, which may come from anywhere. It is a folder of the user, and
 files that others can write to are refused. The checksum detects damage, not forgery.
 """
 
@@ -169,7 +169,7 @@ def _check_private(path: Path, descriptor: int | None = None) -> None:
     if about.st_uid not in (os.getuid(), 0):
         raise _UnusableError(f"{path} belongs to another user")
     if about.st_mode & WRITABLE_BY_OTHERS:
-        raise _UnusableError(f"{path} may be written by others; take that right away (chmod go-w)")
+        raise _UnusableError(f"{path} may be written by others; remove that permission (chmod go-w)")
 
 
 def _write(path: Path, key: EngineKey, engine: bytes) -> None:

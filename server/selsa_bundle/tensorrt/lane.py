@@ -1,23 +1,21 @@
-"""One compiled engine on one stream: execution contexts, device memory, pinned memory, one call at a time.
+"""A lane: one compiled engine on one CUDA stream, with its execution contexts and memory. One call at a time.
 
 Memory is allocated once per profile, at its first call, for the largest shape of the profile. All profiles of
 a lane share one piece of scratch memory, since they never run at once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from selsa_bundle.contract import Dimensions, EngineName, TensorSpec, contract_for
+from selsa_bundle.engine import Array
 from selsa_bundle.errors import EngineError
 from selsa_bundle.tensorrt.cuda_device import Bytes, Device
 from selsa_bundle.tensorrt.library import TensorRT
 from selsa_bundle.tensorrt.profiles import Profile, tensor_bytes
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,6 @@ class _Slot:
     """TensorRT's context of one profile, and its tensors' memory on the device and the host."""
 
     context: Any
-    scratch_bytes: int
     device: dict[str, int]
     host: dict[str, Bytes]
 
@@ -150,8 +147,7 @@ class Lane:
                 if name not in self._resident:
                     device[name] = self._device.allocate(size)
                     host[name] = self._device.allocate_pinned(size)
-            scratch = int(engine.get_device_memory_size_for_profile_v2(index))
-            self._grow_scratch(scratch)
+            self._grow_scratch(int(engine.get_device_memory_size_for_profile_v2(index)))
             context = self._context(index)
             for name, address in device.items():
                 if not context.set_tensor_address(name, address):
@@ -159,7 +155,7 @@ class Lane:
         except EngineError:
             self._release(device.values(), host.values())
             raise
-        self._slots[index] = slot = _Slot(context, scratch, device, host)
+        self._slots[index] = slot = _Slot(context, device, host)
         return slot
 
     def _grow_scratch(self, size: int) -> None:
@@ -189,14 +185,11 @@ class Lane:
         self._device.wait(self._stream)
         return context
 
-    def _release(self, addresses: Any, pinned: Any) -> None:
-        _each(self._device.free, addresses)
-        _each(self._device.free_pinned, pinned)
-
-
-def _each(give_back: Callable[[Any], None], things: Any) -> None:
-    for thing in list(things):
-        give_back(thing)
+    def _release(self, addresses: Iterable[int], pinned: Iterable[Bytes]) -> None:
+        for address in addresses:
+            self._device.free(address)
+        for memory in pinned:
+            self._device.free_pinned(memory)
 
 
 def _shape(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ def import_tensorrt(packages: Sequence[str] = PACKAGES) -> TensorRT:
     """The first of the packages that can be imported.
 
     Raises:
-        EngineError: none can; the message has the reason of a broken installation.
+        EngineError: none can be imported; if one is installed but broken, the message says why.
     """
     broken = ""
     for package in packages:

@@ -1,6 +1,7 @@
 """TensorRT's errors and progress.
 
-TensorRT takes objects of its own classes, which exist only after its import; so functions create them.
+Loggers and monitors are subclasses of TensorRT's classes, which exist only after its import. So functions
+define the classes.
 """
 
 from collections import deque

@@ -19,7 +19,6 @@ SMALL_SIDE: Final = 256
 # Reference frames that several key frames at once, and one alone, can have.
 SHARED_REFERENCES: Final = 30
 MOST_REFERENCES: Final = 64
-ITEM_BYTES: Final = {"uint8": 1, "bool": 1, "int64": 8, "float32": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def tensor_bytes(engine: EngineName, dims: Dimensions, profile: Profile) -> dict
     """Bytes of every input and output of an engine at the profile's largest shape."""
     contract = contract_for(engine, dims)
     return {
-        spec.name: int(np.prod(profile.shapes(spec)[2], dtype=np.int64)) * ITEM_BYTES[spec.dtype]
+        spec.name: int(np.prod(profile.shapes(spec)[2], dtype=np.int64)) * np.dtype(spec.dtype).itemsize
         for spec in (*contract.inputs, *contract.outputs)
     }
 

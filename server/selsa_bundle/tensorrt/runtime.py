@@ -1,8 +1,8 @@
 """Engines in TensorRT.
 
-Calls are made by *workers*: each has a stream, a lane for either engine and its own memory, so that one
-copies while another computes. A call that is larger than every profile, or than the free memory, is made in
-pieces; results do not depend on that.
+Calls run on *workers*. Each worker has a stream, a lane for each of the two engines and its own memory, so
+that one can copy while another computes. A call that is larger than every profile, or than the free memory,
+is split into pieces; this does not change results.
 """
 
 import queue
@@ -172,7 +172,7 @@ class TensorRtEngines(RuntimeEngines):
         return {spec.name: array for spec, array in zip(outputs, joined, strict=True)}
 
     def _next(self, engine: EngineName, left: int, sizes: Mapping[str, int]) -> tuple[int, int]:
-        """How many of the frames that are left go next, and by which profile."""
+        """How many of the `left` frames the next call takes, and the index of its profile."""
         profiles, too_large = self._engines[engine].profiles, self._too_large[engine]
         usable = [profile for index, profile in enumerate(profiles) if index not in too_large]
         for count in range(left, 0, -1):

@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -101,9 +102,12 @@ def open_postgresql(address: str) -> sa.Engine:
     return engine
 
 
-def clock_of(engine: sa.Engine, own: Callable[[], float]) -> Callable[[], float | sa.ColumnElement[float]]:
-    """The clock of times in the database: its own if servers share it, whose clocks differ; else `own`."""
-    return _database_time if engine.dialect.name == "postgresql" else own
+def clock_of(engine: sa.Engine) -> Callable[[], float | sa.ColumnElement[float]]:
+    """The clock of times in the database: its own if servers share it, whose clocks differ, else ours.
+
+    Times are seconds since the epoch.
+    """
+    return _database_time if engine.dialect.name == "postgresql" else time.time
 
 
 def _database_time() -> sa.ColumnElement[float]:

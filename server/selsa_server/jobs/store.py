@@ -3,7 +3,6 @@
 Only this file queries the jobs in the database.
 """
 
-import time
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -34,7 +33,6 @@ class JobStore:
         owner: a unique name of this server.
         lease: seconds that a claim holds; None: until the job ends or is put back.
         ttl: seconds until an ended job is deleted, for messages about it; None: that is not said.
-        now: seconds since the epoch; by default the shared database's own clock, or this machine's.
     """
 
     def __init__(
@@ -44,13 +42,12 @@ class JobStore:
         owner: str = "",
         lease: float | None = None,
         ttl: float | None = None,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._owner = owner
         self._lease = lease
         shared = engine.dialect.name == "postgresql"
-        self._now = clock_of(engine, now)
+        self._now = clock_of(engine)
         self._ttl = ttl
         self._insert: Callable[..., Any] = postgresql.insert if shared else sqlite.insert
 

@@ -20,17 +20,17 @@ Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 
 
-def motion_iou(data: DataSet, window: int = MOTION_WINDOW) -> Float:
+def motion_iou(data: DataSet) -> Float:
     """`self_iou` of every object of a data set: float32 [N]."""
     frame = data.frame_of_object
     video = np.searchsorted(data.first_frame, frame, side="right") - 1
     # One number per track of the data set; tracks are int32.
     track = np.where(data.tracks == UNKNOWN_TRACK, UNKNOWN_TRACK, (video << 32) + data.tracks)
-    return self_iou(track, frame, data.boxes, window)
+    return self_iou(track, frame, data.boxes)
 
 
-def self_iou(track: Int, frame: Int, boxes: Float, window: int = MOTION_WINDOW) -> Float:
-    """Mean IoU of every object with itself in the frames up to `window` before and after it.
+def self_iou(track: Int, frame: Int, boxes: Float) -> Float:
+    """Mean IoU of every object with itself in the frames up to `MOTION_WINDOW` before and after it.
 
     Frames in which the object is not annotated do not count. FGFA publishes these numbers for ImageNet VID's
     validation set. Its boxes are inclusive pixels (+1); the boxes here are edges.
@@ -39,19 +39,18 @@ def self_iou(track: Int, frame: Int, boxes: Float, window: int = MOTION_WINDOW) 
         track: int64 [N], which objects are the same one; -1: unknown.
         frame: int64 [N], temporal position.
         boxes: float32 [N, 4], xyxy in pixels.
-        window: frames to either side.
 
     Returns:
-        float32 [N]; NaN where the track is unknown or the object is in no other frame of the window.
+        float32 [N]; NaN where the track is unknown or the object is in no other of these frames.
     """
     # Sort the rows by track, then by frame.
     order = np.lexsort((frame, track))
     track, frame, sorted_boxes = track[order], frame[order], boxes[order].astype(np.float64)
     total, count = np.zeros(len(order)), np.zeros(len(order))
-    # A track is annotated once per frame, so partners within the window are at most `window` rows away.
-    for step in range(1, min(window, len(order) - 1) + 1):
+    # A track is annotated once per frame, so partners are at most `MOTION_WINDOW` rows away.
+    for step in range(1, min(MOTION_WINDOW, len(order) - 1) + 1):
         same = (track[step:] == track[:-step]) & (track[step:] != UNKNOWN_TRACK)
-        here = np.flatnonzero(same & (frame[step:] - frame[:-step] <= window))
+        here = np.flatnonzero(same & (frame[step:] - frame[:-step] <= MOTION_WINDOW))
         iou = _pairwise_iou(sorted_boxes[here], sorted_boxes[here + step])
         for end in (here, here + step):
             total[end] += iou

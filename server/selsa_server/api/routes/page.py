@@ -71,22 +71,24 @@ class Page:
         return frozenset({"/", *(f"/assets/{name}" for name in self.assets), *sample})
 
 
-def read_page(folder: Path = _PACKAGED) -> Page:
-    """The page in a folder, read into memory (100 kB at most): no path of a request is ever opened.
+def read_page() -> Page:
+    """The packaged page, read into memory (100 kB at most): no path of a request is ever opened.
 
     Raises:
-        OSError: it has no `index.html`, or a file that cannot be read.
+        OSError: this build has no `index.html`, or a file that cannot be read.
     """
     assets = {
         path.name: (path.read_bytes(), _MEDIA_TYPES[path.suffix])
-        for path in sorted((folder / "assets").iterdir())
+        for path in sorted((_PACKAGED / "assets").iterdir())
         if path.suffix in _MEDIA_TYPES
     }
     try:
         sample = sample_video()
     except BundleError:
         sample = None
-    return Page(document=(folder / "index.html").read_bytes(), assets=MappingProxyType(assets), sample=sample)
+    return Page(
+        document=(_PACKAGED / "index.html").read_bytes(), assets=MappingProxyType(assets), sample=sample
+    )
 
 
 def page_router(page: Page) -> APIRouter:

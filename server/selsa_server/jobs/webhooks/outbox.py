@@ -1,7 +1,5 @@
 """Messages about ended jobs that wait for their delivery, in the database of the jobs."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -61,16 +59,11 @@ def add_message(
 
 
 class Outbox:
-    """The messages. Safe for several threads and servers.
+    """The messages of a database, which its `JobStore` closes. Safe for several threads and servers."""
 
-    Args:
-        engine: the database; closed by its `JobStore`.
-        now: seconds since the epoch; by default the shared database's own clock, or this machine's.
-    """
-
-    def __init__(self, engine: sa.Engine, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._now = clock_of(engine, now)
+        self._now = clock_of(engine)
 
     def claim(self, seconds: float) -> Message | None:
         """The message that has been due for longest; nobody else gets it for `seconds`. None: none is due."""

@@ -12,6 +12,8 @@ from selsa_training.evaluation.metrics.detections import Detections
 Int = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
+# From this overlap on an object is found.
+LEAST_IOU: Final = 0.5
 NOTHING: Final = -1
 # Matched to an ignored object: neither right nor wrong.
 CROWD: Final = -2
@@ -31,17 +33,14 @@ class Matches:
     nearest: Int
 
 
-def match_detections(
-    data: DataSet, detections: Detections, *, iou: float = 0.5, per_class: int | None = None
-) -> Matches:
+def match_detections(data: DataSet, detections: Detections, *, per_class: int | None = None) -> Matches:
     """Match detections to objects of their class, frame by frame, best score first.
 
-    A detection finds the free object that it overlaps most, if by `iou` or more; an object is found once.
-    Where none is left, an ignored object may absorb it, as often as needed, and then the overlap is measured
-    in shares of the detection. PASCAL VOC's, ImageNet VID's and COCO's rules agree on this.
+    A detection finds the free object that it overlaps most, if by `LEAST_IOU` or more. An object is found
+    once. Where none is left, an ignored object may absorb the detection, as often as needed; then the overlap
+    is measured in shares of the detection. PASCAL VOC's, ImageNet VID's and COCO's rules agree on this.
 
     Args:
-        iou: the least overlap, 0 to 1.
         per_class: at most that many detections per frame and class, the best; others are `CROWD`.
     """
     hit = np.full(len(detections.frame), NOTHING, np.int64)
@@ -57,12 +56,12 @@ def match_detections(
         boxes, same = detections.boxes[mine], detections.labels[mine][:, None] == objects.labels
         wanted, crowd = ~objects.ignored, objects.ignored
         # Objects of another class get the lowest overlap, so all classes are matched at once.
-        found, closest = _assign(_overlap(boxes, objects.boxes[wanted]) * same[:, wanted], iou)
+        found, closest = _assign(_overlap(boxes, objects.boxes[wanted]) * same[:, wanted], LEAST_IOU)
         index = np.append(objects.index[wanted], NOTHING)
         hit[mine], nearest[mine] = index[found], index[closest]
         if crowd.any():
             share = _overlap(boxes, objects.boxes[crowd], of_detection=True) * same[:, crowd]
-            hit[mine[(share.max(axis=1) >= iou) & (found == NOTHING)]] = CROWD
+            hit[mine[(share.max(axis=1) >= LEAST_IOU) & (found == NOTHING)]] = CROWD
     return Matches(hit, nearest)
 
 

@@ -103,7 +103,6 @@ def evaluate_vid(
     *,
     groups: Mapping[str, Mask] | None = None,
     interpolation: Interpolation = "all",
-    iou: float = 0.5,
     per_class: int | None = None,
 ) -> VidScores:
     """Score detections.
@@ -112,11 +111,10 @@ def evaluate_vid(
         detections: what was found, in the frames that were looked at.
         groups: which objects to score together; default `object_groups`.
         interpolation: of the precision-recall curve.
-        iou: overlap from which on an object is found.
         per_class: largest number of detections that count per frame and class, the best (COCO: 100).
     """
     groups = object_groups(data) if groups is None else groups
-    matches = match_detections(data, detections, iou=iou, per_class=per_class)
+    matches = match_detections(data, detections, per_class=per_class)
     looked_at = np.isin(data.frame_of_object, detections.frames)
     wanted = looked_at & ((data.flags & IGNORED) == 0)
     scores = VidScores()
