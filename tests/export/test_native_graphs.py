@@ -16,7 +16,7 @@ from selsa_bundle.manifest import Manifest
 from selsa_bundle.runtimes.load import load_engines
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
 from selsa_export.cli.export import export
-from selsa_export.graphs.native_operators import LARGEST_TOPK
+from selsa_export.graphs.operators import LARGEST_TOPK
 from selsa_export.parity.frames import procedural_frames
 from selsa_training.checkpoint.checkpoint import Checkpoint
 from selsa_training.checkpoint.detector import detector_of

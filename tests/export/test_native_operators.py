@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from selsa_export.graphs import native_operators
-from selsa_export.graphs.native_operators import NATIVE_TRANSLATIONS
+from selsa_export.graphs import operators
+from selsa_export.graphs.operators import NATIVE_TRANSLATIONS
 from selsa_export.graphs.write import OPSET
 from selsa_training.model.nms import greedy_nms
 
@@ -120,7 +120,7 @@ def test_a_long_chain_in_one_window_is_settled_over_several_turns(
 def test_topk_in_several_passes_has_the_order_of_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_operators, "LARGEST_TOPK", 10)
+    monkeypatch.setattr(operators, "LARGEST_TOPK", 10)
     session = exported(Top(), (torch.rand(2, 40),), ({0: "B", 1: "N"},), tmp_path / "top.onnx")
     for seed in range(20):
         rng = np.random.default_rng(seed)

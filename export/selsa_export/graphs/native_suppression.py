@@ -99,7 +99,7 @@ def greedy_suppression(
     score_threshold: float,
     max_output: int,
 ) -> Sequence[Any]:
-    """The translation of `selsa::greedy_nms`; traced into the graph, except for the loop, a function."""
+    """Translates `selsa::greedy_nms`. All but the loop, a function, is traced into the graph."""
     boxes, scores = _filled(boxes, scores, max(WINDOW, max_output))
     floor = op.Constant(value_float=score_threshold)
     decided = op.Constant(value_float=DECIDED)

@@ -9,7 +9,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +22,7 @@ from torch import nn
 
 from selsa_bundle.contract import BANK_VALID, Dimensions, EngineContract, EngineName, contract_for
 from selsa_export.graphs.everyday import EverydayFrameGraph, EverydaySequenceGraph
-from selsa_export.graphs.native_operators import NATIVE_TRANSLATIONS
-from selsa_export.graphs.operators import TRANSLATIONS
+from selsa_export.graphs.operators import NATIVE_TRANSLATIONS, TRANSLATIONS, Translations
 from selsa_export.graphs.precision import FloatPrecision
 from selsa_export.graphs.stages import FrameGraph, SequenceGraph
 from selsa_training.config import ModelConfig
@@ -90,7 +89,7 @@ def _write(
     stage: nn.Module,
     detector: AnyDetector,
     path: Path,
-    translations: dict[Callable[..., Any], Callable[..., Any]],
+    translations: Translations,
 ) -> EngineContract:
     contract = contract_for(engine, detector.dimensions)
     with _quiet():

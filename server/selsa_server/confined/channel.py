@@ -23,7 +23,7 @@ class Channel:
         """Send one message.
 
         Raises:
-            OSError: the other end is gone, or takes nothing.
+            OSError: the other end has closed, or does not read.
         """
         self._socket.sendall(LENGTHS.pack(len(head), len(body)) + head)
         if body:
@@ -70,7 +70,7 @@ class Channel:
             return  # the other end is gone already
 
     def _read(self, count: int, wait: Callable[[], None]) -> bytes:
-        """`count` bytes; none at the end, fewer where the end comes too early."""
+        """`count` bytes, or none if the other end has closed before the first of them."""
         data = bytearray()
         while len(data) < count:
             wait()
