@@ -26,9 +26,9 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-import httpcore
 import httpx
 
+from selsa_client.http.early_answers import listen_while_writing
 from selsa_client.http.protocol import check_api_key, check_server
 from selsa_client.http.retries import Attempts, RetryPolicy
 from selsa_client.http.upload import UploadSource
@@ -41,8 +41,6 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT: Final = httpx.Timeout(connect=5.0, read=600.0, write=120.0, pool=5.0)
 # Seconds for a request that is sent while the caller is leaving.
 _LEAVING_TIMEOUT: Final = 3.0
-# Bytes of an answer that are read while the request is still being sent.
-_EARLY_BYTES: Final = 65_536
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -144,7 +142,7 @@ class AsyncHttp(Http):
                 # Opening the source may wait for a slow disk or another server.
                 upload = await anyio.to_thread.run_sync(stack.enter_context, request.body.attempt())
                 built = self._build(request, aiter(upload), upload.length)
-                built.extensions["trace"] = _listen_while_writing
+                built.extensions["trace"] = listen_while_writing
             else:
                 built = self._build(request, request.body, None)
             response = await self._client.send(built, stream=True)
@@ -170,61 +168,6 @@ class AsyncHttp(Http):
 
     async def close(self) -> None:  # noqa: D102
         await self._client.aclose()
-
-
-async def _listen_while_writing(event: str, info: Mapping[str, Any]) -> None:
-    """A trace function for httpcore: makes a new connection read while it writes.
-
-    If a server answers before the upload is complete, the rest is not sent and the answer is read. httpcore
-    reads only after the upload, or when a write fails, and then asyncio has discarded the received bytes.
-    """
-    if not event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-        return
-    stream: httpcore.AsyncNetworkStream = info["return_value"]
-    plain_read, plain_write = stream.read, stream.write
-    early = bytearray()
-
-    def answered() -> bool:
-        # After an informational answer (1xx) the upload goes on.
-        return bool(early) and not early.startswith(b"HTTP/1.1 1")
-
-    async def listen() -> None:
-        with suppress(httpcore.ReadError):
-            early.extend(await plain_read(_EARLY_BYTES))
-
-    async def write(buffer: bytes, timeout: float | None = None) -> None:
-        failure: Exception | None = None
-        if stream.get_extra_info("is_readable"):
-            await listen()
-        if not answered():
-            async with anyio.create_task_group() as tasks:
-
-                async def stop_when_answered() -> None:
-                    await listen()
-                    if answered():
-                        tasks.cancel_scope.cancel()
-
-                tasks.start_soon(stop_when_answered)
-                try:
-                    await plain_write(buffer, timeout)
-                except (httpcore.WriteError, httpcore.WriteTimeout) as error:
-                    failure = error
-                tasks.cancel_scope.cancel()
-        if answered():
-            # httpcore stops sending at this error, and reads the answer.
-            raise httpcore.WriteError("the server has answered")
-        if failure is not None:
-            raise failure
-
-    async def read(max_bytes: int, timeout: float | None = None) -> bytes:
-        if not early:
-            return await plain_read(max_bytes, timeout)
-        part = bytes(early[:max_bytes])
-        del early[:max_bytes]
-        return part
-
-    # httpcore has no public way to put another stream in this one's place.
-    stream.read, stream.write = read, write  # type: ignore[method-assign]
 
 
 class BlockingHttp(Http):

@@ -184,6 +184,8 @@ def test_an_informational_answer_does_not_end_an_asynchronous_upload():
 
 
 def test_a_server_that_hangs_up_during_an_asynchronous_upload_is_a_broken_connection():
-    with ends_later(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as address:
-        with pytest.raises(ServerUnreachableError, match="it may have refused the upload"):
-            send_with_async_client(address)
+    with (
+        ends_later(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as address,
+        pytest.raises(ServerUnreachableError, match="it may have refused the upload"),
+    ):
+        send_with_async_client(address)
