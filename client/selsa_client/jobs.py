@@ -8,13 +8,12 @@ from typing import Unpack
 from selsa_client.http.asking import ask, parsed
 from selsa_client.http.job_requests import follow_job, job_events, job_path, read_job, submit_job
 from selsa_client.http.link import Call, Http, Request, iterate, run
-from selsa_client.http.protocol import DetectOptions
+from selsa_client.http.protocol import JobOptions
 from selsa_client.http.upload import AsyncVideoSource, UploadProgress, UploadSource, VideoSource
 from selsa_client.stream import AsyncDetectionStream, DetectionStream
 from selsa_client.wire.errors import IncompleteError
 from selsa_client.wire.records import RecordReader
-from selsa_server.schema.detect import DetectParams
-from selsa_server.schema.jobs import Job
+from selsa_server.schema.jobs import Job, JobParams, VideoAddress
 
 
 class AsyncJobs:
@@ -29,13 +28,20 @@ class AsyncJobs:
         *,
         idempotency_key: str | None = None,
         on_upload: UploadProgress | None = None,
-        **options: Unpack[DetectOptions],
+        **options: Unpack[JobOptions],
     ) -> Job:
         """As `Jobs.submit`."""
-        params = DetectParams.model_validate(options)
+        params = JobParams.model_validate(options)
         upload = UploadSource(source, on_upload)
         call = Call(self._http, repeatable=upload.repeatable)
         return await submit_job(call, upload, params, idempotency_key)
+
+    async def submit_url(
+        self, url: str, *, idempotency_key: str | None = None, **options: Unpack[JobOptions]
+    ) -> Job:
+        """As `Jobs.submit_url`."""
+        params = JobParams.model_validate(options)
+        return await submit_job(Call(self._http), VideoAddress(url=url), params, idempotency_key)
 
     async def get(self, job_id: str) -> Job:
         """As `Jobs.get`."""
@@ -85,15 +91,32 @@ class Jobs:
         *,
         idempotency_key: str | None = None,
         on_upload: UploadProgress | None = None,
-        **options: Unpack[DetectOptions],
+        **options: Unpack[JobOptions],
     ) -> Job:
         """Send a video and return at once. The same video with the same options gives the same job.
 
         `idempotency_key` identifies the request instead of the video and options; using it for another video
-        is an error.
+        is an error. `options` are the fields of `JobParams`: those of `Client.detect`, and `webhook`, an
+        address that gets a signed message when the job has ended.
         """
         job = self._jobs.submit(source, idempotency_key=idempotency_key, on_upload=on_upload, **options)
         return run(job)
+
+    def submit_url(
+        self, url: str, *, idempotency_key: str | None = None, **options: Unpack[JobOptions]
+    ) -> Job:
+        """Let the server download a video or a finished HLS playlist, and return at once.
+
+        The server must allow the address's host (`remote_hosts`). Each call is a new job, unless
+        `idempotency_key` is that of an earlier one with the same address and options.
+
+        Raises:
+            RejectedError: the address is not allowed (403 `url_not_allowed`).
+
+        Example:
+            job = client.jobs.submit_url("https://videos.example/street.mp4", stride=2)
+        """
+        return run(self._jobs.submit_url(url, idempotency_key=idempotency_key, **options))
 
     def get(self, job_id: str) -> Job:
         """The current state of a job."""

@@ -48,6 +48,13 @@ DropOption = Annotated[
     Literal["never", "oldest"],
     typer.Option(help="Whether a live stream drops the oldest waiting frames if they arrive too fast."),
 ]
+DownloadsFlag = Annotated[
+    bool,
+    typer.Option(
+        "--server-downloads",
+        help="The server downloads http(s) inputs itself, as jobs. It must allow their hosts.",
+    ),
+]
 LocalFlag = Annotated[bool, typer.Option("--local", help="Detect on this machine, without a server.")]
 BundleOption = Annotated[
     Path | None,
@@ -123,6 +130,7 @@ def detect(
     api_key: ApiKeyOption = None,
     live: LiveFlag = False,
     drop: DropOption = "never",
+    server_downloads: DownloadsFlag = False,
     local: LocalFlag = False,
     bundle: BundleOption = None,
     provider: ProviderOption = None,
@@ -158,10 +166,13 @@ def detect(
             retries=retries,
             live=live,
             drop=drop,
+            server_downloads=server_downloads,
             local=LocalPipeline(bundle=bundle, engines=engines, say=_say) if local else None,
         )
         plan.check(videos)
         drawn: dict[Drawn, Path | None] = {"video": render, "sheet": show_sheet}
+        if server_downloads and any(drawn.values()):
+            raise ValueError("--render and --show-sheet need the video here; leave --server-downloads out")
         options_of_results = ResultOptions(
             output=output,
             name=result_format,

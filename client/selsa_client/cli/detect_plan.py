@@ -20,7 +20,7 @@ from selsa_client.http.upload import UploadSource, VideoSource
 from selsa_client.http.web_video import WebVideo
 from selsa_client.live.protocol import LiveFeed, live_start
 from selsa_client.live.source import Endable
-from selsa_client.wire.errors import BusyError, InputError
+from selsa_client.wire.errors import BusyError, InputError, SelsaError
 from selsa_client.wire.records import StreamRecord
 from selsa_server.schema.detect import DetectParams
 
@@ -34,6 +34,7 @@ class DetectPlan:
         retries: how often a request is repeated if the server is busy or the connection breaks.
         live: as a live stream. A camera and an rtsp address always are.
         drop: whether a live stream drops frames that arrive too fast.
+        server_downloads: whether the server downloads the videos, as jobs.
         local: the pipeline on this machine; None: use the server.
     """
 
@@ -43,6 +44,7 @@ class DetectPlan:
     retries: int
     live: bool
     drop: Literal["never", "oldest"]
+    server_downloads: bool
     local: LocalPipeline | None
 
     def check(self, videos: Sequence[VideoInput]) -> None:
@@ -59,6 +61,12 @@ class DetectPlan:
             raise ValueError("--live is for videos and cameras; pictures are a file")
         if self.drop != "never" and not live:
             raise ValueError("--drop is for live streams; no frame of a file needs to be dropped")
+        if self.server_downloads:
+            other = next((video for video in videos if video.kind != "web"), None)
+            if other is not None:
+                raise ValueError(f"--server-downloads is for http(s) addresses, not {other.name}")
+            if self.live or self.local is not None:
+                raise ValueError("--server-downloads cannot be used with --live or --local")
 
     def records(self, video: VideoInput, shown: Progress) -> Generator[StreamRecord, None, None]:
         """The records of one video.
@@ -73,6 +81,8 @@ class DetectPlan:
         elif self.local is not None:
             with as_file(video) as path:
                 yield from self.local.detect(path, self.params)
+        elif self.server_downloads:
+            yield from self._downloaded_by_server(video)
         else:
             yield from self._from_server(video, shown)
 
@@ -87,6 +97,21 @@ class DetectPlan:
             client.detect(source, on_upload=shown.upload, **options) as stream,
         ):
             yield from stream.records()
+
+    def _downloaded_by_server(self, video: VideoInput) -> Generator[StreamRecord, None, None]:
+        from selsa_client.client import Client
+
+        options = cast("DetectOptions", self.params.model_dump(exclude_defaults=True))
+        with Client(self.server, retries=self.retries, api_key=self.api_key) as client:
+            job = client.jobs.submit_url(video.address, **options)
+            try:
+                with client.jobs.results(job.id) as stream:
+                    yield from stream.records()
+            finally:
+                # Cancels a job whose records are not wanted any more. If this fails, the server deletes the
+                # job after `jobs_ttl`.
+                with suppress(SelsaError):
+                    client.jobs.cancel(job.id)
 
     def _live(self, video: VideoInput) -> Generator[StreamRecord, None, None]:
         from selsa_client.cli.live_feed import live_feed

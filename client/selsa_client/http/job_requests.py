@@ -1,5 +1,6 @@
 """`/v1/jobs`: submitting, and reading records and events over connections that may break."""
 
+import uuid
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from http import HTTPStatus
@@ -19,27 +20,34 @@ from selsa_client.wire.errors import (
 )
 from selsa_client.wire.records import LineSplitter, RecordReader, StreamRecord
 from selsa_server.schema.detect import DetectParams
-from selsa_server.schema.jobs import Job
+from selsa_server.schema.jobs import Job, VideoAddress
 
 _SUBMITTED: Final = (HTTPStatus.OK, HTTPStatus.ACCEPTED)
 # Code of the error record of a server that shuts down. The job continues when the server is back.
 _DRAINING: Final = "draining"
 _EVENT_LIMIT: Final = 1 << 20
+_ADDRESS: Final = {"Content-Type": "application/json"}
 
 
 async def submit_job(
     call: Call,
-    source: UploadSource,
+    source: UploadSource | VideoAddress,
     params: DetectParams,
     key: str | None = None,
     *,
     was_reachable: bool = False,
 ) -> Job:
-    """Submit a video. After a break it is submitted again, which gives the same job."""
-    headers = VIDEO if key is None else {**VIDEO, "Idempotency-Key": key}
-    request = Request(
-        method="POST", path="/v1/jobs", query=detect_query(params), headers=headers, body=source
-    )
+    """Submit a video or its address. After a break it is submitted again, which gives the same job."""
+    body: UploadSource | bytes
+    if isinstance(source, VideoAddress):
+        body, headers = source.model_dump_json().encode(), _ADDRESS
+        # Without a key, the same address again is another job.
+        key = key or uuid.uuid4().hex
+    else:
+        body, headers = source, VIDEO
+    if key is not None:
+        headers = {**headers, "Idempotency-Key": key}
+    request = Request(method="POST", path="/v1/jobs", query=detect_query(params), headers=headers, body=body)
     answer = await ask(call, request, allowed=_SUBMITTED, was_reachable=was_reachable)
     return parsed(Job, answer.body)
 

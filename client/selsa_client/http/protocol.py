@@ -49,6 +49,13 @@ class DetectOptions(CommonOptions, total=False):
     end: float | None
 
 
+class JobOptions(DetectOptions, total=False):
+    """`JobParams` as typed keyword arguments; a test compares the two."""
+
+    webhook: str | None
+    webhook_summary: bool
+
+
 class LiveOptions(CommonOptions, total=False):
     """The options of a live stream as typed keyword arguments; a test compares them with `StreamStart`."""
 

@@ -62,6 +62,20 @@ def test_submitting_sends_the_video_and_returns_the_job(client_on, clip):
     assert body == clip.read_bytes()
 
 
+def test_submitting_an_address_again_after_a_break_gives_the_same_job(client_on):
+    seen = []
+    answers = [httpx.ReadError("broke"), httpx.Response(202, json=JOB), httpx.Response(202, json=JOB)]
+    driver = client_on(handler_of(answers, seen), retries=1)
+    for _ in range(2):
+        driver.call("jobs.submit_url", "https://a.example/b.mp4", stride=3, webhook="https://h.example/")
+    (first, body), (again, _), (other, _) = seen
+    assert json.loads(body) == {"url": "https://a.example/b.mp4"}
+    assert dict(first.url.params) == {"stride": "3", "webhook": "https://h.example/"}
+    assert first.headers["content-type"] == "application/json"
+    assert first.headers["idempotency-key"] == again.headers["idempotency-key"]
+    assert other.headers["idempotency-key"] != first.headers["idempotency-key"]
+
+
 def test_a_busy_queue_is_retried_unless_the_source_can_be_read_once(client_on, clip):
     def busy():
         return httpx.Response(503, headers={"Retry-After": "0"})

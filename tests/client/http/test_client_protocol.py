@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from selsa_client.http.protocol import (
     DetectOptions,
+    JobOptions,
     LiveOptions,
     check_api_key,
     check_server,
@@ -22,6 +23,7 @@ from selsa_client.http.protocol import (
 from selsa_client.http.retries import RetryPolicy
 from selsa_client.wire.errors import BusyError, RejectedError, ResponseError, ServerFailureError
 from selsa_server.schema.detect import DetectParams
+from selsa_server.schema.jobs import JobParams
 from selsa_server.schema.stream import StreamStart
 
 
@@ -65,6 +67,7 @@ FIXED = {"type", "container", "mode", "start", "end", "fill"}
 
 def test_typed_options_are_the_fields_of_the_schema():
     assert get_type_hints(DetectOptions).keys() == DetectParams.model_fields.keys()
+    assert get_type_hints(JobOptions).keys() == JobParams.model_fields.keys()
     assert get_type_hints(LiveOptions).keys() == StreamStart.model_fields.keys() - FIXED
 
 

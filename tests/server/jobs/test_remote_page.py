@@ -19,6 +19,7 @@ from selsa_server.settings import ServerSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "remote.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SELSA = Path(sys.executable).parent / "selsa"
 
 
@@ -36,12 +37,16 @@ def host(tmp_path: Path) -> Iterator[WebHost]:
 
 
 def shell(line: str, folder: Path, host: WebHost, server: str = "") -> str:
-    line = re.sub(r"https://(models|videos|hooks)\.example", host.url("").rstrip("/"), line)
-    line = line.replace("http://127.0.0.1:8000", server)
+    line = on_loopback(line, host, server)
     line = re.sub(r"^selsa ", f"{SELSA} ", line)
     ran = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
+
+
+def on_loopback(text: str, host: WebHost, server: str) -> str:
+    text = re.sub(r"https://(models|videos|hooks)\.example", host.url("").rstrip("/"), text)
+    return text.replace("http://127.0.0.1:8000", server)
 
 
 def test_a_bundle_is_packed_and_pulled_as_the_page_says(
@@ -87,10 +92,8 @@ def test_videos_and_webhooks_work_as_the_page_says(host: WebHost, tmp_path: Path
         assert len(results.splitlines()) == 2 + 3
         wait_until(lambda: host.paths().count("/selsa") == 2)
     assert len(posts) == 4
-    program = re.search(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert program is not None
     names: dict[str, Any] = {}
-    exec(program[1], names)
+    exec(PROGRAMS[1], names)
     messages = [each for each in host.seen if each.path == "/selsa"]
     secret = secrets.read_text().strip()
     for message in messages:
@@ -100,6 +103,30 @@ def test_videos_and_webhooks_work_as_the_page_says(host: WebHost, tmp_path: Path
         assert not names["is_genuine"](headers | {"webhook-timestamp": "1"}, message.body, secret)
     assert [json.loads(each.body)["type"] for each in messages] == ["job.done"] * 2
     assert sum(json.loads(each.body)["data"]["summary"] is not None for each in messages) == 1
+
+
+def test_the_command_and_the_sdk_let_the_server_download(host: WebHost, tmp_path: Path) -> None:
+    (line,) = (line for line in LINES if line.startswith("selsa detect"))
+    settings = ServerSettings(
+        spool_dir=tmp_path, remote_hosts=f"127.0.0.1:{host.port}", remote_networks="127.0.0.1/32"
+    )
+    names: dict[str, Any] = {}
+    with live_server(FakeEngines(), settings) as address:
+        server = f"http://{address}"
+        shell(line, tmp_path, host, server)
+        left = httpx.get(f"{server}/v1/jobs").json()["jobs"]
+        exec(on_loopback(PROGRAMS[0], host, server), names)
+        refused = subprocess.run(
+            [SELSA, "detect", "--server-downloads", "https://other.example/a.mp4", "--server", server],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (tmp_path / "street.csv").stat().st_size > 0
+    assert left == [], "the command deletes its job"
+    assert names["found"] == [0, 2, 4]
+    assert refused.returncode == 4
+    assert "other.example" in refused.stderr
 
 
 def test_the_serve_line_names_options_that_there_are() -> None:
