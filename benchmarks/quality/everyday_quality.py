@@ -228,11 +228,14 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--truth", type=Path, required=True)
+    parser.add_argument("--provider", help="of bundles; ONNX Runtime on the CPU if not given")
+    parser.add_argument("--precision", help="of bundles; fp32 if not given")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     frames = read_clip(given.video)
     truth = read_truth(given.truth, len(frames))
-    found = [measure(open_model(path, ModelOptions()), frames, truth) for path in given.models]
+    options = ModelOptions(provider=given.provider, precision=given.precision)
+    found = [measure(open_model(path, options), frames, truth) for path in given.models]
     print("| setting | mode | AP50 | persons found at equal false ones | threshold |")
     print("|---|---|---|---|---|")
     for setting in SETTINGS:

@@ -62,11 +62,14 @@ class Family:
         appearance: name of the feature [B, P, C] that the tracker compares objects by.
         by_shot: whether a key frame attends to references of its own shot only. The published protocol
             spreads references over the whole video.
+        of_points: whether features belong to the point that a box was predicted from, not to the box. Two
+            points can predict the same box from different features.
     """
 
     features: tuple[Feature, ...]
     appearance: str
     by_shot: bool = False
+    of_points: bool = False
 
     @property
     def key_features(self) -> tuple[Feature, ...]:
@@ -104,5 +107,6 @@ FAMILIES: Final[dict[FamilyName, Family]] = {
         ),
         appearance="points",
         by_shot=True,
+        of_points=True,
     ),
 }

@@ -98,6 +98,9 @@ class Manifest(BaseModel):
     engines: dict[Variant, dict[EngineName, EngineFile]]
     parity: StoredFile = Field(description="report of the engines' agreement with torch")
     gate: GateFile | None = Field(default=None, description="what a runtime must compute to be used")
+    weight_bits: Literal[7, 8] | None = Field(
+        default=None, description="of the int8 graphs for CPUs; none stated: 8"
+    )
     precisions: StoredFile | None = Field(default=None, description="report of the precisions, measured")
     evaluation: StoredFile | None = Field(default=None, description="report of `selsa evaluate`")
     provenance: Provenance

@@ -104,6 +104,9 @@ class PrecisionReport(_Part):
     made_by: str = "selsa"
     created: str
     machine: str
+    instructions: tuple[str, ...] = Field(
+        default=(), description="instruction sets of that machine that a precision may need"
+    )
     threads: int
     engine_input: tuple[int, int] = Field(description="width, height of the frames the engines were timed on")
     frames: str = Field(description="what detections were compared on")

@@ -18,6 +18,8 @@ ProviderName = Literal["auto", ProviderKind]
 PrecisionName = Literal["auto", Precision]
 
 INT8: Final = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
+# Bits of int8 weights whose products do not saturate where none of these is.
+NARROW: Final = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class Provider:
         graphs: by precision, the graphs that it can run, the best first.
         flags: by precision, instruction sets of which the processor must have one: without them the precision
             is slower than fp32, or its products saturate.
+        narrow: further instruction sets that suffice for int8 with weights of `NARROW` bits.
         packages: any one of these must be installed, unless ONNX Runtime has `onnx_name`; empty: no need.
         missing: what to say where neither is installed.
         on_cpu: whether it is chosen on the CPU when no provider is named.
@@ -38,10 +41,16 @@ class Provider:
     opener: str
     graphs: "Mapping[Precision, tuple[Variant, ...]]"
     flags: Mapping[Precision, tuple[str, ...]] = field(default_factory=dict)
+    narrow: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     onnx_name: str
     missing: str = ""
     on_cpu: bool = False
+
+    def needs(self, precision: Precision, weight_bits: int) -> tuple[str, ...]:
+        """Instruction sets of which the processor must have one; empty: it needs none."""
+        narrow = self.narrow if precision == "int8" and weight_bits <= NARROW else ()
+        return self.flags.get(precision, ()) + narrow
 
 
 PROVIDERS: Final[dict[ProviderKind, Provider]] = {
@@ -49,6 +58,7 @@ PROVIDERS: Final[dict[ProviderKind, Provider]] = {
         opener="selsa_bundle.runtimes.onnx:open_cpu",
         graphs={"fp32": ("fp32",), "int8": ("int8",)},
         flags={"int8": INT8},
+        narrow=("avx2",),
         onnx_name="CPUExecutionProvider",
         on_cpu=True,
     ),
@@ -56,6 +66,7 @@ PROVIDERS: Final[dict[ProviderKind, Provider]] = {
         opener="selsa_bundle.runtimes.openvino:open_openvino",
         graphs={"fp32": ("fp32",), "bf16": ("fp32",), "int8": ("int8",)},
         flags={"int8": INT8, "bf16": ("avx512_bf16", "amx_bf16")},
+        narrow=("avx2",),
         packages=("openvino",),
         # ONNX Runtime's own OpenVINO provider is not used.
         onnx_name="",

@@ -32,8 +32,8 @@ from selsa_export.precision.measure import compare_with, detections_of
 from selsa_export.precision.plan import PrecisionPlan, check_precisions
 from selsa_export.precision.summary import summary_of
 
-HAS_VNNI = Host.here().cannot("cpu", "int8") is None
-needs_vnni = pytest.mark.skipif(not HAS_VNNI, reason="no int8 instructions on this processor")
+RUNS_INT8 = Host.here().cannot("cpu", "int8", weight_bits=7) is None
+needs_int8 = pytest.mark.skipif(not RUNS_INT8, reason="no int8 instructions on this processor")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def test_the_old_bundle_is_unchanged_and_the_new_one_is_complete(with_natives: P
     assert new.engines["fp32"] == old.engines["fp32"]
     assert new.engines["int8"]["sequence"] == old.engines["fp32"]["sequence"]
     assert new.engines["native-int8"]["sequence"] == old.engines["native-fp16"]["sequence"]
+    assert (old.weight_bits, new.weight_bits) == (None, 7)
     for variant in ("int8", "native-int8"):
         assert new.engines[variant]["frame"].bytes < 0.35 * old.engines["fp32"]["frame"].bytes
 
@@ -127,6 +128,7 @@ def test_the_report_has_every_way_that_this_machine_can_run(report: PrecisionRep
     assert ("cpu", "fp32") in ways
     missing = {tuple(reversed(name.split(" on "))) for name in report.left_out}
     assert ways | missing >= {("cpu", "int8"), ("openvino", "int8"), ("openvino", "fp32")}
+    assert report.instructions == Host.here().known_flags
     base = report.of("cpu", "fp32")
     assert base is not None and base.times_as_fast == 1
     assert base.agreement.matched == base.agreement.compared > 0
@@ -139,7 +141,7 @@ def test_the_report_has_cost_and_effect_of_each_block(report: PrecisionReport) -
     assert not any(layer.kept_fp32 for layer in report.layers)
 
 
-@needs_vnni
+@needs_int8
 def test_int8_runs_and_passes_its_own_tolerance_but_not_that_of_fp32(quantized: Path) -> None:
     bundle = load_engines(quantized, EngineOptions(provider="cpu", precision="int8"))
     assert (bundle.engines.info.precision, bundle.variant, bundle.why) == ("int8", "int8", "as asked for")
@@ -150,7 +152,7 @@ def test_int8_runs_and_passes_its_own_tolerance_but_not_that_of_fp32(quantized: 
     assert difference.failures(gate.tolerances["fp32"], 2)
 
 
-@needs_vnni
+@needs_int8
 def test_both_runtimes_compute_the_same_int8_graph(quantized: Path, few: PrecisionFrames) -> None:
     if Host.here().lacks("openvino") is not None:
         pytest.skip("openvino is not installed")
@@ -178,7 +180,7 @@ def test_an_edited_int8_engine_is_refused_and_fp32_still_loads(copy: Path) -> No
     assert prove_engines(load_engines(copy)) is not None
     with pytest.raises(ChecksumError, match=r"frame\.int8\.onnx has sha256"):
         verify_bundle(copy)
-    if HAS_VNNI:
+    if RUNS_INT8:
         with pytest.raises(ChecksumError, match=r"frame\.int8\.onnx has sha256"):
             load_engines(copy, EngineOptions(provider="cpu", precision="int8"))
 

@@ -46,6 +46,11 @@ class Graph:
             for name in node.input:
                 self.takers.setdefault(name, []).append(node)
 
+    @property
+    def image(self) -> str:
+        """The input of the first convolution: normalised frames."""
+        return next(str(node.input[0]) for node in self.nodes if node.op_type == "Conv")
+
     def after_relu(self, tensor: str) -> str:
         """The output of the ReLU that is the only consumer of this tensor; otherwise the tensor itself."""
         takers = self.takers.get(tensor, [])
@@ -100,18 +105,21 @@ def _group(parameter: str) -> str:
 
 
 def quantized_weights(
-    weight: npt.NDArray[np.float32], at_least: npt.NDArray[np.float64] | float = 1e-12
+    weight: npt.NDArray[np.float32],
+    largest: int,
+    at_least: npt.NDArray[np.float64] | float = 1e-12,
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Weights as int8 and one scale per output channel, which is the first axis.
 
     Args:
         weight: of a convolution or of a matrix product, output channels first.
+        largest: absolute integer value that the largest weight of each channel gets.
         at_least: lower bound of the scales.
     """
     others = tuple(range(1, weight.ndim))
-    scale = np.maximum(np.abs(weight).max(axis=others) / 127, at_least).astype(np.float32)
+    scale = np.maximum(np.abs(weight).max(axis=others) / largest, at_least).astype(np.float32)
     whole = np.rint(weight / scale.reshape(-1, *[1] * len(others)))
-    return np.clip(whole, -127, 127).astype(np.int8), scale
+    return np.clip(whole, -largest, largest).astype(np.int8), scale
 
 
 def array_of(graph: Graph, name: str) -> npt.NDArray[Any]:

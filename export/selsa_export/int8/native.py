@@ -8,12 +8,14 @@ applies the ReLU within that convolution. Everything else is unchanged.
 
 import copy
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from selsa_export.int8.layers import Graph, Layer, Range, array_of, layers_of, quantized_weights
 from selsa_export.int8.nodes import QuantizedNodes, dequantized, with_nodes
+
+LARGEST: Final = 127
 
 
 def native_tensors(model: Any, layers: Collection[Layer]) -> set[str]:
@@ -41,7 +43,7 @@ def quantize_native(model: Any, kept: Collection[str], ranges: Mapping[str, Rang
         if node.name in nodes:
             node.input[0] = dequantized(node.input[0])
             weight = array_of(graph, node.input[1])
-            node.input[1] = made.stored(node.input[1], *quantized_weights(weight))
+            node.input[1] = made.stored(node.input[1], *quantized_weights(weight, LARGEST))
         elif node.name in carried:
             position = list(node.input).index(carried[node.name])
             node.input[position] = dequantized(node.input[position])
@@ -50,7 +52,7 @@ def quantize_native(model: Any, kept: Collection[str], ranges: Mapping[str, Rang
             if tensor in quantized:
                 largest = max(abs(bound) for bound in ranges[tensor])
                 # A tensor of zeros needs a scale above 0 too.
-                made.pair(tensor, np.float32(max(largest, 1e-8) / 127), np.asarray(np.int8(0)))
+                made.pair(tensor, np.float32(max(largest, 1e-8) / LARGEST), np.asarray(np.int8(0)))
     return with_nodes(model, made.nodes, made.constants)
 
 

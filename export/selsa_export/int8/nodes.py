@@ -25,12 +25,20 @@ class QuantizedNodes:
         """Append a node."""
         self.nodes.append(node)
 
-    def pair(self, tensor: str, scale: np.float32, zero: npt.NDArray[Any]) -> None:
-        """Quantise an activation and dequantise it again: one scale; the zero point has the integer type."""
-        factor = self._constant(f"{tensor}_scale", np.asarray(scale))
-        offset = self._constant(f"{tensor}_zero", zero)
+    def pair(self, tensor: str, scale: np.float32, zero: npt.NDArray[Any], source: str | None = None) -> None:
+        """Quantise an activation and dequantise it again: one scale; the zero point has the integer type.
+
+        Args:
+            source: another name of the same values, to be read in its place.
+        """
+        factor = self.constant(f"{tensor}_scale", np.asarray(scale))
+        offset = self.constant(f"{tensor}_zero", zero)
         whole = f"{tensor}_quantized"
-        self.add(helper.make_node("QuantizeLinear", [tensor, factor, offset], [whole], f"{tensor}_quantize"))
+        self.add(
+            helper.make_node(
+                "QuantizeLinear", [source or tensor, factor, offset], [whole], f"{tensor}_quantize"
+            )
+        )
         outputs = [dequantized(tensor)]
         self.add(
             helper.make_node("DequantizeLinear", [whole, factor, offset], outputs, f"{tensor}_dequantize")
@@ -43,15 +51,16 @@ class QuantizedNodes:
             The dequantised tensor's name.
         """
         inputs = [
-            self._constant(f"{name}_quantized", whole),
-            self._constant(f"{name}_scale", scale),
-            self._constant(f"{name}_zero", np.zeros(scale.shape, whole.dtype)),
+            self.constant(f"{name}_quantized", whole),
+            self.constant(f"{name}_scale", scale),
+            self.constant(f"{name}_zero", np.zeros(scale.shape, whole.dtype)),
         ]
         output = dequantized(name)
         self.add(helper.make_node("DequantizeLinear", inputs, [output], f"{name}_dequantize", axis=0))
         return output
 
-    def _constant(self, name: str, value: npt.NDArray[Any]) -> str:
+    def constant(self, name: str, value: npt.NDArray[Any]) -> str:
+        """Add a constant; returns its name."""
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 

@@ -19,6 +19,7 @@ from selsa_bundle.precision_report import (
     PrecisionReport,
 )
 from selsa_bundle.preprocess import PreparedFrame
+from selsa_bundle.runtimes.host import Host
 from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines, verify_bundle
 from selsa_bundle.runtimes.processor import processor_name
 from selsa_bundle.tolerance import USUAL_TOLERANCES, GateTolerance, Precision
@@ -97,6 +98,7 @@ def add_precisions(
     report = PrecisionReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=processor_name(),
+        instructions=Host.here().known_flags,
         threads=plan.threads,
         engine_input=(frame.pixels.shape[1], frame.pixels.shape[0]),
         frames=plan.frames.described,

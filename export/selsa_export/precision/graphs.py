@@ -16,6 +16,7 @@ from selsa_bundle.manifest import EngineFile, Manifest, Variant
 from selsa_bundle.precision_report import DetectionAgreement, KeptLayers
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
+from selsa_export.int8.graph import WEIGHT_BITS
 from selsa_export.int8.layers import layers_of, load_graph
 from selsa_export.int8.native import native_tensors, quantize_native
 from selsa_export.int8.ranges import calibrate
@@ -56,6 +57,7 @@ def add_int8(
     onnx.save(found.model, str(folder / INT8_NAME))
     # The sequence engine stays fp32: it takes a tenth of the time, and it computes the scores.
     manifest = _with(folder, manifest, "int8", INT8_NAME, "fp32")
+    manifest = manifest.model_copy(update={"weight_bits": WEIGHT_BITS})
     if "native" in manifest.engines:
         kept = [layer.group for layer in found.layers if layer.kept_fp32]
         _write_native(folder, manifest, kept, frames, say)

@@ -81,7 +81,8 @@ def _opener(
         return f"the bundle has no {' or '.join(GRAPHS[way])} graphs", None
     if provider == "tensorrt":
         return "", lambda: _stand_in(folder, manifest, variant, precision, plan.threads)
-    if (reason := host.lacks(provider) or host.cannot(provider, precision)) is not None:
+    bits = manifest.weight_bits or 8
+    if (reason := host.lacks(provider) or host.cannot(provider, precision, bits)) is not None:
         return reason, None
     options = EngineOptions(provider=provider, precision=precision, threads=plan.threads)
     return "", lambda: OpenWay(engines=load_engines(folder, options).engines, variant=variant)

@@ -17,6 +17,9 @@ from selsa_bundle.family import Family
 # Square pixels below which IoU says nothing, and pixels within which corners coincide then.
 SLIVER: Final = 0.5
 SAME_CORNER: Final = 0.1
+# Lowest cosine of the features of one point in two precisions. Measured with the packaged everyday model: at
+# least 0.997 in bfloat16 and in int8, at most 0.91 between two points that predict the same object.
+SAME_POINT: Final = 0.95
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,11 +136,17 @@ def compare_proposals(
 ) -> ProposalDifference:
     """Match the proposals of one frame (batches of one) by their boxes and compare their features.
 
-    `want` may hold features of its first rows only; the others are not compared then.
+    `want` may hold features of its first rows only; the others are not compared then. If features belong to
+    points, partners must be of the same point: rounding decides which of two points that predict the same
+    object is suppressed, and a proposal of the other point counts as unmatched.
     """
     mine, theirs = np.flatnonzero(want.valid[0]), np.flatnonzero(have.valid[0])
     boxes, others = want.boxes[0, mine], have.boxes[0, theirs]
-    pairs = match_boxes(box_iou(boxes, others), partner_iou) if len(boxes) and len(others) else []
+    affinity = box_iou(boxes, others)
+    if family.of_points:
+        points = (side.tensors[family.appearance][0] for side in (want, have))
+        affinity *= _same_point(*points, rows=want.valid.shape[1])[np.ix_(mine, theirs)]
+    pairs = match_boxes(affinity, partner_iou) if affinity.size else []
     differences = {}
     for feature in family.features:
         wanted, found = want.tensors[feature.name], have.tensors[feature.name]
@@ -151,6 +160,16 @@ def compare_proposals(
         corner=max((float(np.abs(boxes[i] - others[j]).max()) for i, j in pairs), default=0.0),
         features=differences,
     )
+
+
+def _same_point(want: Float, have: Float, rows: int) -> npt.NDArray[np.bool_]:
+    """Whether features [T, C] and [P, C] are of one point: [rows, P]. Rows beyond T are not known: True."""
+    cosine = (want @ have.T) / np.maximum(
+        np.linalg.norm(want, axis=1)[:, None] * np.linalg.norm(have, axis=1), 1e-12
+    )
+    same = np.ones((rows, len(have)), np.bool_)
+    same[: len(want)] = cosine >= SAME_POINT
+    return same
 
 
 def worst_features(differences: Sequence[ProposalDifference]) -> dict[str, float]:

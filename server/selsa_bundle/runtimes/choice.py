@@ -88,9 +88,17 @@ class Choice:
 
 
 def choose(
-    options: EngineOptions, variants: Sequence[Variant], report: PrecisionReport | None, host: Host
+    options: EngineOptions,
+    variants: Sequence[Variant],
+    report: PrecisionReport | None,
+    host: Host,
+    *,
+    weight_bits: int = 8,
 ) -> Choice:
     """Choose what to run.
+
+    Args:
+        weight_bits: of the bundle's int8 graphs for CPUs.
 
     Raises:
         ChoiceError: the bundle or this machine cannot do what was requested.
@@ -102,11 +110,12 @@ def choose(
     if provider != "auto" and (lack := host.lacks(provider)) is not None:
         if not options.allow_cpu:
             raise ChoiceError(f"--provider {provider}: {lack}; or give --allow-cpu to run on the CPU.")
-        chosen = choose(replace(options, provider="cpu", precision="fp32"), variants, report, host)
+        options = replace(options, provider="cpu", precision="fp32")
+        chosen = choose(options, variants, report, host, weight_bits=weight_bits)
         return replace(chosen, why=f"allowed by --allow-cpu, since {lack}")
     if options.precision != "auto":
-        return _asked_for(provider, options.precision, variants, report, host)
-    return _best(provider, variants, report, host)
+        return _asked_for(provider, options.precision, variants, report, host, weight_bits)
+    return _best(provider, variants, report, host, weight_bits)
 
 
 def _asked_for(
@@ -115,13 +124,14 @@ def _asked_for(
     variants: Sequence[Variant],
     report: PrecisionReport | None,
     host: Host,
+    weight_bits: int,
 ) -> Choice:
     """A named precision, on the named provider or the fastest one that has it."""
     kinds = CPU_PROVIDERS if provider == "auto" else (provider,)
     reasons = []
     found = []
     for kind in kinds:
-        reason = _obstacle(kind, precision, variants, host)
+        reason = _obstacle(kind, precision, variants, host, weight_bits)
         if reason is None:
             found.append(kind)
         else:
@@ -135,7 +145,7 @@ def _asked_for(
 
 
 def _obstacle(
-    provider: ProviderKind, precision: Precision, variants: Sequence[Variant], host: Host
+    provider: ProviderKind, precision: Precision, variants: Sequence[Variant], host: Host, weight_bits: int
 ) -> str | None:
     """Why a bundle with these graphs cannot run this way here, as a clause; None if it can."""
     graphs = GRAPHS.get((provider, precision))
@@ -146,7 +156,7 @@ def _obstacle(
     if not set(graphs) & set(variants):
         has = f"this bundle has no {graphs[0]} engines (it has {', '.join(variants)})"
         return f"{has}; `selsa quantize` or `selsa export`, with --precision, makes one that has them"
-    return host.lacks(provider) or host.cannot(provider, precision)
+    return host.lacks(provider) or host.cannot(provider, precision, weight_bits)
 
 
 def _graph(provider: ProviderKind, precision: Precision, variants: Sequence[Variant]) -> Variant:
@@ -162,7 +172,11 @@ def _speed(report: PrecisionReport | None, provider: ProviderKind, precision: Pr
 
 
 def _best(
-    provider: ProviderName, variants: Sequence[Variant], report: PrecisionReport | None, host: Host
+    provider: ProviderName,
+    variants: Sequence[Variant],
+    report: PrecisionReport | None,
+    host: Host,
+    weight_bits: int,
 ) -> Choice:
     """The fastest way that the report allows and this machine can do; fp32 without a report."""
     kinds = CPU_PROVIDERS if provider == "auto" else (provider,)
@@ -173,7 +187,7 @@ def _best(
     for way in ways:
         if way in sound:
             continue
-        reason = _unsound(*way, variants, report, host)
+        reason = _unsound(*way, variants, report, host, weight_bits)
         if reason is None:
             sound.append(way)
         elif reason:
@@ -193,6 +207,7 @@ def _unsound(
     variants: Sequence[Variant],
     report: PrecisionReport | None,
     host: Host,
+    weight_bits: int,
 ) -> str | None:
     """Why a way is only run if it is named, as a clause; empty if not measured; None if it may be chosen."""
     known = None if report is None else report.of(provider, precision)
@@ -200,7 +215,22 @@ def _unsound(
         return ""
     if failures := known.failures(report.bounds):
         return failures[0]
-    return _obstacle(provider, precision, variants, host)
+    obstacle = _obstacle(provider, precision, variants, host, weight_bits)
+    if obstacle is None and precision == "int8" and (flag := _missing_speed(provider, report, host)):
+        return (
+            f"its speed was measured with {flag}, which this processor lacks (`selsa quantize` measures it)"
+        )
+    return obstacle
+
+
+def _missing_speed(provider: ProviderKind, report: PrecisionReport, host: Host) -> str | None:
+    """The fast int8 instructions that the report was measured with, if this processor has none of them."""
+    fast = PROVIDERS[provider].flags.get("int8", ())
+    if not fast or host.flags & set(fast):
+        return None
+    if not report.instructions:  # An older report: int8 was measured with these only.
+        return fast[0]
+    return next((flag for flag in fast if flag in report.instructions), None)
 
 
 def _merit(provider: ProviderKind, precision: Precision, report: PrecisionReport | None, host: Host) -> str:

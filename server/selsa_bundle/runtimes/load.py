@@ -64,7 +64,8 @@ def load_engines(folder: Path, options: EngineOptions = FP32_ON_CPU) -> LoadedBu
         EngineError: the runtime cannot load an engine, or runs it on another provider.
     """
     manifest, digest = _read_manifest(folder)
-    choice = choose(options, tuple(manifest.engines), _precisions(folder, manifest), Host.here())
+    report, bits = _precisions(folder, manifest), manifest.weight_bits or 8
+    choice = choose(options, tuple(manifest.engines), report, Host.here(), weight_bits=bits)
     # Only the graphs that run are read: those for a GPU are hundreds of megabytes.
     manifest.verify_files(folder, (choice.variant,))
     gate = None if manifest.gate is None else read_gate(folder / manifest.gate.file, manifest.dimensions)

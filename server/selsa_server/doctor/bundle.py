@@ -1,7 +1,7 @@
 """The checks of `selsa doctor` for a bundle: its integrity, and the providers that run it here."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,7 @@ def _ways(
         if not set(graphs) & set(manifest.engines):
             continue
         subject = f"{precision} on {provider}"
-        lack = host.lacks(provider) or host.cannot(provider, precision)
+        lack = host.lacks(provider) or host.cannot(provider, precision, manifest.weight_bits or 8)
         if lack is None and provider in GPU_KINDS and not gpu:
             lack = "there is no NVIDIA driver here"
         if lack is None:
@@ -98,9 +98,9 @@ def _run(
 
 
 def _chosen(manifest: Manifest, report: PrecisionReport | None, host: Host) -> Finding:
-    variants: Sequence[str] = tuple(manifest.engines)
+    variants = tuple(manifest.engines)
     try:
-        chosen = choose(EngineOptions(), tuple(manifest.engines), report, host)
+        chosen = choose(EngineOptions(), variants, report, host, weight_bits=manifest.weight_bits or 8)
     except BundleError as error:
         text = f"none of the engines ({', '.join(variants)}) fits this machine: {error}"
         return Finding(status="fail", subject="engines", text=text, remedy="export the bundle again")

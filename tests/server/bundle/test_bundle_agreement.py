@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from selsa_bundle.gate.agreement import Agreement, box_iou, compare_detections
+from selsa_bundle.engine import FrameBatch
+from selsa_bundle.family import FAMILIES
+from selsa_bundle.gate.agreement import Agreement, box_iou, compare_detections, compare_proposals
 
 BOXES = np.array([[0, 0, 10, 10], [20, 20, 40, 30]], np.float32)
 SCORES = np.array([0.9, 0.5], np.float32)
@@ -52,3 +54,23 @@ def test_boxes_without_area_are_the_same_where_their_corners_are() -> None:
     line = np.array([[5, 0, 5, 80]], np.float32)
     assert box_iou(line, line + 0.01)[0, 0] == 1
     assert box_iou(line, line + 1)[0, 0] == 0
+
+
+def test_the_same_box_predicted_from_another_point_is_no_partner() -> None:
+    """Which of two points that predict an object is suppressed is a matter of rounding."""
+    random = np.random.default_rng(0)
+    points = random.normal(size=(1, 2, 128)).astype(np.float32)
+    features = {
+        "logits": random.normal(size=(1, 2, 80)).astype(np.float32),
+        "points": points,
+        "keys": random.normal(size=(1, 4, 2, 16)).astype(np.float32),
+    }
+    want = FrameBatch(boxes=BOXES[None], valid=np.ones((1, 2), np.bool_), **features)
+    rounded = want.replaced(points=points * np.float32(1.02))
+    found = compare_proposals(want, rounded, 0.5, FAMILIES["one-stage"])
+    assert (found.total, found.unmatched) == (2, 0)
+    assert found.features["points"] == pytest.approx(0.02, rel=1e-3)
+    other = points.copy()
+    other[0, 1] = random.normal(size=128)
+    found = compare_proposals(want, want.replaced(points=other), 0.5, FAMILIES["one-stage"])
+    assert (found.unmatched, found.features["points"]) == (1, 0)

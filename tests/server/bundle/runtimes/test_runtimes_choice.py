@@ -46,9 +46,15 @@ def measured(
     )
 
 
-def report(*ways: MeasuredPrecision) -> PrecisionReport:
+def report(*ways: MeasuredPrecision, instructions: tuple[str, ...] = ()) -> PrecisionReport:
     return PrecisionReport(
-        created="now", machine="m", threads=0, engine_input=(64, 48), frames="f", measured=ways
+        created="now",
+        machine="m",
+        instructions=instructions,
+        threads=0,
+        engine_input=(64, 48),
+        frames="f",
+        measured=ways,
     )
 
 
@@ -94,6 +100,34 @@ def test_what_this_machine_cannot_do_or_the_report_forbids_is_left_out_with_the_
     chosen = choose(EngineOptions(), BOTH, known, machine)
     assert (chosen.provider, chosen.precision) == expected
     assert said in chosen.why
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_int8_without_vnni_runs_if_its_weights_have_seven_bits(provider: Any) -> None:
+    wanted = EngineOptions(provider=provider, precision="int8")
+    assert choose(wanted, BOTH, FAST, OLD, weight_bits=7).precision == "int8"
+    with pytest.raises(ChoiceError, match=r"none of avx512_vnni.*; `selsa quantize` makes int8 graphs for it"):
+        choose(wanted, BOTH, FAST, OLD, weight_bits=8)
+    with pytest.raises(ChoiceError, match=r"none of avx512_vnni.*, avx2"):
+        choose(wanted, BOTH, FAST, host(), weight_bits=7)
+
+
+@pytest.mark.parametrize(
+    ("measured_with", "chosen", "said"),
+    [
+        ((), "fp32", "its speed was measured with avx512_vnni, which this processor lacks"),
+        (("avx2", "avx_vnni"), "fp32", "its speed was measured with avx_vnni, which this processor lacks"),
+        (("avx2",), "int8", "this processor has avx2"),
+    ],
+)
+def test_int8_without_vnni_is_chosen_unasked_only_if_it_was_measured_without(
+    measured_with: tuple[str, ...], chosen: str, said: str
+) -> None:
+    known = report(*FAST.measured, instructions=measured_with)
+    found = choose(EngineOptions(provider="cpu"), BOTH, known, OLD, weight_bits=7)
+    assert found.precision == chosen
+    assert said in found.why
+    assert choose(EngineOptions(provider="cpu"), BOTH, known, NEW, weight_bits=7).precision == "int8"
 
 
 def test_a_provider_that_was_named_is_kept_to() -> None:
