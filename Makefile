@@ -90,6 +90,7 @@ train-everyday: $(VENV)/.installed
 	$(BIN)/selsa train-everyday $(SOURCES_EVERYDAY) -o $(WORK)/runs --clips training/everyday-clips \
 		--seeds $(EVERYDAY_SEEDS) --overwrite
 	$(BIN)/selsa export $(WORK)/runs/everyday-0/checkpoint -o $(EVERYDAY) --native none --overwrite \
+		--precision $(PRECISION) $(addprefix --calibrate ,$(wildcard training/everyday-clips/*.mp4)) \
 		--frames server/selsa_bundle/everyday.mp4 --title 'Everyday objects' \
 		--description 'Detects the 80 classes of COCO (people, vehicles, animals, household objects) in ordinary video. Small and fast: for trying the software on your own footage.'
 	test -z "$(QUALITY)" || $(BIN)/python -m benchmarks.quality.everyday_quality $(QUALITY) \

@@ -1,7 +1,7 @@
 """Seconds per key frame, side by side in one process: this, plain PyTorch, and torchvision's Faster R-CNN.
 
     python -m benchmarks.speed.beside_pytorch [--checkpoint FOLDER --bundle FOLDER]
-        [--precision fp32,bf16,int8] [--rounds 5] [--json FILE] [--plot FILE.png]
+        [--fewer-proposals FOLDER] [--precision fp32,bf16,int8] [--rounds 5] [--json FILE] [--plot FILE.png]
 
 Everybody gets the same video, decodes and resizes it in the same way, and takes turns within each round, so
 that ratios hold on a machine that others use. Plain PyTorch is the same model with the same weights in the
@@ -26,6 +26,7 @@ from benchmarks.report.picture import COLOURS, GREY, check_picture, new_figure, 
 from benchmarks.speed.contenders import Contender, Footage, Ours, Published, Torchvision
 from selsa_bundle.errors import BundleError
 from selsa_bundle.gate.agreement import Agreement, compare_detections
+from selsa_bundle.manifest import Manifest
 from selsa_bundle.runtimes.choice import options_named
 from selsa_bundle.runtimes.load import FP32_ON_CPU, load_engines, prove_engines
 from selsa_server.bench.machine import Machine
@@ -57,7 +58,7 @@ def make_model(folder: Path, name: str) -> tuple[Path, Path]:
     return checkpoint, bundle
 
 
-def open_ours(bundle: Path, precisions: Sequence[str], footage: Footage) -> list[Ours]:
+def open_ours(bundle: Path, precisions: Sequence[str], footage: Footage, about: str = "") -> list[Ours]:
     """The pipeline in each precision that can be had; fp32 in ONNX Runtime is the first, and always there."""
     found = []
     for precision in precisions:
@@ -69,7 +70,7 @@ def open_ours(bundle: Path, precisions: Sequence[str], footage: Footage) -> list
         except BundleError as error:
             say(f"not measured: {' '.join(str(error).split())}")
             continue
-        found.append(Ours(loaded, footage))
+        found.append(Ours(loaded, footage, about))
     return found
 
 
@@ -165,6 +166,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--bundle", type=Path, help="of that checkpoint; both or neither")
+    parser.add_argument(
+        "--fewer-proposals",
+        type=Path,
+        help="a bundle of the same checkpoint with other --reference-proposals, measured too;\n"
+        "its detections differ from plain PyTorch's and are not compared",
+    )
     parser.add_argument("--model", default="r50-dc5", help="made untrained where there is no checkpoint")
     parser.add_argument("--precision", default="fp32,bf16,int8", help="of ours, with commas between")
     parser.add_argument("--frames", type=int, default=16, help="of the video, which ours runs through")
@@ -213,6 +220,10 @@ def compare(
     published = Published(detector_of(checkpoint), footage, references)
     say("comparing plain PyTorch's detections with ours")
     agreement = check_same_model(ours[0], published)
+    if given.fewer_proposals is not None:
+        count = Manifest.read(given.fewer_proposals).dimensions.bank_proposals
+        about = f", {count} reference proposals"
+        ours += open_ours(given.fewer_proposals, given.precision, footage, about)
     contenders: list[Contender] = [published, Torchvision(footage, len(config.classes)), *ours]
     seconds = measure(contenders, given.rounds)
     padded = footage.prepared([0])[0].pixels.shape

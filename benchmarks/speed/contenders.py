@@ -63,10 +63,10 @@ class Footage:
 class Ours:
     """The pipeline on the whole video."""
 
-    def __init__(self, bundle: LoadedBundle, footage: Footage) -> None:
+    def __init__(self, bundle: LoadedBundle, footage: Footage, about: str = "") -> None:
         info = bundle.engines.info
         runtime = "ONNX Runtime" if info.provider.endswith("ExecutionProvider") else info.provider
-        self.name = f"selsa, {runtime} {info.precision}"
+        self.name = f"selsa, {runtime} {info.precision}{about}"
         self._pipeline = DetectionPipeline(bundle)
         self._footage = footage
 

@@ -1,4 +1,8 @@
-"""Choose the blocks that become int8: all of them, less the most harmful ones until the bounds hold."""
+"""Choose the blocks that become int8: all of them, less the most harmful ones until the bounds hold.
+
+Then the most expensive of those are tried in int8 again: a block that changes the features most need not be
+one that changes detections.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,8 +46,9 @@ def quantize_until(
     """Quantise a frame engine.
 
     First each block alone, to measure its effect on the features. Then all blocks: while the bounds do not
-    hold, the fewest blocks with half of the remaining damage go back to fp32. If the bounds never hold, all
-    blocks are int8, and the report shows the difference.
+    hold, the fewest blocks with half of the remaining damage go back to fp32. Where the bounds hold then,
+    each of those blocks, the most expensive first, becomes int8 again if they still hold. If the bounds never
+    hold, all blocks are int8, and the report shows the difference.
 
     Args:
         model: the fp32 frame engine.
@@ -63,21 +68,30 @@ def quantize_until(
     ranked = _damages(model, layers, calibration, frames[:DAMAGE_FRAMES], family, say)
     costs = _costs(layers, calibration)
     kept: list[str] = []
+
+    def graph(fp32: Sequence[str]) -> Any:
+        nodes = [layer.node for layer in layers if layer.group not in fp32]
+        return quantize_graph(model, nodes, calibration.ranges)
+
+    def hold(fp32: Sequence[str]) -> bool:
+        found = agreement(graph(fp32))
+        say(f"int8, {len(fp32)} of {len(ranked)} blocks in fp32: {found.matched} of {found.compared} matched")
+        return _holds(found, bounds)
+
     for _ in range(MOST_TRIES):
-        nodes = [layer.node for layer in layers if layer.group not in kept]
-        quantized = quantize_graph(model, nodes, calibration.ranges)
-        found = agreement(quantized)
-        say(f"int8, {len(kept)} of {len(ranked)} blocks in fp32: {found.matched} of {found.compared} matched")
-        if _holds(found, bounds):
+        if held := hold(kept):
             break
         kept += _worst([group for group in ranked if group not in kept], ranked)
-        if found.compared == 0 or len(kept) == len(ranked):
+        if len(kept) == len(ranked):
             break
-    if not _holds(found, bounds):
+    if not held:
         kept = []
-        quantized = quantize_graph(model, [layer.node for layer in layers], calibration.ranges)
+    for group in sorted(kept, key=lambda group: -costs[group]):
+        fewer = [each for each in kept if each != group]
+        if hold(fewer):
+            kept = fewer
     return QuantizedModel(
-        quantized,
+        graph(kept),
         tuple(
             KeptLayers(
                 group=group, damage=round(damage, 6), cost=round(costs[group], 6), kept_fp32=group in kept
