@@ -144,8 +144,8 @@ def compare_proposals(
     boxes, others = want.boxes[0, mine], have.boxes[0, theirs]
     affinity = box_iou(boxes, others)
     if family.of_points:
-        points = (side.tensors[family.appearance][0] for side in (want, have))
-        affinity *= _same_point(*points, rows=want.valid.shape[1])[np.ix_(mine, theirs)]
+        own, other = (side.tensors[family.appearance][0] for side in (want, have))
+        affinity *= _same_point(own, other, want.valid.shape[1])[np.ix_(mine, theirs)]
     pairs = match_boxes(affinity, partner_iou) if affinity.size else []
     differences = {}
     for feature in family.features:
