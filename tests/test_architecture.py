@@ -26,10 +26,16 @@ VAGUE = {"utils", "util", "misc", "helpers", "common", "tools"}
     [
         ("selsa_server.api.app", ["torch", "torchvision", "timm", "onnx", "onnxscript"]),
         ("selsa_server.api.app", ["ray", "fsspec", "psycopg", "pyarrow"]),
+        # Jobs import these when a server opens them, after its first frame.
+        ("selsa_server.api.app", ["sqlalchemy", "httpx", "httpcore"]),
         ("selsa_server.cli.serve", ["torch", "fastapi", "onnxruntime", "av", "cv2", "numpy"]),
         ("selsa_server.cli.serve", ["sqlalchemy", "ray"]),
         ("selsa_server.cli.batch", ["ray", "fsspec", "pyarrow", "numpy", "sqlalchemy", "fastapi"]),
         ("selsa_server.pipeline.local", ["torch", "fastapi", "starlette", "uvicorn"]),
+        # Imported while the engines load.
+        ("selsa_server.pipeline.local", ["av", "onnxruntime", "openvino", "pydantic_settings"]),
+        ("selsa_server.telemetry.log", ["rich", "pygments"]),
+        ("selsa_bundle.runtimes.openvino", ["openvino.tools.ovc"]),
         ("selsa_server.schema.detect", ["numpy", "fastapi", "httpx"]),
         ("selsa_bundle", ["torch", "onnxruntime"]),
         ("selsa_training.config", ["torch", "onnxruntime"]),

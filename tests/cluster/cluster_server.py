@@ -8,7 +8,8 @@ from cluster_fakes import FakeLoad
 from fake_engines import FakeEngines
 from fakes import LIMITS, fake_bundle
 
-from selsa_server.api.serving import listen, serve_until_drained
+from selsa_server.api.listener import listen
+from selsa_server.api.serving import serve_until_drained
 from selsa_server.cluster.cluster import on_cluster, serving_settings
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions

@@ -21,7 +21,7 @@ from media import number_of, write_video
 from no_videos import NO_VIDEOS
 
 from selsa_server.api.app import build_app
-from selsa_server.api.serving import listen
+from selsa_server.api.listener import listen
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions
 from selsa_server.settings import ServerSettings

@@ -10,7 +10,8 @@ from fake_engines import FakeEngines
 from live_server import live_server, wait_until
 
 from selsa_server.api.app import Lifecycle, build_app
-from selsa_server.api.serving import listen, server_config
+from selsa_server.api.listener import listen
+from selsa_server.api.serving import server_config
 from selsa_server.engines.bundle_loading import load_bundle
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.pipeline.sequence_run import PipelineOptions

@@ -10,7 +10,8 @@ from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 
 from selsa_server.api.app import Lifecycle, build_app
-from selsa_server.api.serving import listen, server_config
+from selsa_server.api.listener import listen
+from selsa_server.api.serving import server_config
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 

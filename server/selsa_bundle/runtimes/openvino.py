@@ -7,12 +7,11 @@ decoding of boxes and their suppression; for the other paths see `keep_boxes_exa
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import openvino as ov
 
 from selsa_bundle.contract import Dimensions, EngineName, contract_for
 from selsa_bundle.engine import Array, EngineInfo, ReferenceBank, bank_feeds
@@ -26,7 +25,12 @@ from selsa_bundle.runtime_base import (
     failure,
     lines_of,
 )
+from selsa_bundle.runtimes.starting import started, without
 from selsa_bundle.tolerance import Precision
+
+# The converter of other frameworks' models is half of OpenVINO's import, and no engine needs it.
+with without("openvino.tools.ovc"):
+    import openvino as ov
 
 # OpenVINO compiles kernels for each size of frame and batch, and keeps 5,000 for each engine, so that the
 # memory of a server would grow over many sizes of video. After 59 sizes of the packaged everyday model, 300
@@ -66,10 +70,14 @@ class OpenVinoEngines(RuntimeEngines):
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT,
         }
         paths: dict[EngineName, Path] = {"frame": frame, "sequence": sequence}
-        self._requests = {
-            name: _Requests(name, path, dimensions, {**settings, HINT: _hint(name, precision)})
+        # At the same time: most of a compilation runs on one thread.
+        compiling = {
+            name: started(
+                partial(_Requests, name, path, dimensions, {**settings, HINT: _hint(name, precision)})
+            )
             for name, path in paths.items()
         }
+        self._requests = {name: compiled() for name, compiled in compiling.items()}
 
     def call(
         self, engine: EngineName, feeds: Mapping[str, Array], bank: ReferenceBank | None

@@ -3,14 +3,16 @@
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
 from selsa_server.errors import DetectError, OverloadError
 from selsa_server.jobs.files import JobError, ResultsSource
-from selsa_server.jobs.jobs import Jobs
 from selsa_server.schema.problems import error_record
+
+if TYPE_CHECKING:  # it imports SQLAlchemy
+    from selsa_server.jobs.jobs import Jobs
 
 # Proxies close connections that are silent for a minute.
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -27,7 +29,7 @@ async def written_results(
         reader.close()
 
 
-async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> AsyncGenerator[bytes, None]:
+async def follow_results(jobs: "Jobs", job_id: str, reader: ResultsSource) -> AsyncGenerator[bytes, None]:
     """The records as NDJSON until the job has ended; a cancelled job's last one is an error.
 
     If the server ends first, the last record is an error too; the job continues, earlier records are valid.
@@ -54,7 +56,7 @@ async def follow_results(jobs: Jobs, job_id: str, reader: ResultsSource) -> Asyn
         reader.close()
 
 
-async def state_events(jobs: Jobs, job_id: str, after: int) -> AsyncGenerator[bytes, None]:
+async def state_events(jobs: "Jobs", job_id: str, after: int) -> AsyncGenerator[bytes, None]:
     """Server-sent events: `progress` with every change, `end` with the last one; the data is the job.
 
     Every event has the whole state, so a client that reconnects needs none of the missed events.

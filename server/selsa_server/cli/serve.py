@@ -4,7 +4,7 @@ import difflib
 import errno
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -47,10 +47,12 @@ def serve(**options: Any) -> None:
         if settings.cluster:
             _serve_on_cluster(settings, fork_server, listener)
         else:
+            from selsa_bundle.runtimes.starting import started
             from selsa_server.engines.bundle_loading import load_bundle
 
             load = partial(load_bundle, settings=settings)
-            _run(_load_all(settings, load), settings, fork_server, load, listener)
+            loaded = started(partial(_load_all, settings, load))
+            _run(loaded, settings, fork_server, load, listener)
 
 
 def _fork_server(settings: ServerSettings) -> "ForkServer":
@@ -140,7 +142,7 @@ def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer", liste
     try:
         with on_cluster(settings, _say) as cluster:
             loaded = _load_all(settings, cluster.load)
-            _run(loaded, serving_settings(settings), fork_server, cluster.load, listener)
+            _run(lambda: loaded, serving_settings(settings), fork_server, cluster.load, listener)
             lost = cluster.watch.lost
     except ClusterError as error:
         raise _refuse(str(error)) from error
@@ -179,15 +181,19 @@ def _load(folder: Path, load: "LoadBundle") -> "LoadedBundle":
         raise _refuse(" ".join(str(error).split())) from error
 
 
-def _check_confinement(settings: ServerSettings, fork_server: "ForkServer") -> None:
-    import structlog
-
+def _missing_confinement(settings: ServerSettings, fork_server: "ForkServer") -> dict[str, str]:
+    """What decoders cannot be confined by here, with the reasons; empty if confinement is off."""
     from selsa_server.confined.check import unconfined
     from selsa_server.confined.rules import decoder_rules
 
     if settings.confinement == "off":
-        return
-    missing = unconfined(fork_server, decoder_rules(settings, settings.retry_after))
+        return {}
+    return unconfined(fork_server, decoder_rules(settings, settings.retry_after))
+
+
+def _check_confinement(settings: ServerSettings, missing: dict[str, str]) -> None:
+    import structlog
+
     if missing and settings.confinement == "required":
         parts = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise _refuse(f"confinement is required, and decoders cannot be confined here ({parts})")
@@ -196,7 +202,7 @@ def _check_confinement(settings: ServerSettings, fork_server: "ForkServer") -> N
 
 
 def _run(
-    loaded: "dict[str, LoadedBundle]",
+    loading: "Callable[[], dict[str, LoadedBundle]]",
     settings: ServerSettings,
     fork_server: "ForkServer",
     load: "LoadBundle",
@@ -208,6 +214,9 @@ def _run(
     from selsa_server.api.serving import serve_until_drained
     from selsa_server.telemetry.log import log_is_text
 
+    # The engines load meanwhile.
+    missing = _missing_confinement(settings, fork_server)
+    loaded = loading()
     # Settings hold no secret: of API keys, only the file's name. People need only those that were changed.
     log = structlog.get_logger()
     log.info(
@@ -223,9 +232,7 @@ def _run(
             log.info(f"{about.title}: {about.description}", model=name, classes=classes)
             if about.warning:
                 log.warning(about.warning, model=name)
-    _check_confinement(settings, fork_server)
-    if fault := _fault_of_jobs(settings):
-        _say(f"this server takes no jobs (/v1/jobs): {fault}")
+    _check_confinement(settings, missing)
     first, *others = pipelines(loaded, settings).items()
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -258,7 +265,7 @@ def _greet(names: str, address: str) -> None:
 
 
 def _bind(settings: ServerSettings) -> "socket.socket":
-    from selsa_server.api.serving import bind
+    from selsa_server.api.listener import bind
 
     try:
         return bind(settings.host, settings.port)

@@ -1,21 +1,26 @@
-"""Opening and closing the jobs with the server, and the recovery of jobs of the previous process."""
+"""Opening and closing the jobs with the server, and the recovery of jobs of the previous process.
+
+SQLAlchemy and httpx take a third of a server's imports. So they are imported in a thread when the jobs are
+opened, and only requests for jobs wait for them.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 import structlog
 
 from selsa_server.jobs.files import JobError, JobsPlaceError
-from selsa_server.jobs.jobs import Jobs
-from selsa_server.jobs.place import JobsPlace, open_place
-from selsa_server.jobs.remote.addresses import AddressRules
-from selsa_server.jobs.remote.connection import RemoteHosts
 from selsa_server.service.models import Models
 from selsa_server.settings import JobSettings
 from selsa_server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from selsa_server.jobs.jobs import Jobs
+    from selsa_server.jobs.place import JobsPlace
 
 
 class JobsService:
@@ -41,20 +46,25 @@ class JobsService:
         self._required = settings.jobs_dir is not None or settings.shared
         self._jobs: Jobs | None = None
         self._reason = "The server is not running yet."
+        # Set when a running server has tried to open its jobs.
+        self._opened: anyio.Event | None = None
+        self._stopped = False
 
-    @property
-    def jobs(self) -> Jobs:
-        """The jobs.
+    async def jobs(self) -> "Jobs":
+        """The jobs, once they are open.
 
         Raises:
             JobError: this server has no jobs.
         """
+        if self._opened is not None:
+            await self._opened.wait()
         if self._jobs is None:
             raise JobError("jobs_unavailable", self._reason)
         return self._jobs
 
     def stop(self) -> None:
         """Stop running jobs within one batch, and end the streams of results and events."""
+        self._stopped = True
         if self._jobs is not None:
             self._jobs.stop()
 
@@ -62,26 +72,53 @@ class JobsService:
     async def running(self) -> AsyncIterator[None]:
         """Run jobs inside the context; jobs that have not ended continue the next time.
 
+        A required place is open when the block begins; another one is opened in the background.
+
         Raises:
             JobsPlaceError: the place is required and cannot be used.
         """
-        try:
-            place = await anyio.to_thread.run_sync(open_place, self._settings)
-        except JobsPlaceError as error:
-            if self._required:
-                raise
-            structlog.get_logger().warning("no jobs", reason=str(error))
-            self._reason = "This server takes no jobs, its log says why; use /detect."
-            yield
-            return
-        try:
-            async with self._working(place):
+        self._opened = anyio.Event()
+        if self._required:
+            async with self._open():
                 yield
-        finally:
-            await anyio.to_thread.run_sync(place.close)
+            return
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._run_unless_broken)
+            try:
+                yield
+            finally:
+                group.cancel_scope.cancel()
+
+    async def _run_unless_broken(self) -> None:
+        try:
+            async with self._open():
+                await anyio.sleep_forever()
+        except Exception as error:  # noqa: BLE001 - the server continues without jobs
+            known = isinstance(error, JobsPlaceError)
+            structlog.get_logger().warning("no jobs", reason=str(error), exc_info=None if known else error)
+            self._reason = "This server takes no jobs, its log says why; use /detect."
 
     @asynccontextmanager
-    async def _working(self, place: JobsPlace) -> AsyncIterator[None]:
+    async def _open(self) -> AsyncIterator[None]:
+        assert self._opened is not None, "it is running"
+        try:
+            place = await anyio.to_thread.run_sync(_open_place, self._settings)
+            try:
+                async with self._working(place):
+                    self._opened.set()
+                    yield
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(place.close)
+        finally:
+            self._opened.set()
+
+    @asynccontextmanager
+    async def _working(self, place: "JobsPlace") -> AsyncIterator[None]:
+        from selsa_server.jobs.jobs import Jobs
+        from selsa_server.jobs.remote.addresses import AddressRules
+        from selsa_server.jobs.remote.connection import RemoteHosts
+
         store, files = place.store, place.files
         # This server is alone, so jobs marked as running are left from a crashed process.
         await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=True))
@@ -92,6 +129,8 @@ class JobsService:
             hosts = RemoteHosts(AddressRules(self._settings.remote_hosts, self._settings.remote_networks))
             self._jobs = jobs = Jobs(self._models, place, hosts, self._settings, self._metrics)
             jobs.start(group)
+            if self._stopped:
+                jobs.stop()
             try:
                 yield
             finally:
@@ -100,3 +139,11 @@ class JobsService:
                 group.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(partial(store.requeue_running, crashed=False))
+
+
+def _open_place(settings: JobSettings) -> "JobsPlace":
+    """In a thread: the imports alone take most of a second."""
+    import selsa_server.jobs.jobs  # noqa: F401 - used by the caller
+    from selsa_server.jobs.place import open_place
+
+    return open_place(settings)

@@ -3,13 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from selsa_bundle.runtimes.choice import options_named
-from selsa_bundle.runtimes.load import load_engines, prove_engines
+from selsa_bundle.runtimes.choice import EngineOptions, options_named
+from selsa_bundle.runtimes.load import LoadedBundle, load_engines, prove_engines
+from selsa_bundle.runtimes.starting import started
 from selsa_server.engines.bundle_choice import choose_bundle
 from selsa_server.malloc import keep_freed_memory
-from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
+
+if TYPE_CHECKING:
+    from selsa_server.pipeline.pipeline import DetectionPipeline
 
 
 def detect(
@@ -36,20 +40,27 @@ def detect(
 
 def local_pipeline(
     bundle: Path | None, say: Callable[[str], None], engines: Mapping[str, str]
-) -> DetectionPipeline:
+) -> "DetectionPipeline":
     """The pipeline of a bundle, for a process that decodes and detects and does little else.
 
     Raises:
         BundleError: the bundle cannot be used, or not as `engines` asks for.
     """
     keep_freed_memory()
-    loaded = load_engines(
-        choose_bundle(bundle, say),
-        options_named(
-            engines.get("provider", "auto"),
-            engines.get("precision", "auto"),
-            size=int(engines.get("size", "0")),
-        ),
+    folder = choose_bundle(bundle, say)
+    options = options_named(
+        engines.get("provider", "auto"),
+        engines.get("precision", "auto"),
+        size=int(engines.get("size", "0")),
     )
+    loaded = started(lambda: _proven(folder, options))
+    # Imports the decoder, OpenCV and the records, which takes about as long as the engines.
+    from selsa_server.pipeline.pipeline import DetectionPipeline
+
+    return DetectionPipeline(loaded())
+
+
+def _proven(folder: Path, options: EngineOptions) -> LoadedBundle:
+    loaded = load_engines(folder, options)
     prove_engines(loaded)
-    return DetectionPipeline(loaded)
+    return loaded

@@ -6,7 +6,11 @@ import time
 from contextlib import suppress
 from typing import Final, Literal, TextIO, cast
 
-import structlog
+from selsa_bundle.runtimes.starting import without
+
+# structlog imports rich to colour tracebacks, a tenth of the server's imports.
+with without("rich"):
+    import structlog
 
 # Seconds in which one message of a library is logged once.
 INTERVAL: Final = 10.0

@@ -16,7 +16,7 @@ from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
 from media import write_video
 
 from selsa_server.api.app import build_app
-from selsa_server.api.serving import listen
+from selsa_server.api.listener import listen
 from selsa_server.settings import ServerSettings
 
 FRAMES = 200

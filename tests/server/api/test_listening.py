@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from selsa_server.api.serving import listen
+from selsa_server.api.listener import listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

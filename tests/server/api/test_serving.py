@@ -20,7 +20,8 @@ from fastapi.testclient import TestClient
 from media import write_video
 
 from selsa_server.api.app import Lifecycle, build_app
-from selsa_server.api.serving import DrainingServer, listen
+from selsa_server.api.listener import listen
+from selsa_server.api.serving import DrainingServer
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 

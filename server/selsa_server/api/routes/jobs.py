@@ -85,7 +85,7 @@ def _add_submit(router: APIRouter, models: Models, service: JobsService, limits:
         idempotency_key: IdempotencyKey = None,
     ) -> Job:
         """Send a video as to `/detect`, or its address; its results are stored until the job expires."""
-        jobs = service.jobs
+        jobs = await service.jobs()
         if jobs.stopping:
             raise JobError("jobs_unavailable", "The server is ending; send the video again in a minute.")
         by_address = is_json(request)
@@ -120,7 +120,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
         ] = None,
     ) -> JobList:
         """All jobs of this server, page by page; `next` is null on the last page."""
-        jobs = service.jobs
+        jobs = await service.jobs()
         rows = await jobs.newest(limit + 1, before)
         now = time.time()
         return JobList(
@@ -131,7 +131,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
     @router.get("/{job_id}", summary="The state of a job", responses=problem_responses(*READ_CODES))
     async def get_job(job_id: JobId) -> Job:
         """State, progress in frames, and estimated end."""
-        jobs = service.jobs
+        jobs = await service.jobs()
         return (await jobs.get(job_id)).view(jobs.settings.jobs_ttl, time.time())
 
     @router.delete(
@@ -142,7 +142,7 @@ def _add_state(router: APIRouter, service: JobsService) -> None:
     )
     async def delete_job(job_id: JobId) -> None:
         """Cancels a job that has not ended, within one batch; deletes an ended job."""
-        await service.jobs.delete(job_id)
+        await (await service.jobs()).delete(job_id)
 
 
 def _add_streams(router: APIRouter, service: JobsService, limits: RequestSettings) -> None:
@@ -193,7 +193,7 @@ def _add_streams(router: APIRouter, service: JobsService, limits: RequestSetting
                 parameter="format",
                 allowed="ndjson",
             )
-        jobs = service.jobs
+        jobs = await service.jobs()
         row = await jobs.get(job_id)
         if row.state == "cancelled":
             raise JobError("job_cancelled", "The job was cancelled; its results are deleted.")
@@ -229,7 +229,7 @@ def _add_streams(router: APIRouter, service: JobsService, limits: RequestSetting
         ] = 0,
     ) -> Response:
         """`progress` with every change, `end` with the last one; the data is the job as JSON."""
-        jobs = service.jobs
+        jobs = await service.jobs()
         row = await jobs.get(job_id)
         if row.has_ended and row.version <= last_event_id:
             return Response(status_code=204)
