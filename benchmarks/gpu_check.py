@@ -7,11 +7,17 @@ Needs a Python with torch, torchvision, timm, onnx and onnxscript, and no networ
 the wheels of selsa and of what that Python lacks; they are installed into OUT/site, not into that Python:
 
     pip wheel --no-deps -w wheels .
-    pip download --no-deps -d wheels onnxruntime-gpu av opencv-python-headless typer ...
+    pip install --dry-run --quiet --report missing.json "$(ls wheels/selsa-*.whl)[server-gpu,export]"
+    python -c 'import json; print(*("{name}=={version}".format(**each["metadata"])
+        for each in json.load(open("missing.json"))["install"]), sep="\\n")' | grep -v ^selsa= > missing.txt
+    pip download --no-deps -d wheels -r missing.txt
+
+The last three in a Python of the same version with the same packages.
 
 Each step is a subprocess with a time limit, and the whole ends within its minutes. A step that fails or takes
-too long is reported, and the next one runs. OUT/gpu_check.json and OUT/tables.md are written after each step,
-so an interrupted check keeps its results. `--provider cpu --models tiny` tries all of it without a GPU.
+too long is reported, and the next one runs; what took too long is tried again in the time that is left.
+OUT/gpu_check.json and OUT/tables.md are written after each step and have the rounds that an interrupted one
+had finished. `--provider cpu --models tiny` tries all of it without a GPU.
 """
 
 import argparse
@@ -39,6 +45,8 @@ SELSA = (sys.executable, "-c", "from selsa_client.cli.main import main; main()")
 RESERVE = 8
 INTERRUPTED = 143
 LOOK_SECONDS = 0.5
+# A step that took too long is tried again if it can have this many times as long.
+MORE = 1.5
 PRECISIONS = {"cuda": "fp32,fp16", "cpu": "fp32"}
 
 
@@ -51,14 +59,26 @@ class Step:
         commands: run at the same time; the step is done when all of them are.
         result: JSON file that they write, if any. It may be written more than once.
         share: of all minutes that it may take.
-        needs: steps without which it cannot run.
+        needs: files without which it cannot run.
+        makes: what each command makes, if that is a file; a command whose file exists does not run again.
     """
 
     name: str
     commands: Sequence[Sequence[str]]
     result: Path | None = None
     share: float
-    needs: tuple[str, ...] = ()
+    needs: tuple[Path, ...] = ()
+    makes: tuple[Path, ...] = ()
+
+    def left(self) -> list[Sequence[str]]:
+        """The commands that have not made their file."""
+        if not self.makes:
+            return list(self.commands)
+        return [command for command, made in zip(self.commands, self.makes, strict=True) if not made.exists()]
+
+    def missing(self) -> str:
+        """The files that it needs and that do not exist; empty if it can run."""
+        return ", ".join(f"{path.parent.name}/{path.name}" for path in self.needs if not path.exists())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,14 +106,20 @@ class Report:
     interrupted: bool = False
 
     def add(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
+        """Keep an outcome; one of the same name is replaced, but its figures are not lost."""
+        before = next((each for each in self.outcomes if each.name == outcome.name), None)
+        if before is None:
+            self.outcomes.append(outcome)
+        else:
+            outcome.result = outcome.result or before.result
+            self.outcomes[self.outcomes.index(before)] = outcome
         found = {**self.about, "steps": [asdict(each) for each in self.outcomes]}
         _write(self.folder / "gpu_check.json", json.dumps(found, indent=1) + "\n")
         _write(self.folder / "tables.md", "\n".join(tables(found)) + "\n")
         print(f"{outcome.name}: {outcome.status}, {outcome.seconds:.0f} s {outcome.error[-200:]}", flush=True)
 
-    def done(self, name: str) -> bool:
-        return any(each.name == name and each.status == "done" for each in self.outcomes)
+    def outcome(self, name: str) -> Outcome:
+        return next(each for each in self.outcomes if each.name == name)
 
 
 def _write(path: Path, text: str) -> None:
@@ -103,17 +129,28 @@ def _write(path: Path, text: str) -> None:
 
 
 def run_steps(steps: Sequence[Step], report: Report, minutes: float, environment: dict[str, str]) -> None:
-    """Run the steps in order until the time is up."""
+    """Run the steps in order, then again those that took too long, in the time that is left."""
     seconds = minutes * 60
     end = time.monotonic() + seconds - min(RESERVE, 0.1 * seconds)
     for step in steps:
-        missing = [name for name in step.needs if not report.done(name)]
-        limit = min(step.share * seconds, end - time.monotonic())
-        if missing or limit <= 1:
-            reason = f"needs {', '.join(missing)}" if missing else "no time was left"
-            report.add(Outcome(name=step.name, status="not run", error=reason))
-            continue
-        report.add(_run(step, limit, report, environment))
+        _run_if_possible(step, step.share * seconds, end, report, environment)
+    for step in steps:
+        before, left = report.outcome(step.name), end - time.monotonic()
+        if before.status == "too long" and left > MORE * before.limit:
+            _run_if_possible(step, left, end, report, environment)
+        elif before.status == "not run" and not step.missing():
+            _run_if_possible(step, step.share * seconds, end, report, environment)
+
+
+def _run_if_possible(
+    step: Step, limit: float, end: float, report: Report, environment: dict[str, str]
+) -> None:
+    missing, limit = step.missing(), min(limit, end - time.monotonic())
+    if missing or limit <= 1:
+        reason = f"needs {missing}" if missing else "no time was left"
+        report.add(Outcome(name=step.name, status="not run", error=reason))
+        return
+    report.add(_run(step, limit, report, environment))
 
 
 def _run(step: Step, limit: float, report: Report, environment: dict[str, str]) -> Outcome:
@@ -124,7 +161,7 @@ def _run(step: Step, limit: float, report: Report, environment: dict[str, str]) 
     with log.open("wb") as said, _memory_watched(outcome):
         running: list[subprocess.Popen[bytes]] = []
         try:
-            for command in step.commands:
+            for command in step.left():
                 running.append(_start(command, said, environment))
             codes = [_wait(each, started + limit, outcome, report) for each in running]
         finally:
@@ -205,21 +242,22 @@ def steps_of(given: argparse.Namespace) -> list[Step]:
     for model in made:
         bundles[model] = work / f"{model}.bundle"
     if made:
+        checkpoints = tuple(work / model / "checkpoint.json" for model in made)
+        exported = tuple(bundles[model] / "manifest.json" for model in made)
+        init, export = [_init(model, work) for model in made], [_export(model, work) for model in made]
         steps += [
-            Step(name="checkpoints", commands=[_init(m, work) for m in made], share=0.15),
-            Step(
-                name="bundles", commands=[_export(m, work) for m in made], share=0.4, needs=("checkpoints",)
-            ),
+            Step(name="checkpoints", commands=init, makes=checkpoints, share=0.15),
+            Step(name="bundles", commands=export, makes=exported, share=0.4),
         ]
     for model, bundle in bundles.items():
-        needs = ("bundles",) if model in made else ()
+        needs = (bundle / "manifest.json",)
         measured = [_gates(given, model, bundle, needs)]
         measured += [_bench(given, model, bundle, batch, needs) for batch in given.batches]
         first = given.batches[0]
         measured.insert(2, _server(given, model, bundle, first, needs))
         if model in made:
-            folder = str(work / model)
-            torch = _part(f"torch {model}", given, "in_torch", folder, share=0.2, needs=("checkpoints",))
+            needs = (work / model / "checkpoint.json",)
+            torch = _part(f"torch {model}", given, "in_torch", str(work / model), share=0.2, needs=needs)
             measured.insert(3, torch)
         steps += measured
     wanted = given.steps
@@ -235,7 +273,7 @@ def _installation(given: argparse.Namespace) -> Step:
 
 
 def _part(
-    name: str, given: argparse.Namespace, module: str, *more: str, share: float, needs: tuple[str, ...] = ()
+    name: str, given: argparse.Namespace, module: str, *more: str, share: float, needs: tuple[Path, ...] = ()
 ) -> Step:
     result = given.output / "work" / f"{name.replace(' ', '-')}.json"
     command = [
@@ -259,24 +297,24 @@ def _export(model: str, work: Path) -> list[str]:
     return [*SELSA, "export", str(work / model), "-o", str(work / f"{model}.bundle"), "--native", "fp32,fp16"]
 
 
-def _gates(given: argparse.Namespace, model: str, bundle: Path, needs: tuple[str, ...]) -> Step:
+def _gates(given: argparse.Namespace, model: str, bundle: Path, needs: tuple[Path, ...]) -> Step:
     return _part(f"gates {model}", given, "gates", str(bundle), share=0.15, needs=needs)
 
 
-def _bench(given: argparse.Namespace, model: str, bundle: Path, batch: int, needs: tuple[str, ...]) -> Step:
+def _bench(given: argparse.Namespace, model: str, bundle: Path, batch: int, needs: tuple[Path, ...]) -> Step:
     name = f"bench {model} batch {batch}"
     more = ["--phases", "engines,pipeline", "--frames", str(given.frames), "--batch", str(batch)]
     return _selsa_bench(name, given, bundle, more, 0.1, needs)
 
 
-def _server(given: argparse.Namespace, model: str, bundle: Path, batch: int, needs: tuple[str, ...]) -> Step:
+def _server(given: argparse.Namespace, model: str, bundle: Path, batch: int, needs: tuple[Path, ...]) -> Step:
     clients = ",".join(map(str, given.clients))
     more = ["--phases", "server", "--frames", str(given.frames), "--batch", str(batch), "--clients", clients]
     return _selsa_bench(f"server {model}", given, bundle, more, 0.15, needs)
 
 
 def _selsa_bench(
-    name: str, given: argparse.Namespace, bundle: Path, more: list[str], share: float, needs: tuple[str, ...]
+    name: str, given: argparse.Namespace, bundle: Path, more: list[str], share: float, needs: tuple[Path, ...]
 ) -> Step:
     result = given.output / "work" / f"{name.replace(' ', '-')}.json"
     how = ["--provider", given.provider, "--precision", PRECISIONS[given.provider]]

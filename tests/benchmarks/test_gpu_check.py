@@ -58,18 +58,39 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_a_step_that_fails_is_reported_and_those_that_need_it_do_not_run(tmp_path: Path) -> None:
+def test_a_step_that_fails_is_reported_and_those_that_need_its_file_do_not_run(tmp_path: Path) -> None:
     steps = [
         step("fails", "raise SystemExit('no such device')"),
-        step("needs it", "pass", needs=("fails",)),
+        step("needs it", "pass", needs=(tmp_path / "made",)),
         step("other", "pass"),
     ]
     run_steps(steps, Report(tmp_path, ABOUT), 1, dict(os.environ))
     found = outcomes(tmp_path)
     assert [each["status"] for each in found.values()] == ["failed", "not run", "done"]
     assert "no such device" in found["fails"]["error"]
-    assert found["needs it"]["error"] == "needs fails"
+    assert found["needs it"]["error"] == f"needs {tmp_path.name}/made"
     assert "| needs it | not run |" in (tmp_path / "tables.md").read_text()
+
+
+def test_a_step_that_took_too_long_gets_the_time_that_is_left_and_makes_only_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    made, slow, runs = tmp_path / "made", tmp_path / "slow", tmp_path / "runs"
+    quick = f"open({str(runs)!r}, 'a').write('.'); open({str(made)!r}, 'w')"
+    # Hangs the first time.
+    hanging = (
+        f"import os, time; first = not os.path.exists({str(slow)!r} + '.tried'); "
+        f"open({str(slow)!r} + '.tried', 'w'); time.sleep(300 if first else 0); open({str(slow)!r}, 'w')"
+    )
+    both = Step(
+        name="both",
+        commands=[[sys.executable, "-c", code] for code in (quick, hanging)],
+        makes=(made, slow),
+        share=0.1,
+    )
+    run_steps([both, step("after", "pass", needs=(slow,))], Report(tmp_path, ABOUT), 0.5, dict(os.environ))
+    assert [each["status"] for each in outcomes(tmp_path).values()] == ["done", "done"]
+    assert runs.read_text() == "."
 
 
 def test_steps_for_which_no_time_is_left_do_not_run(tmp_path: Path) -> None:

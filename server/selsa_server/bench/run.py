@@ -48,12 +48,13 @@ def run_bench(
     options: BenchOptions,
     *,
     say: Callable[[str], None] = lambda _: None,
+    keep: Callable[[BenchReport], None] = lambda _: None,
     load: Load = load_proven,
 ) -> BenchReport:
     """Measure all ways on a video, in turn: each way once in a round, round after round.
 
     A machine that is busy for a while is then busy for all of them, and ratios within a round hold where
-    seconds do not.
+    seconds do not. `keep` gets the report of the rounds so far after each of them.
 
     Raises:
         DetectError: the video cannot be detected on.
@@ -77,21 +78,27 @@ def run_bench(
         if not subjects:
             raise BenchError(f"none of the requested ways can run here: {refused[0].reason}")
         rounds: list[Rounds] = [[] for _ in subjects]
+
+        def report() -> BenchReport:
+            return BenchReport(
+                command=options.command,
+                machine=machine,
+                video=f"{video.name}, {index.width}x{index.height}, {index.codec}, {len(index)} frames",
+                frames=len(index),
+                rounds=len(rounds[0]),
+                ways=tuple(WayReport.of(*each, rounds[0]) for each in zip(subjects, rounds, strict=True)),
+                refused=tuple(refused),
+            )
+
         for number in range(options.rounds + 1):
-            for subject, kept in zip(subjects, rounds, strict=True):
+            measured = []
+            for subject in subjects:
                 say(f"{f'round {number} of {options.rounds}' if number else 'warming up'}: {subject.name}")
-                measured = subject.round(options.phases)
-                if number:
-                    kept.append(measured)
-    return BenchReport(
-        command=options.command,
-        machine=machine,
-        video=f"{video.name}, {index.width}x{index.height}, {index.codec}, {len(index)} frames",
-        frames=len(index),
-        rounds=options.rounds,
-        ways=tuple(WayReport.of(*each, rounds[0]) for each in zip(subjects, rounds, strict=True)),
-        refused=tuple(refused),
-    )
+                measured.append(subject.round(options.phases))
+            if number:
+                rounds = [[*kept, new] for kept, new in zip(rounds, measured, strict=True)]
+                keep(report())
+    return report()
 
 
 def _load(

@@ -3,8 +3,9 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -67,10 +68,10 @@ def bench(
             _check_output(json)
         options = _options(phases, rounds, clients)
         ways = _ways(bundle, provider, precision, size, threads, batch)
-        report = _measure(ways, video, frames, options)
-        typer.echo(report.text())
+        # After each round, so that an interrupted measurement keeps its rounds.
+        keep = _drop if json is None else partial(_write, path=json)
+        typer.echo(_measure(ways, video, frames, options, keep).text())
         if json is not None:
-            _write(report, json)
             _say(f"wrote {json}")
     except (BenchError, BundleError, DetectError) as error:
         _say(f"error: {error}")
@@ -120,7 +121,13 @@ def _ways(
     )
 
 
-def _measure(ways: "list[Way]", video: Path | None, frames: int, options: "BenchOptions") -> "BenchReport":
+def _measure(
+    ways: "list[Way]",
+    video: Path | None,
+    frames: int,
+    options: "BenchOptions",
+    keep: "Callable[[BenchReport], None]",
+) -> "BenchReport":
     from selsa_server.bench.run import run_bench
     from selsa_server.bench.sample_video import write_sample_video
 
@@ -128,7 +135,7 @@ def _measure(ways: "list[Way]", video: Path | None, frames: int, options: "Bench
         if video is None:
             video = Path(folder) / "procedural.mp4"
             write_sample_video(video, frames, width=1920, height=1080)
-        return run_bench(ways, video, options, say=_say)
+        return run_bench(ways, video, options, say=_say, keep=keep)
 
 
 @contextmanager
@@ -155,6 +162,10 @@ def _write(report: "BenchReport", path: Path) -> None:
         path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
         raise BenchError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _drop(_report: "BenchReport") -> None:
+    """Without --json there is no file."""
 
 
 def _say(text: str) -> None:
