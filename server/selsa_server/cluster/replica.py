@@ -24,6 +24,7 @@ from selsa_server.engines.batching import BatchingEngines, BatchingOptions
 from selsa_server.engines.readiness import run_one_frame
 
 T = TypeVar("T")
+HALF: Final = np.dtype(np.float16)
 
 # Calls that one replica holds: those that run, and those that it can merge next.
 CALLS_IN_HAND: Final = 16
@@ -55,14 +56,25 @@ class EngineReplica:
         self._info = ReplicaInfo(
             digest=bundle.digest, dimensions=engines.dimensions, info=engines.info, why=bundle.why
         )
+        self._node = node_id()
 
     async def describe(self) -> ReplicaInfo:
         """What runs here."""
         return self._info
 
-    async def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
-        """The frame engine; see `Engines`."""
-        return await self._call(self._engines.run_frames, frames, image_size)
+    async def run_frames(
+        self, frames: npt.NDArray[np.uint8], image_size: Int, node: str | None = None
+    ) -> FrameBatch:
+        """The frame engine; see `Engines`.
+
+        Args:
+            node: of the caller. Outside fp32 the memories travel to another node as float16: half the bytes,
+                and rounded less than the engines round them. On one node they lie in shared memory.
+        """
+        found = await self._call(self._engines.run_frames, frames, image_size)
+        if node in (None, self._node) or self._info.info.precision == "fp32":
+            return found
+        return await self._call(halved, found, self._info.dimensions)
 
     async def run_sequence(
         self,
@@ -72,10 +84,35 @@ class EngineReplica:
         bank: ReferenceBank,
     ) -> DetectionBatch:
         """The sequence engine on a bank without `state`; see `Engines`."""
-        return await self._call(self._engines.run_sequence, batch, image_size, scale_factor, bank)
+        return await self._call(self._engines.run_sequence, whole(batch), image_size, scale_factor, bank)
 
     async def _call(self, call: Callable[..., T], *inputs: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *inputs)
+
+
+def node_id() -> str | None:
+    """The node of Ray on which this process runs; None outside Ray."""
+    import ray
+
+    found: str | None = ray.get_runtime_context().get_node_id() if ray.is_initialized() else None
+    return found
+
+
+def halved(batch: FrameBatch, dims: Dimensions) -> FrameBatch:
+    """The features that banks keep as float16; those with a value beyond float16 as they are."""
+    return batch.replaced(**{f.name: _half(batch.tensors[f.name]) for f in dims.tensors.bank_features})
+
+
+def _half(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):
+        half = array.astype(HALF)
+    return half if np.isfinite(half).all() else array
+
+
+def whole(batch: FrameBatch) -> FrameBatch:
+    """The features as the sequence engine takes them: float32."""
+    halves = {name: array for name, array in batch.tensors.items() if array.dtype == HALF}
+    return batch.replaced(**{name: array.astype(np.float32) for name, array in halves.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
