@@ -3,8 +3,8 @@
     python benchmarks/gpu_check.py --minutes 9 -o OUT [--wheels FOLDER] [--models r50-dc5,r101-dc5]
         [--provider cuda] [--batches 8,1,16,4,2] [--clients 1,8] [--bundle NAME=FOLDER] [--steps NAMES]
 
-Needs a Python with torch, torchvision, timm, onnx and onnxscript, and no network. `--wheels` is a folder with
-the wheels of selsa and of what that Python lacks; they are installed into OUT/site, not into that Python:
+Needs a Python with torch, torchvision, timm and onnx, and no network. `--wheels` is a folder with the wheels
+of selsa and of what that Python lacks; they are installed into OUT/site, not into that Python:
 
     pip wheel --no-deps -w wheels .
     pip install --dry-run --quiet --report missing.json "$(ls wheels/selsa-*.whl)[server-gpu,export]"

@@ -7,7 +7,8 @@ from fake_engines import FakeEngines
 from fakes import fake_pipeline
 from pydantic import SecretStr
 
-from selsa_server.api.serving import listen, serve_until_drained
+from selsa_server.api.listener import listen
+from selsa_server.api.serving import serve_until_drained
 from selsa_server.settings import ServerSettings
 from selsa_server.telemetry.log import configure_log
 

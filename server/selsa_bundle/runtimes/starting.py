@@ -38,7 +38,8 @@ def without(module: str) -> Iterator[None]:
     if module in sys.modules:
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment] - documented: the import raises ModuleNotFoundError
+    # As the import system documents: importing it raises ModuleNotFoundError.
+    sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -60,7 +60,10 @@ def serving(command: list[str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         try:
             assert process.stdout is not None
             line = next(line for line in process.stdout if line.startswith("Serving "))
-            yield line.split()[-1], process
+            address = line.split()[-1]
+            # Its jobs are opened after the engines' first frame; requests for jobs wait for that.
+            httpx.get(f"{address}/v1/jobs", timeout=60)
+            yield address, process
         finally:
             below = [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
             process.kill()
