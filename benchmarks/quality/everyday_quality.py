@@ -40,6 +40,8 @@ Float = npt.NDArray[np.float32]
 Damage = Callable[[Image, np.random.Generator], Image]
 # Boxes [N, 4] and scores [N] of one frame.
 Found = tuple[Float, Float]
+# The same and labels [N].
+Labelled = tuple[Float, Float, npt.NDArray[np.int64]]
 PERSON: Final = 0
 THRESHOLD: Final = 0.35
 SETTINGS: Final = {"undamaged": (0,), "scattered": (1, 2), "bursts": (1, 2, 3)}
@@ -114,7 +116,14 @@ def know(model: OpenedModel, frames: Sequence[Image]) -> list[Known]:
 
 
 def detections(engines: Engines, known: Sequence[Known], mode: str, count: int) -> Iterator[Found]:
-    """Persons of every frame in one mode; `frozen` leaves the SELSA stage out."""
+    """Persons of every frame in one mode."""
+    for boxes, scores, labels in every_detection(engines, known, mode, count):
+        mine = labels == PERSON
+        yield boxes[mine], scores[mine]
+
+
+def every_detection(engines: Engines, known: Sequence[Known], mode: str, count: int) -> Iterator[Labelled]:
+    """Detections of every frame in one mode; `frozen` leaves the SELSA stage out."""
     dims = engines.dimensions
     slots, online = BankSlots(dims, count), SpreadBank(dims, count)
     if mode == "sequence":
@@ -124,20 +133,20 @@ def detections(engines: Engines, known: Sequence[Known], mode: str, count: int) 
         if mode == "frozen":
             yield _frozen(each)
             continue
-        yield _persons(engines, each, online.bank if mode == "online" else slots.bank)
+        yield _detected(engines, each, online.bank if mode == "online" else slots.bank)
         online.after(position, each.features)
 
 
-def _persons(engines: Engines, each: Known, bank: ReferenceBank) -> Found:
+def _detected(engines: Engines, each: Known, bank: ReferenceBank) -> Labelled:
     size = np.array([each.prepared.image_size], np.int64)
     scale = np.array([each.prepared.scale_factor], np.float32)
     out = engines.run_sequence(each.features, size, scale, bank)
-    mine = out.labels[0, : out.count[0]] == PERSON
-    return out.boxes[0, : out.count[0]][mine], out.scores[0, : out.count[0]][mine]
+    mine = slice(int(out.count[0]))
+    return out.boxes[0, mine], out.scores[0, mine], out.labels[0, mine]
 
 
-def _frozen(each: Known, config: DetectionConfig = EVERYDAY.detections) -> Found:
-    """The frozen detector's own persons, from the logits of the same proposals."""
+def _frozen(each: Known, config: DetectionConfig = EVERYDAY.detections) -> Labelled:
+    """The frozen detector's own detections, from the logits of the same proposals."""
     features = each.features
     scores = (
         torch.from_numpy(features.tensors["logits"]).sigmoid() * torch.from_numpy(features.valid)[..., None]
@@ -145,8 +154,8 @@ def _frozen(each: Known, config: DetectionConfig = EVERYDAY.detections) -> Found
     boxes = torch.from_numpy(features.boxes) / torch.tensor([*each.prepared.scale_factor] * 2)
     spread = boxes[:, :, None].expand(-1, -1, scores.shape[-1], -1).flatten(1, 2)
     found, best, labels, count, _ = select_detections(spread, scores.flatten(1), scores.shape[-1], config)
-    mine = (labels[0] == PERSON) & (torch.arange(len(labels[0])) < count[0])
-    return found[0][mine].numpy(), best[0][mine].numpy()
+    mine = slice(int(count[0]))
+    return found[0, mine].numpy(), best[0, mine].numpy(), labels[0, mine].numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +239,12 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--provider", help="of bundles; ONNX Runtime on the CPU if not given")
     parser.add_argument("--precision", help="of bundles; fp32 if not given")
+    parser.add_argument("--size", type=int, default=0, help="long side of frames; 0: the model's")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     frames = read_clip(given.video)
     truth = read_truth(given.truth, len(frames))
-    options = ModelOptions(provider=given.provider, precision=given.precision)
+    options = ModelOptions(provider=given.provider, precision=given.precision, size=given.size)
     found = [measure(open_model(path, options), frames, truth) for path in given.models]
     print("| setting | mode | AP50 | persons found at equal false ones | threshold |")
     print("|---|---|---|---|---|")
