@@ -103,7 +103,9 @@ class Picture:
         return height, width
 
     def _decoded_size(self, frame: VideoFrame) -> tuple[int, int] | None:
-        return self._preprocess and self._preprocess.decoded_size(frame.height, frame.width)
+        if self._preprocess is None:
+            return None
+        return self._preprocess.decoded_size(frame.height, frame.width)
 
     def _rgb(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         """uint8 [h, w, 3], as stored."""
