@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ import torch
 from selsa_bundle.bank import BankSlots, SpreadBank
 from selsa_bundle.engine import Engines, FrameBatch, ReferenceBank
 from selsa_bundle.gate.agreement import box_iou
+from selsa_bundle.picture import Picture
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.references import spread_references
 from selsa_training.config import DetectionConfig
@@ -106,10 +108,14 @@ class Known:
 
 
 def know(model: OpenedModel, frames: Sequence[Image]) -> list[Known]:
-    """Run the frame engine over every frame."""
+    """Run the frame engine over every frame, as over those of a video in 4:2:0."""
     known = []
+    picture = Picture(1 << 26, model.preprocess)
     for frame in frames:
-        prepared = model.preprocess.prepare(frame)
+        decoded = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+        pixels = picture.pixels(decoded)
+        assert pixels is not None
+        prepared = model.preprocess.prepare(pixels, picture.source_size(decoded))
         size = np.array([prepared.image_size], np.int64)
         known.append(Known(prepared=prepared, features=model.engines.run_frames(prepared.pixels[None], size)))
     return known
