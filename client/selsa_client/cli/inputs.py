@@ -102,9 +102,9 @@ def _is_folder(path: Path) -> bool:
 
 def _of_folder(folder: Path) -> list[VideoInput]:
     try:
-        everything = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
-        inside = [each for each in everything if _is_video(each)]
-        pictures = [each for each in everything if _is_picture(each)]
+        files = sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith("."))
+        inside = [each for each in files if each.suffix.lower() in VIDEO_SUFFIXES]
+        pictures = [each for each in files if each.suffix.lower() in PICTURE_SUFFIXES]
     except OSError as error:
         problem = f"Cannot read the folder {folder}: {error.strerror or error}"
     else:
@@ -114,14 +114,6 @@ def _of_folder(folder: Path) -> list[VideoInput]:
             return [_pictures(folder, pictures, folder.name)]
         problem = f"There is no video in the folder {folder}; name its files if they have unusual extensions"
     return [replace(_file(folder), problem=problem)]
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
 def _numbered(pattern: Path) -> VideoInput:

@@ -31,7 +31,6 @@ FORMATS: Final[Mapping[FormatName, tuple[str, ...]]] = {
 }
 _ENCODERS: Final[Mapping[FormatName, Callable[[], Encode]]] = {
     "json": as_document,
-    "ndjson": as_lines,
     "csv": as_table,
     "parquet": as_parquet,
     "coco": as_coco,

@@ -47,13 +47,12 @@ def open_precision_data(
     Raises:
         DataError: it cannot be read.
     """
-    from selsa_training.data.first_videos import first_videos
 
     log = IssueLog()
     data = open_data(source, split, log)
     log.raise_if_fatal()
     if limit is not None:
-        data = first_videos(data, limit)
+        data = data.first(limit)
     return PrecisionData(data=data, name=source.path.name, split=split)
 
 

@@ -10,8 +10,10 @@ from selsa_server.confined.rules import DecoderRules
 from selsa_server.errors import DetectError
 
 
-def unconfined_parts(fork_server: ForkServer, rules: DecoderRules) -> dict[str, str]:
+def unconfined(fork_server: ForkServer, rules: DecoderRules) -> dict[str, str]:
     """Parts of confinement that are missing, each with the reason."""
+    if not can_fork():
+        return {"processes": "this system cannot fork, so decoders work in the server"}
     try:
         process = DecoderProcess(fork_server, replace(rules, required=False), rules.reading())
     except OSError as error:
@@ -24,10 +26,3 @@ def unconfined_parts(fork_server: ForkServer, rules: DecoderRules) -> dict[str, 
     finally:
         process.close()
     return {**proof.missing, **(process.missing or {})}
-
-
-def unconfined(fork_server: ForkServer, rules: DecoderRules) -> dict[str, str]:
-    """As `unconfined_parts`, also on systems that cannot fork."""
-    if not can_fork():
-        return {"processes": "this system cannot fork, so decoders work in the server"}
-    return unconfined_parts(fork_server, rules)

@@ -1,6 +1,6 @@
 """Landlock: a process can open only the files that it names, for the rest of its life.
 
-Uses the kernel's interface (linux/landlock.h), three system calls; the packages for it are very young.
+Uses the kernel's interface (linux/landlock.h), three system calls: the Python packages for it are new.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ PATH_BENEATH: Final = 1
 WRITE_FILE: Final = 1 << 1
 READ_FILE: Final = 1 << 2
 TRUNCATE: Final = 1 << 14
-# Rights over files that a version knows: all are taken away. A kernel refuses those that it does not know.
+# How many file rights each version knows. All are withdrawn; a kernel refuses rights that it does not know.
 FILE_RIGHTS: Final = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 TCP_SINCE: Final = 4
 TCP_RIGHTS: Final = 0b11  # bind and connect
@@ -53,7 +53,7 @@ def restrict_files(readable: Iterable[Path], writable: Iterable[Path]) -> None:
     ruleset = _Ruleset(
         known, TCP_RIGHTS if version >= TCP_SINCE else 0, SCOPES if version >= SCOPES_SINCE else 0
     )
-    # A kernel takes a shorter structure for an older one, and a longer one if what it does not know is zero.
+    # A kernel accepts a shorter structure as an older one, and a longer one if the unknown fields are zero.
     handle = system_call(CREATE_RULESET, ctypes.byref(ruleset), ctypes.sizeof(ruleset), 0)
     try:
         for path in readable:

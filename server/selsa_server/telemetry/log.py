@@ -14,7 +14,7 @@ with without("rich"):
 
 # Seconds in which one message of a library is logged once.
 INTERVAL: Final = 10.0
-# Messages that are remembered; more would be a way to fill the memory.
+# Messages that are remembered: a limit, so that clients cannot fill the memory.
 MOST_MESSAGES: Final = 100
 
 
@@ -38,7 +38,7 @@ class LibraryLog(logging.Handler):
 
     def _log(self, record: logging.LogRecord) -> None:
         text, now = record.getMessage(), time.monotonic()
-        # Of a message of several lines, such as asyncio's, the rest differs by connection.
+        # The first line: the other lines of asyncio's messages differ by connection.
         key = f"{record.name}: {text.partition(chr(10))[0]}"
         since, more = self._seen.get(key, (-INTERVAL, 0))
         if now - since < INTERVAL:

@@ -12,7 +12,7 @@ import pytest
 from fakes import FORK_SERVER
 from live_server import wait_until
 
-from selsa_server.confined.check import unconfined_parts
+from selsa_server.confined.check import unconfined
 from selsa_server.confined.process import DecoderProcess
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.doctor.doctor import confinement_findings
@@ -46,10 +46,10 @@ confine(Allowance(memory=1 << 30, cpu_seconds=1))
 while True:
     pass
 """
-# Landlock is had sixteen times at most, so that here it cannot be had again.
+# A process can have sixteen layers of Landlock, so here another one is refused.
 WITHOUT_LANDLOCK = """
 import ctypes, json, os, sys
-from selsa_server.confined.check import unconfined_parts
+from selsa_server.confined.check import unconfined
 from selsa_server.confined.rules import DecoderRules
 from selsa_server.confined.fork_server import ForkServer
 from selsa_server.sandbox.kernel import PR_SET_NO_NEW_PRIVS, prctl, system_call
@@ -58,7 +58,7 @@ make_fifo = (ctypes.c_uint64 * 1)(1 << 10)
 for _ in range(16):
     system_call(446, system_call(444, ctypes.byref(make_fifo), 8, 0), 0)
 with ForkServer() as fork_server:
-    print(json.dumps(unconfined_parts(fork_server, DecoderRules())), flush=True)
+    print(json.dumps(unconfined(fork_server, DecoderRules())), flush=True)
 command = "from selsa_client.cli.main import main; main()"
 os.execv(sys.executable, [sys.executable, "-c", command, *sys.argv[1:]])
 """
@@ -133,7 +133,7 @@ def test_processor_time_ends() -> None:
 
 
 def test_a_decoder_is_confined_in_every_way_that_this_system_has() -> None:
-    missing = unconfined_parts(FORK_SERVER, DecoderRules())
+    missing = unconfined(FORK_SERVER, DecoderRules())
     assert missing.keys() <= PARTS.keys()
     findings = list(confinement_findings())
     assert [each.status for each in findings] == (["warn"] * len(missing) or ["ok"])

@@ -41,7 +41,7 @@ def clips(*lengths: int) -> DataSet:
         for frame in range(max(1, length)):
             builder.add_frame(f"{frame}.jpg", (48, 64))
             builder.add_object(FoundObject(label=0, box=(1, 2, 30, 40)), Path())
-    return builder.build()
+    return builder.build(Path())
 
 
 @given(length=st.integers(2, 60), key=st.integers(0, 59), seed=st.integers(0, 10))

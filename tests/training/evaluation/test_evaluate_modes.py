@@ -19,7 +19,6 @@ from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.schema.detect import DetectParams, FrameRecord
 from selsa_training.checkpoint.checkpoint import Checkpoint
 from selsa_training.checkpoint.detector import detector_of
-from selsa_training.data.first_videos import first_videos
 from selsa_training.data.images import read_image
 from selsa_training.data.records import DataSet
 from selsa_training.evaluation.comparison import compare, score
@@ -95,7 +94,7 @@ def from_the_server(
 def test_a_mode_gives_the_detections_of_the_server(
     engines: TorchEngines, data: DataSet, tmp_path: Path, mode: str, references: int
 ) -> None:
-    one = first_videos(data, 1)
+    one = data.first(1)
     film = write_video(
         tmp_path / "film.mkv",
         one.frame_count,
@@ -126,7 +125,7 @@ def test_the_frames_are_the_images_in_their_order(data: DataSet) -> None:
 
 def test_frames_that_share_a_bank_are_detected_together(data: DataSet) -> None:
     fake = FakeEngines()
-    run(fake, first_videos(data, 1), [variant_of("online", 2)])
+    run(fake, data.first(1), [variant_of("online", 2)])
     # The bank changes after frames 0, 1, 2, 4 and 8; a batch ends after 3 and 7. Frames 5 to 7 are one call.
     assert fake.references_seen == [0, 1, 2, 2, 2, 2, 2, 2]
 
@@ -141,7 +140,7 @@ def test_the_batch_size_changes_no_detection(engines: TorchEngines, data: DataSe
 
 def test_a_video_is_detected_as_if_it_were_alone(engines: TorchEngines, data: DataSet) -> None:
     variants = [variant_of(mode, 3) for mode in MODES]
-    both, alone = run(engines, data, variants), run(engines, first_videos(data, 1), variants)
+    both, alone = run(engines, data, variants), run(engines, data.first(1), variants)
     for variant in variants:
         assert_same({frame: of_frame(both[variant], frame) for frame in range(11)}, alone[variant])
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from evaluated import read_set, write_set
 
-from selsa_training.data.first_videos import first_videos
 from selsa_training.evaluation.modes import read_ahead
 
 
@@ -35,10 +34,10 @@ def test_an_error_is_raised_at_its_item() -> None:
 
 def test_the_first_videos_are_whole_and_the_same(tmp_path: Path) -> None:
     data = read_set(write_set(tmp_path / "set", clips=3, length=4))
-    two = first_videos(data, 2)
+    two = data.first(2)
     assert (two.video_count, two.frame_count) == (2, 8)
     assert two.object_count == data.first_object[8]
     for frame in range(8):
         assert two.path(frame) == data.path(frame)
         np.testing.assert_array_equal(two.objects(frame).boxes, data.objects(frame).boxes)
-    assert first_videos(data, 3) is data
+    assert data.first(3) is data

@@ -33,7 +33,7 @@ def data_of(frames: list[list[FoundObject]]) -> DataSet:
         for found in objects:
             builder.add_object(found, Path())
     assert not log.counts
-    return builder.build()
+    return builder.build(Path())
 
 
 def detections_of(frames: list[Found]) -> Detections:
@@ -165,7 +165,7 @@ def test_tracks_of_different_videos_are_different_objects() -> None:
         builder.start_video(name, Path())
         builder.add_frame("0.jpg", (200, 200))
         builder.add_object(at(0, track=1), Path())
-    assert np.isnan(motion_iou(builder.build())).all()
+    assert np.isnan(motion_iou(builder.build(Path()))).all()
 
 
 side = st.integers(5, 40)

@@ -162,7 +162,6 @@ def _read(
 ) -> tuple["DataSet", "IssueLog"]:
     """Read the videos and check every image; broken data ends the command."""
     from selsa_training.data.check import check_images
-    from selsa_training.data.first_videos import first_videos
     from selsa_training.data.formats.open_data import open_data
     from selsa_training.data.issues import IssueLog
 
@@ -171,7 +170,7 @@ def _read(
         data = open_data(source, split, log, progress=reading)
         log.raise_if_fatal()
         if limit is not None:
-            data = first_videos(data, limit)
+            data = data.first(limit)
         check_images(data, log, decode=False, workers=workers, progress=looking)
         log.raise_if_fatal()
     if log.skipped:

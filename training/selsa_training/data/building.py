@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 
 from selsa_training.data.issues import IssueLog
-from selsa_training.data.name_table import NameTable
-from selsa_training.data.records import UNKNOWN_TRACK, DataSet
+from selsa_training.data.records import UNKNOWN_TRACK, DataSet, NameTable
 
 # ImageNet VID's coordinates may exceed the image by one pixel. This is not reported as an issue.
 EDGE_TOLERANCE: Final = 1.0
@@ -113,8 +112,14 @@ class DataSetBuilder:
         self.flags.append(found.flags)
         self.motion.append(found.motion)
 
-    def build(self) -> DataSet:
-        """The finished data set. The builder must not be used again."""
+    def build(self, source: Path, split: str = "") -> DataSet:
+        """The finished data set. The builder must not be used again.
+
+        Without a video or an object, an issue with the split's name is logged for `source`.
+        """
+        if not self.names or not self.labels:
+            detail = f"{len(self.names)} videos, {len(self.labels)} objects"
+            self.log.add("empty_split", source, None, f"{split}: {detail}" if split else detail)
         return DataSet(
             classes=self.classes,
             video_names=tuple(self.names),

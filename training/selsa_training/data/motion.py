@@ -1,5 +1,6 @@
 """The speed of objects, as measured in ImageNet VID's evaluation by speed."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -65,7 +66,7 @@ def with_known_motion(data: DataSet) -> DataSet:
     missing = np.isnan(data.motion)
     if not missing.any():
         return data
-    return data.with_motion(np.where(missing, motion_iou(data), data.motion))
+    return replace(data, motion=np.where(missing, motion_iou(data), data.motion))
 
 
 def _pairwise_iou(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

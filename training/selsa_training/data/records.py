@@ -5,15 +5,14 @@ after frame. Everything per frame or per object is an array: ImageNet VID with D
 million objects) takes about 110 MB, and forked data loading workers share it.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-
-from selsa_training.data.name_table import NameTable
 
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
@@ -27,6 +26,38 @@ DEGRADED: Final = 8
 UNKNOWN_TRACK: Final = -1
 # Smaller images are not key frames in training: mmdet's `min_size`.
 LEAST_KEY_SIDE: Final = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NameTable:
+    """Immutable texts, by index: many short ones in two arrays.
+
+    Python strings would take 80 MB for 1.1 million frames.
+
+    Attributes:
+        blob: uint8, the texts one after another in UTF-8.
+        starts: int64 [N + 1], where each begins.
+    """
+
+    blob: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "NameTable":
+        """The table of some texts, in order."""
+        blob, starts = bytearray(), [0]
+        for name in names:
+            blob += name.encode()
+            starts.append(len(blob))
+        return cls(np.frombuffer(bytes(blob), np.uint8), np.asarray(starts, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(f"name {index} of {len(self)}")
+        return self.blob[self.starts[index] : self.starts[index + 1]].tobytes().decode()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,12 +176,41 @@ class DataSet:
         countable = np.concatenate([[0], np.cumsum((self.flags & IGNORED) == 0)])
         return np.diff(countable[self.first_object])
 
-    def with_motion(self, motion: Float) -> "DataSet":
-        """The same data set with motion IoU [N] filled in."""
-        return replace(self, motion=motion)
+    def first(self, count: int) -> "DataSet":
+        """The first `count` videos with all their frames and objects; all of them if there are fewer."""
+        return self if count >= self.video_count else self.select(range(count))
 
-    def nbytes(self) -> int:
-        """Bytes that the arrays hold."""
-        values = [getattr(self, field.name) for field in fields(self)]
-        tables = [self.frame_names.blob, self.frame_names.starts]
-        return sum(value.nbytes for value in (*values, *tables) if isinstance(value, np.ndarray))
+    def select(self, videos: Sequence[int]) -> "DataSet":
+        """The videos of these numbers, in their order, with all their frames and objects."""
+        frames = _rows(self.first_frame, np.asarray(videos, np.int64))
+        objects = _rows(self.first_object, frames)
+        return replace(
+            self,
+            video_names=tuple(self.video_names[video] for video in videos),
+            video_folders=tuple(self.video_folders[video] for video in videos),
+            still=self.still[list(videos)],
+            first_frame=_starts(self.first_frame, np.asarray(videos, np.int64)),
+            frame_names=NameTable.of(self.frame_names[frame] for frame in frames.tolist()),
+            frame_sizes=self.frame_sizes[frames],
+            key=self.key[frames],
+            annotated=self.annotated[frames],
+            first_object=_starts(self.first_object, frames),
+            boxes=self.boxes[objects],
+            labels=self.labels[objects],
+            tracks=self.tracks[objects],
+            flags=self.flags[objects],
+            motion=self.motion[objects],
+        )
+
+
+def _rows(starts: Int, groups: Int) -> Int:
+    """The numbers of all rows of some groups, where group i has the rows starts[i] to starts[i + 1]."""
+    counts = starts[groups + 1] - starts[groups]
+    before = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(groups) else counts
+    rows: Int = np.arange(counts.sum()) + np.repeat(starts[groups] - before, counts)
+    return rows
+
+
+def _starts(starts: Int, groups: Int) -> Int:
+    """`starts` of these groups alone."""
+    return np.concatenate([[0], np.cumsum(starts[groups + 1] - starts[groups])]).astype(np.int64)

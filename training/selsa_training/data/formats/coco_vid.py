@@ -45,10 +45,7 @@ def read_coco_vid(
     labels = {key: wanted.index(row["name"]) for key, row in categories.items() if row["name"] in wanted}
     reader = _Reader(DataSetBuilder(wanted, log), records, labels)
     reader.read(images)
-    data = reader.builder.build()
-    if not data.video_count or not data.object_count:
-        log.add("empty_split", path, None, f"{data.video_count} videos, {data.object_count} objects")
-    return data
+    return reader.builder.build(path)
 
 
 def read_categories(records: Records) -> dict[int, Located]:

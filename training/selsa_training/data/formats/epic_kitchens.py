@@ -74,10 +74,7 @@ def read_epic_kitchens(
             videos[row.participant, row.video][row.frame].append(row)
     for (participant, video), frames in sorted(videos.items()):
         _read_video(builder, root, path, (participant, video), frames, labels)
-    data = builder.build()
-    if not data.video_count or not data.object_count:
-        log.add("empty_split", path, None, f"{split}: {data.video_count} videos, {data.object_count} objects")
-    return data
+    return builder.build(path, split)
 
 
 def _read_video(

@@ -61,10 +61,7 @@ def read_imagenet(
         _read_still(builder, root, images[0], line, name)
         if progress:
             progress(done + 1, total)
-    data = builder.build()
-    if not data.video_count or not data.object_count:
-        log.add("empty_split", root, None, f"{split}: {data.video_count} videos, {data.object_count} objects")
-    return data
+    return builder.build(root, split)
 
 
 def _listed_videos(root: Path, split: str, log: IssueLog) -> list[tuple[Path, ListedVideo]]:

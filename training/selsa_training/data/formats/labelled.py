@@ -197,15 +197,7 @@ def data_set(
     for video in labels.videos:
         if chosen[video.name] == split:
             _add_video(builder, video, places, most_boxes)
-    data = builder.build()
-    if not data.video_count or not data.object_count:
-        log.add(
-            "empty_split",
-            labels.path,
-            None,
-            f"{split}: {data.video_count} of {len(labels.videos)} videos, {data.object_count} objects",
-        )
-    return data
+    return builder.build(labels.path, split)
 
 
 def _split_of(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from selsa_training.data.errors import DataError
-from selsa_training.data.first_videos import select_videos
 from selsa_training.data.formats.coco_records import Records
 from selsa_training.data.formats.coco_vid import read_categories, read_coco_vid
 from selsa_training.data.formats.cvat import read_cvat
@@ -188,4 +187,4 @@ def _images_of(file: Path) -> Path:
 def _split(data: DataSet, source: DataSource, split: Split) -> DataSet:
     chosen = set(source.val) or held_out(data.video_names, source.held_out)
     wanted = [i for i, name in enumerate(data.video_names) if (name in chosen) == (split == "val")]
-    return select_videos(data, wanted)
+    return data.select(wanted)
