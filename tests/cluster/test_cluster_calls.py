@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from fake_engines import FakeEngines
 from fakes import fake_bundle
 
 from selsa_bundle.engine import EngineInfo, FrameBatch
-from selsa_bundle.runtimes.fake import FakeEngines
 from selsa_server.cluster.cluster import merging_options
 from selsa_server.cluster.engines import MergedFrames
 from selsa_server.cluster.replica import EngineReplica, halved, whole
