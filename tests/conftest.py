@@ -85,7 +85,9 @@ class RunWatch:
         self.wait_for_the_next()
 
     def wait_for_the_next(self) -> None:
-        faulthandler.dump_traceback_later(SILENCE, exit=True, file=self.errors)
+        # `make search` sets 0: one of its tests may take hours.
+        if float(self.config.getini("faulthandler_timeout")) > 0:
+            faulthandler.dump_traceback_later(SILENCE, exit=True, file=self.errors)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Says at once what failed."""

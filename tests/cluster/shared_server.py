@@ -1,4 +1,7 @@
-"""A server on fake engines that shares its jobs: `python shared_server.py SPOOL DATABASE FILES LEASE`."""
+"""A server on fake engines that shares its jobs.
+
+`python shared_server.py SPOOL DATABASE FILES LEASE [PORT]`; videos may be downloaded from that loopback port.
+"""
 
 import sys
 from pathlib import Path
@@ -13,12 +16,17 @@ from selsa_server.settings import ServerSettings
 from selsa_server.telemetry.log import configure_log
 
 
-def main(spool: Path, database: str, files: str, lease: float) -> None:
+def main(spool: Path, database: str, files: str, lease: float, port: str | None = None) -> None:
     configure_log("error")
     listener = listen("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     settings = ServerSettings(
-        spool_dir=spool, jobs_database=SecretStr(database), jobs_files=files, jobs_lease=lease
+        spool_dir=spool,
+        jobs_database=SecretStr(database),
+        jobs_files=files,
+        jobs_lease=lease,
+        remote_hosts=() if port is None else (f"127.0.0.1:{port}",),
+        remote_networks=("127.0.0.1/32",),
     )
     pipeline = fake_pipeline(FakeEngines(seconds_per_frame=0.1), batch=3)
     serve_until_drained(
@@ -27,4 +35,4 @@ def main(spool: Path, database: str, files: str, lease: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]), *sys.argv[5:])

@@ -17,6 +17,7 @@ import typer
 from media import write_video
 from pydantic import SecretStr
 from typer.testing import CliRunner
+from web_host import Page, web_host
 
 from selsa_server.cli.serve import serve
 from selsa_server.jobs.database import open_postgresql
@@ -36,9 +37,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @contextmanager
-def serving(spool: Path, database: str, files: str, lease: float = 2) -> Iterator[tuple[str, Any]]:
+def serving(
+    spool: Path, database: str, files: str, lease: float = 2, remote: int | None = None
+) -> Iterator[tuple[str, Any]]:
     spool.mkdir(exist_ok=True)
     command = [sys.executable, str(SERVER), str(spool), database, files, str(lease)]
+    command += [] if remote is None else [str(remote)]
     paths = ":".join(str(SERVER.parents[1] / name) for name in ("server", "cluster"))
     env = {**os.environ, "PYTHONPATH": paths}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
@@ -64,6 +68,13 @@ def submit(address: str, video: bytes, **params: Any) -> str:
     return location
 
 
+def submit_url(address: str, url: str) -> str:
+    response = httpx.post(f"{address}/v1/jobs", json={"url": url}, timeout=120)
+    assert response.status_code == 202, response.text
+    location: str = response.headers["location"]
+    return location
+
+
 def get(address: str, job: str) -> dict[str, Any]:
     found: dict[str, Any] = httpx.get(address + job, timeout=120).json()
     return found
@@ -75,11 +86,13 @@ def records(address: str, job: str, **params: Any) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def pair(folder: Path, database: str, files: str) -> Iterator[dict[int, tuple[str, Any]]]:
+def pair(
+    folder: Path, database: str, files: str, remote: int | None = None
+) -> Iterator[dict[int, tuple[str, Any]]]:
     """Two servers, by their process ids."""
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
         spools = [folder / "a", folder / "b"]
-        contexts = [serving(spool, database, files) for spool in spools]
+        contexts = [serving(spool, database, files, remote=remote) for spool in spools]
         servers = list(pool.map(stack.enter_context, contexts))
         yield {process.pid: (address, process) for address, process in servers}
 
@@ -115,6 +128,34 @@ def test_another_server_continues_the_job_of_a_killed_one_without_lost_or_duplic
         assert (followed[-1]["type"], followed[-1]["emitted"]) == ("summary", FRAMES)
         assert records(second, job, after=5) == followed[5:]
         assert get(second, job)["state"] == "done"
+
+
+@pytest.mark.slow
+def test_servers_share_downloads_and_one_takes_over_those_of_a_killed_one(
+    database: str, video: bytes, tmp_path: Path
+) -> None:
+    with web_host() as host, pair(tmp_path, database, str(tmp_path / "shared"), host.port) as servers:
+        paths = [f"/{number}.mp4" for number in range(6)]
+        host.pages = {path: Page(video, headers={"ETag": '"one"'}) for path in paths}
+        addresses = [address for address, _ in servers.values()]
+        jobs = [submit_url(addresses[n % 2], host.url(path)) for n, path in enumerate(paths)]
+        wait_until(lambda: all(get(addresses[0], job)["state"] == "done" for job in jobs))
+        assert sorted(host.paths()) == paths, "each video is downloaded once"
+        assert all(len(records(addresses[1], job)) == FRAMES + 2 for job in jobs)
+        # Several seconds long, so that its server can be killed during it.
+        host.pages["/slow.mp4"] = Page(
+            video, headers={"ETag": '"two"'}, pause=0.5, piece=-(-len(video) // 20)
+        )
+        job = submit_url(addresses[0], host.url("/slow.mp4"))
+        wait_until(lambda: "/slow.mp4" in host.paths())
+        _, process = servers.pop(owner(database, job))
+        ((second, _),) = servers.values()
+        process.kill()
+        host.pages["/slow.mp4"].pause = 0
+        wait_until(lambda: get(second, job)["state"] in ("done", "failed"))
+        assert get(second, job)["state"] == "done", get(second, job)
+        assert len(records(second, job)) == FRAMES + 2
+        assert host.paths().count("/slow.mp4") == 2
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from selsa_server.jobs.store import JobStore
 from selsa_server.jobs.table import JobRow
 from selsa_server.schema.problems import problem_of
 from selsa_server.settings import JobSettings
+from selsa_server.telemetry.metrics import Metrics
 
 # Seconds between two tries while the disk is full.
 FULL_RETRY_SECONDS: Final = 5.0
@@ -37,16 +38,24 @@ class Downloads:
         hosts: what may be downloaded.
         settings: bounds.
         changes: of the jobs.
+        metrics: counts downloads and bytes.
     """
 
     def __init__(
-        self, store: JobStore, files: JobFiles, hosts: RemoteHosts, settings: JobSettings, changes: Changes
+        self,
+        store: JobStore,
+        files: JobFiles,
+        hosts: RemoteHosts,
+        settings: JobSettings,
+        changes: Changes,
+        metrics: Metrics,
     ) -> None:
         self._store = store
         self._files = files
         self._hosts = hosts
         self._settings = settings
         self._changes = changes
+        self._metrics = metrics
         self._limits = DownloadLimits(
             max_bytes=settings.max_upload_bytes,
             window=settings.upload_timeout,
@@ -66,17 +75,22 @@ class Downloads:
 
     async def _download(self, row: JobRow) -> None:
         running = self._running[row.id] = _Running(row.run)
+        outcome = "cancelled"
         try:
             with running.scope:
                 await self._with_room(row)
+                outcome = "complete"
         except RunLostError:
             structlog.get_logger().warning("download lost to another server or cancelled", job=row.id)
         except DetectError as error:
+            outcome = error.code
             await self._fail(row, error)
         except Exception as error:  # noqa: BLE001 - the job must end
+            outcome = "internal_error"
             structlog.get_logger().error("download failed", job=row.id, exc_info=error)
             await self._fail(row, DetectError("internal_error", "The server failed on this video."))
         finally:
+            self._metrics.download(outcome)
             del self._running[row.id]
             with anyio.CancelScope(shield=True):
                 now = await in_thread(self._store.get, row.id)
@@ -103,8 +117,13 @@ class Downloads:
     async def _try(self, row: JobRow) -> None:
         part = self._files.part(row.id)
         address = self._hosts.rules.parse(row.url or "")
+        counted = row.bytes
 
         async def arrived(size: int) -> None:
+            nonlocal counted
+            # A smaller size is that of a file that was started again, or of a playlist's first segment.
+            self._metrics.downloaded(size - counted if size >= counted else size)
+            counted = size
             note = partial(self._store.note_download, row.id, run=row.run, size=size)
             if not await in_thread(note):
                 raise RunLostError

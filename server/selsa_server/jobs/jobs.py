@@ -66,9 +66,9 @@ class Jobs:
         path = settings.webhook_secrets_file
         secrets = [] if path is None else read_secrets(path)
         self._changes = changes = Changes(LOOK_SECONDS if settings.shared else math.inf)
-        self.webhooks = Webhooks(place.outbox, hosts, secrets, settings, changes)
+        self.webhooks = Webhooks(place.outbox, hosts, secrets, settings, changes, metrics)
         self.intake = JobIntake(files, store, settings, hosts.rules, self.webhooks, changes.notify)
-        self._downloads = Downloads(store, files, hosts, settings, changes)
+        self._downloads = Downloads(store, files, hosts, settings, changes, metrics)
         self._runner = JobRunner(
             store=store,
             files=files,

@@ -14,9 +14,28 @@ from selsa_server.confined.outcome import DECODER_OUTCOMES, DecoderOutcome
 from selsa_server.engines.batching import EngineCall
 
 FrameKind = Literal["detect", "job", "stream"]
+WebhookOutcome = Literal["delivered", "bad_status", "unreachable", "not_allowed"]
 
 KINDS: Final[tuple[FrameKind, ...]] = ("detect", "job", "stream")
 OUTCOMES: Final = ("emitted", "corrupt", "saved", "dropped")
+WEBHOOK_OUTCOMES: Final[tuple[WebhookOutcome, ...]] = (
+    "delivered",
+    "bad_status",
+    "unreachable",
+    "not_allowed",
+)
+# How a download ends: complete, cancelled (also by the end of the server), or the code of its job's error.
+DOWNLOAD_OUTCOMES: Final = (
+    "complete",
+    "cancelled",
+    "body_too_large",
+    "download_failed",
+    "download_timeout",
+    "internal_error",
+    "jobs_full",
+    "unsupported_playlist",
+    "url_not_allowed",
+)
 MODEL_STATES: Final = ("ready", "loading", "unloading", "failed")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -76,6 +95,25 @@ class Metrics:
         self._decoder_seconds = Counter(
             "selsa_decoder_cpu_seconds", "Processor time of decoder processes that ended", registry=registry
         )
+        self._downloads = Counter(
+            "selsa_downloads",
+            "Downloads of videos that ended, by outcome: complete, cancelled, or the code of the job's error",
+            ("outcome",),
+            registry=registry,
+        )
+        self._download_bytes = Counter(
+            "selsa_download_bytes", "Bytes of videos that were downloaded", registry=registry
+        )
+        self._webhooks = Counter(
+            "selsa_webhooks", "Attempts to send a webhook, by outcome", ("outcome",), registry=registry
+        )
+        self._webhooks_given_up = Counter(
+            "selsa_webhooks_given_up", "Webhooks that are not sent again", registry=registry
+        )
+        for outcome in DOWNLOAD_OUTCOMES:
+            self._downloads.labels(outcome)
+        for sent in WEBHOOK_OUTCOMES:
+            self._webhooks.labels(sent)
         for end in DECODER_OUTCOMES:
             self._decoders.labels(end)
         for kind in KINDS:
@@ -136,6 +174,19 @@ class Metrics:
         """Count a decoder process that has ended."""
         self._decoders.labels(outcome).inc()
         self._decoder_seconds.inc(cpu_seconds)
+
+    def downloaded(self, size: int) -> None:
+        """Count bytes of a download that arrived."""
+        self._download_bytes.inc(size)
+
+    def download(self, outcome: str) -> None:
+        """Count a download that has ended: `complete`, `cancelled`, or the code of its job's error."""
+        self._downloads.labels(outcome if outcome in DOWNLOAD_OUTCOMES else "internal_error").inc()
+
+    def webhook(self, outcome: WebhookOutcome, *, given_up: bool = False) -> None:
+        """Count an attempt to send a webhook; `given_up`: it was the last one, and failed."""
+        self._webhooks.labels(outcome).inc()
+        self._webhooks_given_up.inc(int(given_up))
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -173,7 +173,8 @@ def _translated(address: RemoteAddress) -> Iterator[None]:
         yield
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
         reason = str(error) or type(error).__name__
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        # httpcore's pool raises it `from None`, so the cause is only in the context.
+        if isinstance(error.__context__, ssl.SSLCertVerificationError):
             raise RemoteError(
                 "download_failed", f"{address} has no valid certificate: {reason[:200]}."
             ) from error

@@ -18,6 +18,7 @@ from selsa_server.jobs.remote.addresses import RemoteError
 from selsa_server.jobs.remote.connection import RemoteHosts, TransferError
 from selsa_server.jobs.webhooks.outbox import Message, Outbox
 from selsa_server.settings import RemoteSettings
+from selsa_server.telemetry.metrics import Metrics, WebhookOutcome
 
 ANSWER_SECONDS: Final = 15.0
 # A claim holds for longer than an attempt takes.
@@ -62,6 +63,7 @@ class Webhooks:
         secrets: sign them; none: no job may name a webhook.
         settings: pauses and bounds.
         changes: of the jobs.
+        metrics: counts the attempts.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Webhooks:
         secrets: Sequence[bytes],
         settings: RemoteSettings,
         changes: Changes,
+        metrics: Metrics,
     ) -> None:
         self._outbox = outbox
         self._hosts = hosts
         self._secrets = secrets
         self._settings = settings
         self._changes = changes
+        self._metrics = metrics
 
     def check(self, url: str) -> str:
         """The address that a client names for a webhook.
@@ -110,18 +114,22 @@ class Webhooks:
 
     async def _send(self, message: Message) -> None:
         log = structlog.get_logger().bind(message=message.id, attempts=message.attempts)
+        outcome: WebhookOutcome = "delivered"
+        failure, final = None, False
         try:
             status = await self._post(message)
-            failure = None if 200 <= status < 300 else f"the receiver answered {status}"
-            final = status == GONE
+            if not 200 <= status < 300:
+                outcome, failure, final = "bad_status", f"the receiver answered {status}", status == GONE
         except TransferError as error:
-            failure, final = str(error), False
+            outcome, failure = "unreachable", str(error)
         except RemoteError as error:
-            failure, final = error.detail, False
+            outcome, failure = "not_allowed", error.detail
+        final = failure is not None and (final or message.age >= self._settings.webhook_patience)
+        self._metrics.webhook(outcome, given_up=final)
         if failure is None:
             await in_thread(self._outbox.remove, message)
             log.info("webhook delivered")
-        elif final or message.age >= self._settings.webhook_patience:
+        elif final:
             await in_thread(self._outbox.remove, message)
             log.error("webhook given up", reason=failure)
         else:
