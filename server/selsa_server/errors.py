@@ -49,6 +49,7 @@ class RequestError(DetectError):
             "request_timeout",
             "body_too_large",
             "unsupported_media_type",
+            "range_not_satisfiable",
             "host_not_allowed",
             "origin_not_allowed",
         }

@@ -75,6 +75,35 @@ def test_the_sample_is_the_packaged_one_and_parts_of_it_can_be_had(client: httpx
     assert (part.status_code, part.content) == (206, b"ftyp")
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ("bytes=99999999-", 416, "range_not_satisfiable"),
+        ("bytes=99999999-,0-3", 416, "range_not_satisfiable"),
+        ("bytes=9-4", 400, "malformed_request"),
+        ("bytes=", 400, "malformed_request"),
+        ("bytes=a-b", 400, "malformed_request"),
+        ("bytes=0-" + "9" * 5000, 400, "malformed_request"),
+        ("lines=0-4", 400, "malformed_request"),
+        ("-", 400, "malformed_request"),
+    ],
+)
+def test_a_range_that_cannot_be_given_is_a_problem(
+    client: httpx.Client, asked: str, status: int, code: str
+) -> None:
+    answer = client.get("/sample.mp4", headers={"Range": asked})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    size = f"bytes */{sample_video().stat().st_size}" if status == 416 else None
+    assert answer.headers.get("content-range") == size
+
+
+def test_many_ranges_give_the_whole_file(client: httpx.Client) -> None:
+    asked = "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 4000, 2))
+    answer = client.get("/sample.mp4", headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (200, sample_video().read_bytes())
+
+
 @pytest.mark.parametrize("path", ["/assets/nothing.js", "/assets/..%2findex.html", "/page/index.html"])
 def test_what_is_no_part_of_the_page_is_not_found(client: httpx.Client, path: str) -> None:
     response = client.get(path)

@@ -15,7 +15,11 @@ from typing import Any, Final, Literal, cast
 import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from websockets.datastructures import Headers
+from websockets.http11 import Request as HandshakeRequest
+from websockets.server import ServerProtocol
 
+from selsa_server.api.guard import MAX_SHOWN
 from selsa_server.errors import DetectError, OverloadError, RequestError
 from selsa_server.schema.detect import PROBLEM_JSON
 from selsa_server.schema.problems import problem_of
@@ -104,6 +108,9 @@ class HttpConnection(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The WebSocket's protocol takes over the transport."""
+        if (fault := _handshake_fault(event)) is not None:
+            self._refuse(RequestError("malformed_request", fault))
+            return
         self._await(None)
         self.transport = cast("asyncio.Transport", self._raw)
         super().handle_websocket_upgrade(event)
@@ -244,6 +251,16 @@ class _Transport:
         self._closed = True
         if not self._raw.is_closing() and not self._linger():
             self._raw.close()
+
+
+def _handshake_fault(event: h11.Request) -> str | None:
+    """Why a request opens no WebSocket; the WebSocket's protocol would say it in plain text."""
+    headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+    # With a path of its own: the detail must not depend on what the client sent there.
+    response = ServerProtocol().accept(HandshakeRequest("/", headers))
+    if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
+        return None
+    return response.body.decode("utf-8", errors="replace").strip()[:MAX_SHOWN]
 
 
 def _bound_unread(transport: asyncio.Transport, seconds: float) -> None:

@@ -33,6 +33,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "not_a_video": (415, "The file is not a video"),
     "no_video_stream": (415, "The file has no video stream"),
     "not_streamable": (415, "The file cannot be sent as a live stream"),
+    "range_not_satisfiable": (416, "The file does not have this range"),
     "host_not_allowed": (421, "This server does not serve this host name"),
     "invalid_parameter": (422, "A parameter has a value that is not allowed"),
     "idempotency_key_reused": (422, "The idempotency key belongs to another request"),

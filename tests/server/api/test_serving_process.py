@@ -16,10 +16,12 @@ from selsa_bundle.runtimes.load import load_engines
 PARAMS = {"reference_frames": 0, "stride": 2}
 
 
-def start(bundle: Path, spool: Path, log: Path) -> tuple[subprocess.Popen[str], str]:
+def start(bundle: Path, spool: Path, log: Path, *more: str) -> tuple[subprocess.Popen[str], str]:
     command = [str(Path(sys.executable).parent / "selsa"), "serve", "--bundle", str(bundle), "--port", "0"]
     options = ["--spool-dir", str(spool), "--drain-timeout", "20"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+    process = subprocess.Popen(
+        [*command, *options, *more], stdout=subprocess.PIPE, stderr=log.open("w"), text=True
+    )
     assert process.stdout is not None
     return process, process.stdout.readline().split()[-1]
 
@@ -52,6 +54,27 @@ def test_sigterm_lets_the_running_request_finish_and_logs_it(r18_bundle: Path, t
     access = next(line for line in lines if line["event"] == "request" and line["path"] == "/detect")
     assert (access["request_id"], access["status"], access["frames"]) == ("the-one", 200, 3)
     assert [path for path in spool.iterdir() if path.suffix == ".upload"] == []
+
+
+def test_a_second_server_on_the_same_jobs_says_on_stderr_that_it_takes_none(
+    r18_bundle: Path, tmp_path: Path
+) -> None:
+    (spool := tmp_path / "spool").mkdir()
+    first, _ = start(r18_bundle, spool, tmp_path / "first")
+    try:
+        second, address = start(r18_bundle, spool, tmp_path / "second", "--log-level", "error")
+        try:
+            refused = httpx.get(f"{address}/v1/jobs", timeout=60)
+        finally:
+            second.kill()
+    finally:
+        first.kill()
+    assert (refused.status_code, refused.json()["code"]) == (503, "jobs_unavailable")
+    said = (tmp_path / "second").read_text()
+    assert (
+        "selsa serve: this server takes no jobs (/v1/jobs): another server works in the jobs folder" in said
+    )
+    assert "takes no jobs" not in (tmp_path / "first").read_text()
 
 
 def test_an_unavailable_provider_is_refused(r18_bundle: Path, tmp_path: Path) -> None:

@@ -51,6 +51,28 @@ def test_bytes_that_are_no_request_get_a_problem(address: str, data: bytes) -> N
     assert json.loads(body)["code"] in ("malformed_request", "request_timeout")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Sec-WebSocket-Key": "short"},
+        {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "99"},
+        {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="},
+        {"Sec-WebSocket-Key": "\xff" * 9000, "Sec-WebSocket-Version": "13"},
+    ],
+)
+def test_a_failed_handshake_of_a_websocket_is_a_problem(address: str, fields: dict[str, str]) -> None:
+    lines = ["GET /stream HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"]
+    lines += [f"{name}: {value}" for name, value in fields.items()]
+    with connected(address, "\r\n".join([*lines, "", ""]).encode("latin-1")) as connection:
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in head
+    problem = json.loads(body)
+    assert problem["code"] == "malformed_request"
+    assert "Sec-WebSocket" in problem["detail"]
+
+
 @pytest.mark.parametrize(("size", "status"), [(1, 400), (31, 400), (32, 415), (4096, 415)])
 def test_an_upload_in_tiny_chunks_is_refused(address: str, size: int, status: int) -> None:
     """Each chunk costs processor time, whatever its size."""

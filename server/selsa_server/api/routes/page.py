@@ -11,9 +11,12 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
 
 from selsa_bundle.default_bundle import sample_video
 from selsa_bundle.errors import BundleError
+from selsa_server.api.problems import refuse
 from selsa_server.errors import RequestError
 
 _PACKAGED: Final = Path(__file__).resolve().parents[2] / "page"
@@ -111,9 +114,40 @@ def page_router(page: Page) -> APIRouter:
 
         @router.api_route(_SAMPLE, methods=["GET", "HEAD"])
         async def sample_file() -> Response:
-            return FileResponse(sample, headers=_headers("video/mp4", _ASK))
+            return _Sample(sample, headers=_headers("video/mp4", _ASK))
 
     return router
+
+
+class _Sample(FileResponse):
+    """A file whose ranges that cannot be given are problems; the framework answers them in plain text."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, the range, or the problem."""
+        refused: Message | None = None
+
+        async def watched(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                refused = message
+            elif refused is None:
+                await send(message)
+
+        await super().__call__(scope, receive, watched)
+        if refused is None:
+            return
+        size = Headers(raw=refused["headers"]).get("content-range")
+        if size is None:
+            error = RequestError("malformed_request", "The Range header names no range of bytes.")
+        else:
+            error = RequestError("range_not_satisfiable", f"The file has {size.rpartition('/')[2]} bytes.")
+
+        async def with_size(message: Message) -> None:
+            if size is not None and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Range"] = size
+            await send(message)
+
+        await refuse(error, scope, receive, with_size)
 
 
 def _headers(media_type: str, caching: str) -> dict[str, str]:
