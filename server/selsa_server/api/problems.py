@@ -151,13 +151,14 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 def _parameter_error(error: dict[str, Any]) -> ParameterError:
     """pydantic's first error as ours: the parameter, its value and the allowed values."""
     where = [str(part) for part in error["loc"][1:]]  # the first is query, path or header
-    name = where[0] if where else "start, end"
+    name = where[0] if where else ""
     if error["type"] == "extra_forbidden":
         names = ", ".join(DetectParams.model_fields)
         return ParameterError(name, f"There is no parameter {name[:MAX_SHOWN]!r}; there are {names}.", names)
     message = str(error["msg"]).removeprefix("Value error, ")[:MAX_DETAIL_INPUT]
     if not where:
-        return ParameterError(name, f"{message}.", "start < end")
+        # A rule about several parameters; its message starts with the one at fault.
+        return ParameterError(message.partition(" ")[0], f"{message}.", message)
     value = repr(error.get("input"))[:MAX_SHOWN]
     if name not in DetectParams.model_fields:
         return ParameterError(name, f"{name} is {value}: {message}.", message)
@@ -174,7 +175,8 @@ def _allowed(name: str) -> str:
         return " or ".join(schema["enum"])
     if schema.get("type") == "array":
         return "a class name of the model, 1 to 100 characters, given once for each class"
-    kind = {"integer": "a whole number", "number": "a number"}.get(schema.get("type", ""), "text")
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    kind = kinds.get(schema.get("type", ""), "text")
     bounds = {
         "minimum": "from {}",
         "exclusiveMinimum": "greater than {}",

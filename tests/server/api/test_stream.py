@@ -19,6 +19,7 @@ from media import audio_only, damage_packet, frame_pixels, write_video
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from selsa_server.api.routes.stream import MAX_WAITING
 from selsa_server.settings import ServerSettings
 
 FRAMES = 40
@@ -368,6 +369,16 @@ def test_dropping_the_oldest_is_a_choice_and_counted(settings: ServerSettings) -
             end(socket)
             (_, *frames, summary), closed = rest(socket)
         assert (len(frames), summary["skipped"], closed) == (30, 0, 1000)
+
+
+def test_the_streams_that_wait_longest_for_a_start_message_make_way(address: str) -> None:
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connect(f"ws://{address}/stream")) for _ in range(MAX_WAITING + 3)]
+        for early in silent[:3]:
+            record = json.loads(early.recv(timeout=30))
+            assert (record["type"], record["status"]) == ("error", 503)
+        with pytest.raises(TimeoutError):
+            silent[3].recv(timeout=0.5)
 
 
 def test_an_engine_that_fails_ends_the_stream_though_the_client_still_sends(

@@ -142,6 +142,20 @@ def test_odd_parameters_are_refused_in_few_words(address: str, query: str) -> No
     assert len(answer.text) < 2000
 
 
+@pytest.mark.parametrize(
+    ("query", "parameter", "allowed"),
+    [
+        ("start=3&end=2", "end", "greater than start"),
+        ("fill=interpolate&mode=online", "fill", "needs the mode sequence"),
+        ("tracks=2", "tracks", "true or false"),
+    ],
+)
+def test_the_parameter_at_fault_is_named(address: str, query: str, parameter: str, allowed: str) -> None:
+    problem = httpx.post(f"http://{address}/detect?{query}", content=b"abc").json()
+    assert (problem["code"], problem["parameter"]) == ("invalid_parameter", parameter)
+    assert allowed in problem["allowed"]
+
+
 @pytest.mark.parametrize("query", ["after=1_0", "after=1&after=2", "follow=1&follow=0"])
 def test_odd_parameters_of_results_are_refused(address: str, query: str) -> None:
     answer = httpx.get(f"http://{address}/v1/jobs/{'a' * 24}/results?{query}")

@@ -11,6 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 from selsa_server.api.live_session import LiveSession
 from selsa_server.errors import DetectError, OverloadError
 from selsa_server.schema.problems import error_record, status_of
+from selsa_server.schema.stream import StreamStart
 from selsa_server.service.models import Models
 from selsa_server.settings import StreamSettings
 from selsa_server.telemetry.metrics import Metrics
@@ -19,6 +20,8 @@ from selsa_server.telemetry.metrics import Metrics
 ERROR_CLOSE_CODES: Final = 4000
 # A browser that offers subprotocols (one is its API key) needs the server to choose one.
 PROTOCOL: Final = "selsa"
+# Connections without a start message. More would fill `max_connections` and shut out all other requests.
+MAX_WAITING: Final = 64
 
 
 class Streams:
@@ -34,6 +37,8 @@ class Streams:
         # A connection takes a place with its start message: clients that say nothing must not hold them all.
         self._sessions: set[LiveSession] = set()
         self._started: set[LiveSession] = set()
+        # Those without a start message, the oldest first.
+        self._waiting: dict[LiveSession, anyio.CancelScope] = {}
         self._ending: DetectError | None = None
 
     @property
@@ -71,7 +76,7 @@ class Streams:
         self._check_room()
         self._sessions.add(session)
         try:
-            start = await session.start()
+            start = await self._start(session)
             self._check_room()
             self._started.add(session)
             await session.serve(start)
@@ -79,6 +84,21 @@ class Streams:
             self._sessions.remove(session)
             self._started.discard(session)
             self._count(session)
+
+    async def _start(self, session: LiveSession) -> StreamStart:
+        """The start message; the connection that has waited longest for its own makes way for others."""
+        with anyio.CancelScope() as scope:
+            self._waiting[session] = scope
+            try:
+                if len(self._waiting) > MAX_WAITING:
+                    next(iter(self._waiting.values())).cancel()
+                return await session.start()
+            finally:
+                del self._waiting[session]
+        raise OverloadError(
+            f"More than {MAX_WAITING} streams have no start message; try again in {self._retry_after} s.",
+            self._retry_after,
+        )
 
     def _check_room(self) -> None:
         if self._ending is not None:
