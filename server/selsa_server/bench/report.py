@@ -45,6 +45,7 @@ class WayReport:
 
     Attributes:
         batch: frames in one engine call.
+        stride: every n-th frame is detected on, the frames between are filled.
         padded_size: (width, height) of the frame engine's input, in pixels.
         seconds: per frame, by part: `frame_engine` and `sequence_engine` of one frame in a call, the same
             `_batched`, `pipeline` from file to detections, and `server_N` with N clients at the same time.
@@ -58,6 +59,7 @@ class WayReport:
     why: str
     threads: int
     batch: int
+    stride: int
     padded_size: tuple[int, int]
     reference_frames: int
     seconds: dict[str, Spread]
@@ -77,6 +79,7 @@ class WayReport:
             why=loaded.why,
             threads=subject.way.options.threads,
             batch=subject.way.batch,
+            stride=subject.way.stride,
             padded_size=(width, height),
             reference_frames=loaded.manifest.reference_frames,
             seconds={part: Spread.of([each[part] for each in rounds]) for part in parts},
@@ -90,7 +93,7 @@ class WayReport:
         width, height = self.padded_size
         yield (
             f"{self.model}, {width}x{height}, {provider} {self.precision}, {threads} threads, "
-            f"batch {self.batch}"
+            f"batch {self.batch}, stride {self.stride}"
         )
         for part, spread in self.seconds.items():
             name = PARTS.get(part) or f"server, {part.removeprefix('server_')} clients at the same time"

@@ -30,7 +30,7 @@ def serving(way: Way) -> Iterator[str]:
         BenchError: it did not start; the message is the last line of its log.
     """
     given = {
-        **way.asked,
+        **{name: value for name, value in way.asked.items() if name != "stride"},
         "bundle": way.bundle,
         "max-batch": way.options.max_batch,
         "host": "127.0.0.1",

@@ -78,7 +78,7 @@ class Subject:
     def name(self) -> str:
         """Model, provider and precision, as they run."""
         info = self.loaded.engines.info
-        return f"{self.loaded.manifest.name}, {info.provider} {info.precision}"
+        return f"{self.loaded.manifest.name}, {info.provider} {info.precision}, stride {self.way.stride}"
 
     @contextmanager
     def served(self, counts: Sequence[int]) -> Iterator[None]:
@@ -86,7 +86,8 @@ class Subject:
         with ExitStack() as stack:
             address = stack.enter_context(serving(self.way))
             clients = [
-                stack.enter_context(httpx.Client(base_url=address, timeout=3600)) for _ in range(max(counts))
+                stack.enter_context(httpx.Client(base_url=address, timeout=3600, params=self.way.params))
+                for _ in range(max(counts))
             ]
             self._clients = {count: clients[:count] for count in counts}
             yield
@@ -116,11 +117,11 @@ class Subject:
         return seconds
 
     def pipeline_seconds(self) -> float:
-        """Seconds per frame of the pipeline, from file to detections."""
+        """Seconds per answered frame of the pipeline, from file to detections."""
         emitted: list[int] = []
 
         def run() -> None:
-            records = self.pipeline.run(self.footage.path, DetectParams())
+            records = self.pipeline.run(self.footage.path, DetectParams.model_validate(self.way.params))
             emitted.extend(record.emitted for record in records if isinstance(record, SummaryRecord))
 
         return seconds_of(run) / emitted[0]

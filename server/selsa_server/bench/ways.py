@@ -1,4 +1,4 @@
-"""What to measure: every bundle on every provider, in every precision, with every thread count and batch."""
+"""What to measure: every bundle, provider, precision, thread count, batch and stride."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +14,29 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way to run a bundle; ways that differ only in `batch`, frames in an engine call, share engines."""
+    """One way to run a bundle; ways that differ only in `batch` or `stride` share engines.
+
+    Attributes:
+        batch: frames in one engine call.
+        stride: pipeline and server detect on every n-th frame and fill those between.
+    """
 
     bundle: Path
     options: EngineOptions
     batch: int
+    stride: int = 1
+
+    @property
+    def params(self) -> dict[str, str | int]:
+        """The parameters of a detection that differ from their defaults."""
+        return {} if self.stride == 1 else {"stride": self.stride, "fill": "interpolate"}
 
     @property
     def asked(self) -> dict[str, str | int]:
         """The request, for messages and JSON."""
         names = ("provider", "precision", "size", "threads")
         options = {name: getattr(self.options, name) for name in names}
-        return {"bundle": self.bundle.name, **options, "batch": self.batch}
+        return {"bundle": self.bundle.name, **options, "batch": self.batch, "stride": self.stride}
 
     def __str__(self) -> str:
         """The request on one line."""
@@ -40,6 +51,7 @@ def all_ways(
     sizes: Sequence[int] = (0,),
     threads: Sequence[int],
     batches: Sequence[int],
+    strides: Sequence[int] = (1,),
 ) -> list[Way]:
     """Every combination, whether or not it can run here.
 
@@ -53,9 +65,10 @@ def all_ways(
             bundle=bundle,
             options=replace(options_named(provider, precision, threads=count, size=size), max_batch=largest),
             batch=batch,
+            stride=stride,
         )
-        for bundle, provider, precision, size, count, batch in product(
-            bundles, providers, precisions, sizes, threads, batches
+        for bundle, provider, precision, size, count, batch, stride in product(
+            bundles, providers, precisions, sizes, threads, batches, strides
         )
     ]
 

@@ -37,6 +37,10 @@ def bench(
         ),
     ] = "engines,pipeline,server",
     batch: Annotated[str, typer.Option(help=f"Frames in one engine call. {SEVERAL}")] = "4",
+    stride: Annotated[
+        str,
+        typer.Option(help=f"Detect on every n-th frame and fill those between (not in engines). {SEVERAL}"),
+    ] = "1",
     provider: Annotated[
         str, typer.Option(help=f"What runs it: auto, tensorrt, cuda, openvino or cpu. {SEVERAL}")
     ] = "auto",
@@ -67,7 +71,7 @@ def bench(
         if json is not None:
             _check_output(json)
         options = _options(phases, rounds, clients)
-        ways = _ways(bundle, provider, precision, size, threads, batch)
+        ways = _ways(bundle, provider, precision, size, threads, batch, stride)
         # After each round, so that an interrupted measurement keeps its rounds.
         keep = _drop if json is None else partial(_write, path=json)
         typer.echo(_measure(ways, video, frames, options, keep).text())
@@ -106,7 +110,13 @@ def _options(phases: str, rounds: int, clients: str) -> "BenchOptions":
 
 
 def _ways(
-    bundles: list[Path] | None, provider: str, precision: str, size: str, threads: str, batch: str
+    bundles: list[Path] | None,
+    provider: str,
+    precision: str,
+    size: str,
+    threads: str,
+    batch: str,
+    stride: str,
 ) -> "list[Way]":
     from selsa_server.bench.ways import all_ways, numbers_in, words_in
     from selsa_server.engines.bundle_choice import choose_bundle
@@ -118,6 +128,7 @@ def _ways(
         sizes=numbers_in("--size", size, least=0, most=16384),
         threads=numbers_in("--threads", threads, least=0, most=1024),
         batches=numbers_in("--batch", batch, least=1, most=256),
+        strides=numbers_in("--stride", stride, least=1, most=100_000),
     )
 
 

@@ -44,7 +44,8 @@ def select_frames(index: VideoIndex, params: DetectParams, default_references: i
     """The selection that `start`, `end`, `stride`, `fill` and `reference_frames` ask for.
 
     References are spread over all frames between `start` and `end`, whatever the stride: a segment gives what
-    a file cut to that segment would.
+    a file cut to that segment would. With `fill`, which is for speed, they are spread over the keys: then no
+    frame is computed as a reference only.
 
     Raises:
         ParameterError: no frame lies between `start` and `end`.
@@ -56,15 +57,16 @@ def select_frames(index: VideoIndex, params: DetectParams, default_references: i
         name = "start" if params.start is not None else "end"
         value = params.start if params.start is not None else params.end
         raise ParameterError(name, f"{name} is {value:g} s, which leaves no frame: {span}.", span)
-    references: tuple[int, ...] = ()
-    if params.mode == "sequence":
-        count = default_references if params.reference_frames is None else params.reference_frames
-        references = tuple(first + i for i in spread_references(last - first, count))
     keys: Sequence[int] = range(first, last, params.stride)
     filled = params.fill == "interpolate" and params.stride > 1
     if filled and keys[-1] != last - 1:
         # The last frame too, so that every frame has a key before and after it.
         keys = [*keys, last - 1]
+    references: tuple[int, ...] = ()
+    if params.mode == "sequence":
+        count = default_references if params.reference_frames is None else params.reference_frames
+        among = keys if filled else range(first, last)
+        references = tuple(among[i] for i in spread_references(len(among), count))
     return Selection(keys=keys, references=references, filled=filled)
 
 

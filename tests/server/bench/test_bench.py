@@ -44,9 +44,17 @@ def report_on(
     providers: tuple[str, ...] = ("cpu",),
     precisions: tuple[str, ...] = ("fp32",),
     batches: tuple[int, ...] = (2,),
+    strides: tuple[int, ...] = (1,),
     say: Callable[[str], None] = lambda _: None,
 ) -> BenchReport:
-    ways = all_ways([Path("a")], providers=providers, precisions=precisions, threads=[0], batches=batches)
+    ways = all_ways(
+        [Path("a")],
+        providers=providers,
+        precisions=precisions,
+        threads=[0],
+        batches=batches,
+        strides=strides,
+    )
     return run_bench(ways, video, options, load=load_fake, say=say)
 
 
@@ -69,6 +77,15 @@ def test_ratios_are_taken_within_a_round(video: Path) -> None:
     pairs = zip(slow.seconds["pipeline"].rounds, fast.seconds["pipeline"].rounds, strict=True)
     assert fast.times_as_fast.rounds == tuple(a / b for a, b in pairs)
     assert slow.seconds["frame_engine"].median >= 0.004
+
+
+def test_a_stride_is_measured_on_all_answered_frames(video: Path) -> None:
+    report = report_on(video, BenchOptions(phases=("pipeline",), rounds=1), strides=(1, 5))
+    every, fifth = report.ways
+    assert (every.stride, fifth.stride) == (1, 5)
+    # 2 of 6 frames are detected on.
+    assert fifth.times_as_fast.median > 1.3
+    assert "stride 5" in report.text()
 
 
 def test_a_way_that_cannot_run_is_reported_and_the_others_are_measured(video: Path) -> None:

@@ -67,6 +67,8 @@ def test_every_frame_has_its_record_with_its_time_and_the_ones_between_are_marke
     assert isinstance(first, VideoRecord)
     assert isinstance(last, SummaryRecord)
     assert first.fill == "interpolate"
+    # No frame is computed only to be a reference.
+    assert {*first.reference_frames} <= {0, 3, 6, 9, 12, 15, 18, 19}
     assert [(each.index, each.pts, each.time) for each in frames] == [
         (each.index, each.pts, each.time) for each in plain
     ]
