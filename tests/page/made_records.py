@@ -29,6 +29,7 @@ def answer_with(
     *,
     frames: int,
     size: tuple[int, int],
+    filled: Sequence[int] = (),
     **video: object,
 ) -> None:
     """Answer every `POST /detect` with records of a video of 25 frames per second.
@@ -38,6 +39,7 @@ def answer_with(
         detections: those of each frame.
         frames: number of frames.
         size: width and height in pixels.
+        filled: frames that were not detected on.
         video: more fields of the video record.
     """
     first = {
@@ -53,9 +55,8 @@ def answer_with(
     records: list[dict[str, Any]] = [first]
     for index in range(frames):
         found = sorted(detections(index), key=lambda each: -each["score"])
-        records.append(
-            {"type": "frame", "index": index, "pts": index, "time": index / 25, "detections": found}
-        )
+        frame = {"type": "frame", "index": index, "pts": index, "time": index / 25, "detections": found}
+        records.append({**frame, "filled": True} if index in filled else frame)
     records.append({"type": "summary", "complete": True, "corrupt": 0, "emitted": frames, "seconds": 1.0})
     body = "".join(f"{json.dumps(record)}\n" for record in records)
     page.route("**/detect?*", lambda route: route.fulfill(body=body, content_type="application/x-ndjson"))

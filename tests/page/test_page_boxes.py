@@ -11,7 +11,7 @@ from browser import browsing, opened
 from colour_vision import SIMULATIONS, distance, luminance
 from made_records import answer_with, detection
 from media import write_video
-from overlay_pixels import drawn_pixels, edges_are_drawn, pause
+from overlay_pixels import drawn_pixels, edges_are_drawn, pause, seek
 from playwright.sync_api import Browser, Page, expect
 from served_page import fake_server
 
@@ -30,6 +30,16 @@ CanvasRenderingContext2D.prototype.clearRect = function (...area) {
   return clear.apply(this, area);
 };
 window.labels = [];
+"""
+
+
+# The length of the dashes of the last drawn box; 0 for a solid line.
+WATCH_DASHES = """
+const stroke = CanvasRenderingContext2D.prototype.strokeRect;
+CanvasRenderingContext2D.prototype.strokeRect = function (...area) {
+  if (this.canvas.id === "boxes") window.dash = this.getLineDash()[0] ?? 0;
+  return stroke.apply(this, area);
+};
 """
 
 
@@ -80,6 +90,29 @@ def test_one_object_has_its_label_at_its_box(browser: Browser, server: str, vide
         ((x, y, _, h),) = page.evaluate("labels")
         scale = page.evaluate("boxes.clientWidth") / SIZE[0]
     assert abs(x - 80 * scale) < 3 and abs(y + h - 100 * scale) < 3
+
+
+def test_a_filled_frame_has_dashed_boxes_and_says_so(browser: Browser, server: str, video: Path) -> None:
+    with opened(browser, server, WATCH_DASHES) as page:
+        page.locator("summary").click()
+        expect(page.locator("#fill")).to_be_disabled()
+        page.locator("#stride").fill("3")
+        page.get_by_label("Fill the frames between").check()
+        expect(page.locator("#settings-now")).to_contain_text("1 frame in 3 · frames between filled")
+        answer_with(
+            page, lambda _: [detection((80, 100, 160, 200))], frames=10, size=SIZE, filled=(1, 2, 4, 5, 7, 8)
+        )
+        with page.expect_request("**/detect?*") as request:
+            show(page, video)
+        assert "stride=3&" in request.value.url and "fill=interpolate" in request.value.url
+        row = page.locator("#here li")
+        for frame, dashed in ((0, False), (1, True), (2, True), (3, False)):
+            seek(page, (frame + 0.5) / 25, frame)
+            expect(row).to_have_text("class 0filled0.90" if dashed else "class 00.90")
+            assert (page.evaluate("dash") > 0) is dashed
+        # What follows is not known where only earlier frames count.
+        page.locator("#mode").select_option("online")
+        expect(page.locator("#fill")).to_be_disabled()
 
 
 @pytest.mark.parametrize("first", [0, 13])

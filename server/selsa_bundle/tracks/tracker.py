@@ -5,7 +5,7 @@ confirmed. A caller that delays its output can write the number into the track's
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from selsa_bundle.tracks.geometry import Float, Int, areas, enlarged, match, ove
 from selsa_bundle.tracks.objects import Gallery
 from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.track import Track
+
+# Frames of the source for which an object is predicted to move on; at least the next detected frame.
+MOST_MOTION: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +29,10 @@ class TrackerOptions:
         follow: lowest score that continues one.
         certain: a detection with this score confirms its track at once.
         evidence: sum of scores from which a track is confirmed.
-        provisional: an unconfirmed track is dropped after so many frames without a detection.
-        by_position: frames after which a lost object is no longer searched by position.
-        by_look: frames after which a lost object is no longer searched by appearance.
+        provisional: an unconfirmed track is dropped after so many frames of the source without a detection.
+        by_position: frames of the source after which a lost object is no longer searched by position.
+        by_look: frames of the source after which a lost object is no longer searched by appearance.
+        steps: each of these limits is at least so many detected frames, however far apart they are.
         alike: least similarity that finds a lost object again.
         join: least similarity that makes two tracks one object after the whole video.
         same_place: overlap from which two detections of different classes in a frame are one object.
@@ -45,6 +49,7 @@ class TrackerOptions:
     provisional: int = 2
     by_position: int = 20
     by_look: int = 300
+    steps: int = 2
     alike: float = 0.6
     join: float = 0.7
     same_place: float = 0.4
@@ -69,6 +74,8 @@ class Tracker:
         self._likeness = Likeness()
         self.gallery = Gallery()
         self._count = 0
+        self._last: int | None = None
+        self._step = 1  # frames of the source since the last detected one
 
     def update(self, seen: Observation) -> list[Track | None]:
         """The track of each detection of the next frame; None for a detection without a track.
@@ -78,6 +85,8 @@ class Tracker:
         finite = np.isfinite(seen.boxes).all(-1, keepdims=True)
         seen = replace(seen, boxes=np.where(finite, seen.boxes, np.float32(0)))
         usable = self.usable(seen)
+        self._step = 1 if self._last is None else max(1, seen.index - self._last)
+        self._last = seen.index
         if seen.cut:
             for track in self._tracks:
                 track.placed = False
@@ -115,7 +124,8 @@ class Tracker:
         options = self._options
         high = np.flatnonzero(usable & (seen.scores >= options.start))
         low = np.flatnonzero(usable & (seen.scores < options.start))
-        near = [t for t in self._tracks if t.placed and seen.index - t.last <= options.by_position]
+        limit = self._at_least(options.by_position)
+        near = [t for t in self._tracks if t.placed and seen.index - t.last <= limit]
         pairs = self._by_position(near, seen, high, least=0.0)
         left = _without(near, pairs)
         recent = [track for track in left if track.frames > 1 or track.id is not None]
@@ -130,7 +140,8 @@ class Tracker:
         if not tracks or not len(rows):
             return []
         gaps = np.array([seen.index - track.last for track in tracks], np.float32)
-        boxes = _predicted(tracks, gaps)
+        boxes = _predicted(tracks, gaps, most=max(MOST_MOTION, self._step))
+        steps = gaps[:, None] / self._step
         exact = overlaps(boxes, seen.boxes[rows])
         # Enlarged boxes overlap where fast objects just miss.
         wide = overlaps(enlarged(boxes, 0.3), enlarged(seen.boxes[rows], 0.3))
@@ -138,11 +149,11 @@ class Tracker:
         same_class = np.array([track.label for track in tracks])[:, None] == seen.labels[rows][None]
         alike = self._alike(tracks, seen, rows)
         if alike is None:
-            affinity = np.where(same_class | (exact > 0.6), near, -1.0) - 0.02 * gaps[:, None]
+            affinity = np.where(same_class | (exact > 0.6), near, -1.0) - 0.02 * steps
             return _pairs(tracks, rows, affinity, max(least, 0.1))
         possible = (near > 0.05) & (alike > np.where(exact > 0.5, -0.5, 0.1)) & (same_class | (alike > 0.4))
         affinity = np.where(possible, near + 0.7 * np.clip(alike, 0, 1) + 0.2 * same_class, -1.0)
-        affinity -= 0.01 * gaps[:, None]
+        affinity -= 0.01 * steps
         return _pairs(tracks, rows, affinity, max(least, 0.1))
 
     def _by_look(self, tracks: list[Track], seen: Observation, rows: Int) -> list[tuple[Track, int]]:
@@ -228,14 +239,18 @@ class Tracker:
         cosines = (seen.looks[rows] @ seen.looks[rows].T)[first, second]
         self._likeness.learn_other(cosines[apart])
 
+    def _at_least(self, limit: int) -> int:
+        """A limit in frames of the source, not below `steps` detected frames."""
+        return max(limit, self._options.steps * self._step)
+
     def _forget(self, index: int) -> None:
         options = self._options
 
         def is_kept(track: Track) -> bool:
             gap = index - track.last
             if track.id is None:
-                return gap <= options.provisional and track.placed
-            return gap <= (options.by_look if track.look is not None else options.by_position)
+                return gap <= self._at_least(options.provisional) and track.placed
+            return gap <= self._at_least(options.by_look if track.look is not None else options.by_position)
 
         self._tracks = [track for track in self._tracks if is_kept(track)]
 
@@ -263,9 +278,9 @@ def _speed(track: Track, box: Float, index: int) -> tuple[float, float]:
     return (track.speed[0] + x) / 2, (track.speed[1] + y) / 2
 
 
-def _predicted(tracks: list[Track], gaps: Float) -> Float:
-    """Predicted boxes of tracks, [N, 4]; motion counts for at most 8 frames."""
+def _predicted(tracks: list[Track], gaps: Float, most: int) -> Float:
+    """Predicted boxes of tracks, [N, 4]; motion counts for at most `most` frames."""
     speeds = np.array([track.speed for track in tracks], np.float32)
-    moves = speeds * np.minimum(gaps, np.float32(8))[:, None]
+    moves = speeds * np.minimum(gaps, np.float32(most))[:, None]
     boxes: Float = np.stack([track.box for track in tracks]) + np.tile(moves, 2)
     return boxes

@@ -4,6 +4,9 @@ import { placeLabels, type Area } from "./placement.ts";
 import type { Box, Detection } from "../wire/records.ts";
 import { nameOf, scoreText } from "./words.ts";
 
+/** Lengths of a line and of a gap in CSS pixels. */
+const DASHES = [8, 6];
+
 interface Picture {
   /** Pixels of the frames, in which boxes are. */
   readonly width: number;
@@ -13,6 +16,8 @@ interface Picture {
   readonly colours: ClassColours;
   /** Index in the source. */
   readonly index: number;
+  /** Boxes of a frame that was not detected on are dashed. */
+  readonly filled?: boolean;
 }
 
 /** Boxes on a canvas that lies over a picture. */
@@ -74,7 +79,7 @@ function drawBoxes(context: CanvasRenderingContext2D, area: Area, picture: Pictu
     words: `${nameOf(each)} ${scoreText(each.score)}`,
   }));
   // The best is drawn last, on top of the others, and labels after all boxes, so that no line crosses a label.
-  for (const { box, colour } of [...found].reverse()) drawBox(context, box, colour);
+  for (const { box, colour } of [...found].reverse()) drawBox(context, box, colour, picture.filled ? DASHES : []);
   const height = Math.round(text * 1.5);
   const labels = found.map(({ box, words }) => ({ box, height, width: context.measureText(words).width + text * 0.8 }));
   for (const [at, place] of placeLabels(labels, area).entries()) {
@@ -90,7 +95,13 @@ function scaled(box: Box, right: number, down: number, area: Area): Area {
   return { x: area.x + x, y: area.y + y, width, height };
 }
 
-function drawBox(context: CanvasRenderingContext2D, { x, y, width, height }: Area, colour: string): void {
+function drawBox(
+  context: CanvasRenderingContext2D,
+  { x, y, width, height }: Area,
+  colour: string,
+  dashes: readonly number[],
+): void {
+  context.setLineDash([...dashes]);
   context.strokeStyle = "rgb(0 0 0 / 55%)";
   context.lineWidth = 4;
   context.strokeRect(x, y, width, height);

@@ -72,7 +72,7 @@ export class Job {
     try {
       for await (const { record, line } of server.detect(this.file, this.options!, signal)) {
         signal.throwIfAborted();
-        if (record.type === "video") this.results = new Results(record, line, this.options!.stride);
+        if (record.type === "video") this.results = new Results(record, line, this.#step);
         else if (record.type !== "error") this.results?.add(record, line);
         if (record.type === "frame") this.begun ||= performance.now();
         changed();
@@ -84,6 +84,11 @@ export class Job {
       this.seconds = thrown.retryAfter ?? PATIENCE;
       return false;
     }
+  }
+
+  /** Frames of the source from one record to the next. */
+  get #step(): number {
+    return this.options!.fill ? 1 : this.options!.stride;
   }
 
   async #wait(signal: AbortSignal, changed: () => void): Promise<void> {

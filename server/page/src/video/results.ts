@@ -16,6 +16,7 @@ export class Results {
 
   readonly #stride: number;
   readonly #times = new Column((size) => new Float64Array(size));
+  readonly #filled = new Column((size) => new Uint8Array(size));
   readonly #indexes = new Column((size) => new Int32Array(size));
   /** Where the detections of each frame begin. */
   readonly #starts = new Column((size) => new Int32Array(size));
@@ -102,6 +103,11 @@ export class Results {
     return this.#indexes.at(frame);
   }
 
+  /** Whether the frame was answered without detecting on it. */
+  isFilled(frame: number): boolean {
+    return this.#filled.at(frame) > 0;
+  }
+
   /** Which frame is on the screen at `seconds`; -1 where there is no result yet. */
   frameAt(seconds: number): number {
     // Players show the first frame before its time.
@@ -130,7 +136,7 @@ export class Results {
     for (const part of this.#parts) yield* (await part.text()).trimEnd().split("\n");
   }
 
-  /** Seconds from one frame that is detected on to the next, on average. */
+  /** Seconds from one record to the next, on average. */
   get #step(): number {
     return this.#stride * this.frameSeconds;
   }
@@ -139,6 +145,7 @@ export class Results {
     const time = record.time ?? record.index * this.frameSeconds;
     this.#times.push(time);
     this.#indexes.push(record.index);
+    this.#filled.push(record.filled ? 1 : 0);
     this.#starts.push(this.#classes.length);
     for (const { box, score, class_id, class_name, track_id } of record.detections) {
       this.#classes.push(class_id);
@@ -167,7 +174,7 @@ export class Results {
 type Five = [number, number, number, number, number];
 
 /** Numbers in a typed array that grows. A video has millions of them, too many for objects. */
-class Column<T extends Float64Array | Float32Array | Int32Array> {
+class Column<T extends Float64Array | Float32Array | Int32Array | Uint8Array> {
   readonly #make: (size: number) => T;
   #values: T;
   #length = 0;

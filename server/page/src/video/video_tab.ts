@@ -165,10 +165,12 @@ export class VideoTab {
     const found = frame >= 0 ? results!.detectionsOf(frame) : [];
     const detections = found.filter((each) => this.#shown.has(each.class_id, each.score));
     const colours = results?.colours ?? new ClassColours();
-    const picture = frame >= 0 ? { ...results!.video, index: results!.indexOf(frame), detections, colours } : null;
+    const filled = frame >= 0 && results!.isFilled(frame);
+    const index = frame >= 0 ? results!.indexOf(frame) : -1;
+    const picture = frame >= 0 ? { ...results!.video, index, filled, detections, colours } : null;
     this.#overlay.show(picture);
     const otherwise = frame >= 0 ? "No detection with this score" : underway ? "Not detected yet" : "No results here";
-    showList(element("here", HTMLOListElement), detections, colours, otherwise);
+    showList(element("here", HTMLOListElement), detections, colours, otherwise, filled);
     this.#pace.follow(results, !underway);
     this.#transport.update();
   }

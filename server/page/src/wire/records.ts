@@ -35,6 +35,8 @@ export interface FrameRecord {
   readonly pts: number | null;
   /** Seconds. */
   readonly time: number | null;
+  /** Not detected on: answered along the objects of the frames around it. */
+  readonly filled?: boolean;
   readonly detections: readonly Detection[];
 }
 

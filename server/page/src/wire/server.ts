@@ -7,6 +7,7 @@ export interface DetectOptions {
   readonly model?: string;
   readonly mode: string;
   readonly stride: number;
+  readonly fill?: "interpolate";
   readonly decode: "strict" | "tolerant";
   readonly tracks?: boolean;
 }
@@ -17,6 +18,8 @@ export interface Features {
   readonly draws: boolean;
   /** Say which detections are of one object. */
   readonly tracks: boolean;
+  /** Answer the frames that a stride leaves out. */
+  readonly fills: boolean;
 }
 
 export interface ReceivedRecord {
@@ -46,10 +49,8 @@ export class Server {
   async features(): Promise<Features> {
     const document: unknown = await (await this.#ask("openapi.json")).json();
     const parameters = inside(document, ["paths", "/detect", "post", "parameters"]);
-    return {
-      draws: inside(document, ["paths", "/draw"]) !== undefined,
-      tracks: Array.isArray(parameters) && parameters.some((each) => inside(each, ["name"]) === "tracks"),
-    };
+    const has = (name: string) => Array.isArray(parameters) && parameters.some((each) => inside(each, ["name"]) === name);
+    return { draws: inside(document, ["paths", "/draw"]) !== undefined, tracks: has("tracks"), fills: has("fill") };
   }
 
   /** The packaged sample video. */
@@ -106,6 +107,7 @@ export class Server {
 function parametersOf(options: DetectOptions): URLSearchParams {
   const parameters = new URLSearchParams({ mode: options.mode, stride: String(options.stride), decode: options.decode });
   if (options.model !== undefined) parameters.set("model", options.model);
+  if (options.fill) parameters.set("fill", options.fill);
   if (options.tracks) parameters.set("tracks", "true");
   return parameters;
 }

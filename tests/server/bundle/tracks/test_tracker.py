@@ -170,3 +170,22 @@ def test_damage_and_black_frames_are_no_cuts(damage: str) -> None:
     }[damage]
     cuts = CutDetector()
     assert not any(cuts.is_cut(pixels) for pixels in (scene, scene, worse, worse, scene))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 8, 21, 60, 400])
+@pytest.mark.parametrize("looks", [True, False], ids=["appearance", "position"])
+def test_objects_keep_their_numbers_at_any_stride(stride: int, looks: bool) -> None:
+    tracker = Tracker()
+    found = [
+        numbers(tracker, seen(stride * i, {0: (9 * i, 0), 1: (300, 8 * i)}, looks=looks)) for i in range(12)
+    ]
+    assert found == [[1, 2]] * 12
+
+
+@pytest.mark.parametrize("stride", [1, 3, 30])
+def test_a_track_that_is_not_confirmed_yet_survives_one_detected_frame_without_it(stride: int) -> None:
+    tracker = Tracker()
+    frames = [seen(stride * i, {0: (5 * i, 0)} if i != 1 else {}, score=0.6, looks=False) for i in range(7)]
+    tracks = [track for frame in frames for track in tracker.update(frame)]
+    assert {id(track) for track in tracks} == {id(tracks[0])}
+    assert tracks[0].id == 1

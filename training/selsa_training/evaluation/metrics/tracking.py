@@ -45,35 +45,30 @@ def evaluate_tracks(data: DataSet, found: Detections) -> TrackScores:
     Raises:
         EvaluationError: trackeval is not installed, or the data has no tracks.
     """
+    if (data.tracks == UNKNOWN_TRACK).any():
+        raise EvaluationError("--tracks needs data whose every object has a track")
     frames = [_looked_at(data, found, video) for video in range(data.video_count)]
-    return score_tracks(data, frames, [list(_linked(found, each)) for each in frames])
+    truth = [[_objects(data, frame) for frame in each] for each in frames]
+    return score_tracks(truth, [list(_linked(found, each)) for each in frames])
 
 
-def score_tracks(
-    data: DataSet, frames: Sequence[Sequence[int]], linked: Sequence[Sequence[Numbered]]
-) -> TrackScores:
+def score_tracks(truth: Sequence[Sequence[Numbered]], linked: Sequence[Sequence[Numbered]]) -> TrackScores:
     """Score tracks.
 
     Args:
-        data: every object has a track.
-        frames: of each video, the frames of the data set that were looked at.
-        linked: of each video, the boxes and numbers in each of these frames.
+        truth: of each video, the objects in each frame that was looked at.
+        linked: of each video, the found boxes and their numbers in the same frames.
 
     Raises:
-        EvaluationError: trackeval is not installed, or the data has no tracks.
+        EvaluationError: trackeval is not installed.
     """
     try:
         from trackeval.metrics import CLEAR, HOTA, Identity
     except ModuleNotFoundError as error:
         raise EvaluationError("--tracks needs trackeval: pip install 'selsa[tracks-evaluation]'") from error
-    if (data.tracks == UNKNOWN_TRACK).any():
-        raise EvaluationError("--tracks needs data whose every object has a track")
     quiet = {"PRINT_CONFIG": False}
     metrics = (HOTA(), Identity(quiet), CLEAR(quiet))
-    sequences = [
-        _sequence([_objects(data, frame) for frame in each], boxes)
-        for each, boxes in zip(frames, linked, strict=True)
-    ]
+    sequences = [_sequence(objects, boxes) for objects, boxes in zip(truth, linked, strict=True)]
     hota, identity, clear = (
         metric.combine_sequences({i: metric.eval_sequence(each) for i, each in enumerate(sequences)})
         for metric in metrics
@@ -88,10 +83,10 @@ def score_tracks(
 
 def track_table(modes: Mapping[str, TrackScores]) -> str:
     """A line per mode."""
-    lines = [f"{'tracks':24}" + "".join(f"{name:>10}" for name in ("HOTA", "IDF1", "MOTA", "switches"))]
+    lines = [f"{'tracks':33}" + "".join(f"{name:>10}" for name in ("HOTA", "IDF1", "MOTA", "switches"))]
     for mode, scores in modes.items():
         shares = "".join(f"{value:>10.1f}" for value in (scores.hota, scores.idf1, scores.mota))
-        lines.append(f"{mode:24}{shares}{scores.switches:>10}")
+        lines.append(f"{mode:33}{shares}{scores.switches:>10}")
     return "\n".join(lines)
 
 
