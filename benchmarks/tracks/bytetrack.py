@@ -5,8 +5,8 @@
     python -m benchmarks.tracks.bytetrack BUNDLE --video clip.mp4 --truth gt.txt --class person
 
 ByteTrack is that of Roboflow's `trackers`. It gets the detections twice: as they are, and after the same
-suppression that our tracker starts with: one object is one detection, whatever its classes. A data set has any
-layout that `selsa check-data` knows; the truth of a video is in the MOTChallenge format. `selsa` is what
+suppression that our tracker starts with: one object is one detection, whatever its classes. A data set has
+any layout that `selsa check-data` knows; the truth of a video is in the MOTChallenge format. `selsa` is what
 `/detect?tracks=true` answers; in online mode it is causal. `without appearance` is what a bundle without
 the output `proposals` gives, causal.
 """

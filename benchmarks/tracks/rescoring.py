@@ -4,7 +4,7 @@
 
 A model is a bundle or a checkpoint; a data set is in any layout that `selsa check-data` knows, such as that
 of `selsa synthesize`. `found` is the share of the objects with a detection of their class and a score of 0.5,
-`false` the other detections of that score per frame. A stride leaves out frames after detection.
+`false` the other detections of that score per frame. References are those that the server chooses.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.tracks.found_tracks import FoundSet
+from benchmarks.tracks.found_tracks import FoundSet, keys
 from selsa_bundle.tracks.filling import Filler, FollowedFrame
 from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.rescoring import SCORE_FRAMES, Rescorer
@@ -36,9 +36,9 @@ def rescored(frames: Sequence[Observation], look_ahead: int = SCORE_FRAMES) -> l
 
 def filled(frames: Sequence[Observation], stride: int, *, rescore: bool = False) -> list[Observation]:
     """Every `stride`-th frame and the last one, and the frames between, filled."""
-    keys = [frames[i] for i in sorted({*range(0, len(frames), stride), len(frames) - 1})]
+    detected = [frames[i] for i in keys(len(frames), stride)]
     filler, out = Filler(), list[Observation]()
-    for key in rescored(keys) if rescore else keys:
+    for key in rescored(detected) if rescore else detected:
         seen = key.take(np.flatnonzero(key.scores >= RETURNED))
         between = filler.between(FollowedFrame(seen), range(len(out), seen.index))
         out += [each.seen for each in between] + [seen]
@@ -65,13 +65,16 @@ def main() -> None:
     parser.add_argument("--strides", type=int, nargs="*", default=[2, 3, 5])
     given = parser.parse_args()
     for path in given.data:
-        of = FoundSet.of(given.model, path)
+        by_stride = FoundSet.of(given.model, path, [1, *given.strides])
+        of = by_stride[1]
         videos = list(of.videos())
         print(f"{path.name:24}" + "".join(f"{name:>8}" for name in (*GROUPS, "found", "false")))
         print(row(of, "plain", of.found))
         print(row(of, "rescored", of.scored([rescored(video) for video in videos])))
         print(row(of, "rescored, past only", of.scored([rescored(video, 0) for video in videos])))
         for stride in given.strides:
+            of = by_stride[stride]
+            videos = list(of.videos())
             for rescore in (False, True):
                 name = f"stride {stride}, filled" + (", resc." if rescore else "")
                 answered = [filled(video, stride, rescore=rescore) for video in videos]

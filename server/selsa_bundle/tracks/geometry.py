@@ -17,9 +17,12 @@ def overlaps(a: Float, b: Float) -> Float:
     Returns:
         float32 [N, M].
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
+    # Side by side: twice as fast as over a last axis of 2.
+    width, height = (
+        np.minimum.outer(a[:, side + 2], b[:, side + 2]) - np.maximum.outer(a[:, side], b[:, side])
+        for side in (0, 1)
+    )
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
     total = areas(a)[:, None] + areas(b)[None] - shared
     found: Float = (shared / np.maximum(total, 1e-9)).astype(np.float32)
     return found
@@ -27,7 +30,8 @@ def overlaps(a: Float, b: Float) -> Float:
 
 def areas(boxes: Float) -> Float:
     """float32 [N] of boxes [N, 4], in square pixels."""
-    area: Float = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    area: Float = sides[:, 0] * sides[:, 1]
     return area
 
 

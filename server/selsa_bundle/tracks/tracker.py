@@ -36,7 +36,8 @@ class TrackerOptions:
         alike: least similarity that finds a lost object again.
         join: least similarity that makes two tracks one object after the whole video.
         same_place: overlap from which two detections of different classes in a frame are one object.
-        too_close: overlap with an object of its class above which a detection starts no track.
+        too_close: overlap with an object of its class above which a detection starts no track, and with any
+            detection above which its appearance, that of two objects, is not learned.
         weak: two detections of one class are one object too if one's score is below this share of the
             other's.
         most: largest number of tracks at a time, lost ones included.
@@ -95,7 +96,7 @@ class Tracker:
         for track, row in pairs:
             self._add(track, seen, row)
             linked[row] = track
-        self._look(seen, pairs)
+        self._look(seen, pairs, usable)
         for row in np.flatnonzero(usable & (seen.scores >= self._options.start)).tolist():
             if linked[row] is None and self._may_begin(seen, linked, row):
                 linked[row] = self._begin(seen, row)
@@ -151,8 +152,10 @@ class Tracker:
         if alike is None:
             affinity = np.where(same_class | (exact > 0.6), near, -1.0) - 0.02 * steps
             return _pairs(tracks, rows, affinity, max(least, 0.1))
-        possible = (near > 0.05) & (alike > np.where(exact > 0.5, -0.5, 0.1)) & (same_class | (alike > 0.4))
-        affinity = np.where(possible, near + 0.7 * np.clip(alike, 0, 1) + 0.2 * same_class, -1.0)
+        # Appearance decides between objects that are near; it makes none near.
+        possible = (near > max(least, 0.05)) & (alike > np.where(exact > 0.5, -0.5, 0.1))
+        possible &= same_class | (alike > 0.4)
+        affinity = np.where(possible, near + 0.3 * np.clip(alike, 0, 1) + 0.2 * same_class, -1.0)
         affinity -= 0.01 * steps
         return _pairs(tracks, rows, affinity, max(least, 0.1))
 
@@ -212,8 +215,13 @@ class Tracker:
             track.id = self._count
             self.gallery.add(track)
 
-    def _look(self, seen: Observation, pairs: list[tuple[Track, int]]) -> None:
+    def _look(self, seen: Observation, pairs: list[tuple[Track, int]], usable: npt.NDArray[np.bool_]) -> None:
         """Update the appearance of the linked tracks; a detection of low score changes it less."""
+        if seen.looks is not None and pairs:
+            rows = [row for _, row in pairs]
+            covered = overlaps(seen.boxes[rows], seen.boxes[usable]) > self._options.too_close
+            # Each overlaps with itself.
+            pairs = [pair for pair, count in zip(pairs, covered.sum(1).tolist(), strict=True) if count < 2]
         known = [(track.look, track.looks) for track, _ in pairs]
         if seen.looks is None or not pairs:
             return
