@@ -58,6 +58,13 @@ def report_on(
     return run_bench(ways, video, options, load=load_fake, say=say)
 
 
+def test_the_rounds_so_far_are_reported_after_each_round(video: Path) -> None:
+    ways = all_ways([Path("a")], providers=["cpu"], precisions=["fp32"], threads=[0], batches=(1,))
+    kept: list[BenchReport] = []
+    run_bench(ways, video, BenchOptions(phases=ENGINES, rounds=2), load=load_fake, keep=kept.append)
+    assert [report.rounds for report in kept] == [1, 2]
+
+
 def test_every_way_is_measured_once_in_every_round(video: Path) -> None:
     said: list[str] = []
     options = BenchOptions(phases=ENGINES, rounds=2)
