@@ -14,7 +14,7 @@
 # fewer packets than that for a file that was cut off; and sorting frames by pts, right in every other
 # container, breaks the order here.
 # Product: AVI frames are taken in the decoder's order and timed by their places
-# (server/selsa_server/video/delivery.py,
+# (server/selsa_bundle/video/delivery.py,
 # tests/server/video/test_film_kinds.py::test_h264_in_avi_is_in_order_also_when_copied_from_mp4).
 set -eu
 folder=$(mktemp -d)

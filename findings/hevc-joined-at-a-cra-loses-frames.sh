@@ -11,7 +11,7 @@
 # 30.
 # A good guess is wrong because both parts decode alone, and raw streams are joined by concatenation; with a
 # part that begins with an IDR picture nothing is lost (80 of 80).
-# Product: the decoder is drained and flushed at a joint (server/selsa_server/video/delivery.py,
+# Product: the decoder is drained and flushed at a joint (server/selsa_bundle/video/delivery.py,
 # tests/server/video/test_film_kinds.py::test_joined_segments_that_begin_at_open_groups_of_pictures_lose_no_frame).
 set -eu
 folder=$(mktemp -d)

@@ -10,7 +10,7 @@
 # packet in MP4, on 0 in Matroska and TS; is_corrupt nowhere.
 # A good guess is wrong because the packet before the first key frame's time carries a good time stamp, so
 # counting packets, as fast frame counts do, is one too many and shifts every index.
-# Product: frames are numbered as the decoder gives them (server/selsa_server/video/packets.py,
+# Product: frames are numbered as the decoder gives them (server/selsa_bundle/video/packets.py,
 # tests/server/video/test_film_kinds.py::test_what_a_decoder_skips_at_an_open_group_of_pictures_is_no_damage).
 set -eu
 folder=$(mktemp -d)

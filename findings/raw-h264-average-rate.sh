@@ -9,7 +9,7 @@
 # Seen, coded at 50: average_rate 25, guessed_rate 50, codec_context.framerate 50, packet duration 1/50 s, pts
 # None.
 # A good guess is wrong because average_rate is right in every other container, and 25 is a plausible number.
-# Product: the coded rate is asked for first (codec_rate in server/selsa_server/video/delivery.py,
+# Product: the coded rate is asked for first (codec_rate in server/selsa_bundle/video/delivery.py,
 # tests/server/video/test_film_kinds.py::test_an_elementary_stream_has_the_rate_that_it_says).
 set -eu
 folder=$(mktemp -d)

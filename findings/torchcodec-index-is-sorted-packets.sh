@@ -15,7 +15,7 @@
 # A good guess is wrong because exact mode is described as accurate, and it is in MP4 and in Matroska that was
 # not cut.
 # Product: frames are decoded in order with PyAV and numbered as the decoder gives them
-# (server/selsa_server/video/delivery.py, tests/server/video/test_film_kinds.py).
+# (server/selsa_bundle/video/delivery.py, tests/server/video/test_film_kinds.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

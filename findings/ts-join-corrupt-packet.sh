@@ -9,7 +9,7 @@
 # is_corrupt; pts go from 87000 to 0.
 # A good guess is wrong because is_corrupt is the demuxer's word for damage, and joining TS with cat is the
 # documented way to join it.
-# Product: the flag alone is no damage (server/selsa_server/video/delivery.py,
+# Product: the flag alone is no damage (server/selsa_bundle/video/delivery.py,
 # tests/server/video/test_film_kinds.py::test_joined_transport_streams_keep_every_frame_in_order).
 set -eu
 folder=$(mktemp -d)

@@ -22,6 +22,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from selsa_bundle.video.delivery import DEFAULT_RATE
 from selsa_server.errors import VideoError
 from selsa_server.render.drawing import draw_caption, draw_detections, drawn_score, model_caption
 from selsa_server.render.frames import FramesAgain
@@ -29,7 +30,6 @@ from selsa_server.render.sound import PassedSound
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 from selsa_server.schema.resolved import resolving
 from selsa_server.video.container import VideoLimits, open_video, video_stream
-from selsa_server.video.delivery import DEFAULT_RATE
 from selsa_server.video.index import VideoIndex, index_video
 from selsa_server.video.selection import select_frames
 

@@ -16,9 +16,10 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from selsa_bundle.video.elements import StructureError
+from selsa_bundle.video.extent import claims_more, is_matroska, is_mp4
+from selsa_bundle.video.mp4 import ContinuedFile, Mp4Claims, mp4_claims
 from selsa_server.errors import VideoError
-from selsa_server.video.extent import claims_more, is_matroska, is_mp4
-from selsa_server.video.mp4 import ContinuedFile, Mp4Claims, mp4_claims
 
 # Containers of one file. No hls, dash, concat, sdp, image sequences, pipes, subtitles or devices. A single
 # JPEG or PNG is not accepted: `mjpeg` needs two pictures, `apng` its own chunk.
@@ -114,22 +115,25 @@ def open_video(path: Path, limits: VideoLimits, claims: Mp4Claims | None = None)
         "max_pixels": str(limits.decoder_pixels),
         "max_streams": "64",
     }
-    with ExitStack() as stack:
-        # The prefix keeps a name with a colon from being read as an address.
-        source: Any = f"file:{path.absolute()}"
-        claims = claims_of(path) if claims is None else claims
-        limits.check_count(claims.unlisted - SOUND_SAMPLES)
-        if claims.restarts:
-            source = ContinuedFile(stack.enter_context(path.open("rb")))
-        try:
-            container = av.open(source, "r", _format(path), options=options, metadata_errors="replace")
-        except (av.FFmpegError, ValueError, OverflowError) as error:
-            raise _unreadable(path, error) from error
-        stack.enter_context(container)
-        brand = container.metadata.get("major_brand", "").strip()
-        if brand in STILL_BRANDS:
-            raise VideoError("not_a_video", "The file is a still image; send a video.")
-        yield container
+    try:
+        with ExitStack() as stack:
+            # The prefix keeps a name with a colon from being read as an address.
+            source: Any = f"file:{path.absolute()}"
+            claims = claims_of(path) if claims is None else claims
+            limits.check_count(claims.unlisted - SOUND_SAMPLES)
+            if claims.restarts:
+                source = ContinuedFile(stack.enter_context(path.open("rb")))
+            try:
+                container = av.open(source, "r", _format(path), options=options, metadata_errors="replace")
+            except (av.FFmpegError, ValueError, OverflowError) as error:
+                raise _unreadable(path, error) from error
+            stack.enter_context(container)
+            brand = container.metadata.get("major_brand", "").strip()
+            if brand in STILL_BRANDS:
+                raise VideoError("not_a_video", "The file is a still image; send a video.")
+            yield container
+    except StructureError as error:  # of the walk here, or of the one by who reads the file
+        raise VideoError("undecodable", str(error)) from error
 
 
 def _format(path: Path) -> str | None:
@@ -148,8 +152,11 @@ def claims_of(path: Path) -> Mp4Claims:
     """
     if not is_mp4(path):
         return Mp4Claims()
-    with path.open("rb", buffering=0) as file:  # a few bytes here and there
-        return mp4_claims(file, os.fstat(file.fileno()).st_size)
+    try:
+        with path.open("rb", buffering=0) as file:  # a few bytes here and there
+            return mp4_claims(file, os.fstat(file.fileno()).st_size)
+    except StructureError as error:
+        raise VideoError("undecodable", str(error)) from error
 
 
 def _unreadable(path: Path, error: Exception) -> VideoError:

@@ -10,8 +10,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from selsa_bundle.video.delivery import Undecodable, deliver
 from selsa_server.errors import VideoError
-from selsa_server.video.delivery import Undecodable, deliver
 from selsa_server.video.index import VideoIndex
 
 # A jump empties the decoder and searches the file; it pays from about this many frames on.

@@ -5,21 +5,22 @@ orientation), so that a long video costs little more than reading it, and 9 byte
 whose packets are not frames are decoded once, in the same memory.
 """
 
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from selsa_bundle.picture import UPRIGHT, Orientation
+from selsa_bundle.video.damage import damage_of, declared_frames
+from selsa_bundle.video.extent import claims_more
+from selsa_bundle.video.frames import Frames, frames_of_decoder, frames_of_packets
+from selsa_bundle.video.mp4 import Mp4Claims
 from selsa_server.errors import VideoError
 from selsa_server.video.container import (
     CUT_IN_HEAD,
@@ -29,15 +30,8 @@ from selsa_server.video.container import (
     open_video,
     video_stream,
 )
-from selsa_server.video.delivery import NO_TIMESTAMPS, Timeline, Undecodable, codec_rate, deliver
-from selsa_server.video.extent import claims_more, matroska_extent
-from selsa_server.video.mp4 import Mp4Claims
-from selsa_server.video.packets import Packets, Tally, VideoPacket, read_packets
-from selsa_server.video.transport import STRIDES, transport_fault
 
 SQUARE: Final = Fraction(1)
-NEVER: Final = 1 << 62
-AVI_INDEX_BYTES: Final = 48  # for a frame and the sound beside it
 ADVICE: Final = "send the whole file, or use decode=tolerant to detect on the frames that are there"
 
 
@@ -94,21 +88,6 @@ class VideoIndex:
         return float(int(self.pts[i]) * self.time_base)
 
 
-@dataclass(slots=True)
-class _Frames:
-    """What pass 1 found, by packets or by decoding; see `VideoIndex`."""
-
-    pts: npt.NDArray[np.int64]
-    keyframe: npt.NDArray[np.bool_]
-    tally: Tally
-    first: VideoFrame | None
-    last_duration: int
-    average_rate: Fraction | None
-    has_pts: bool = True
-    by_pts: bool = True
-    jumps: int = 0
-
-
 def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = lambda: None) -> VideoIndex:
     """Find a video's frames.
 
@@ -125,13 +104,14 @@ def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = l
     with open_video(path, limits, claims) as container:
         stream = _stream(path, container, limits)
         limits.check_size(stream.codec_context.width, stream.codec_context.height)
-        limits.check_count(_declared_frames(container, stream))
-        packets = read_packets(container, stream, limits, beat)
-        if packets is not None:
-            return _assemble(path, claims, stream, _from_packets(stream, packets), limits)
+        limits.check_count(declared_frames(container, stream))
+        frames = frames_of_packets(container, stream, beat=beat)
+        if frames is not None:
+            return _assemble(path, claims, stream, frames, limits)
     with open_video(path, limits, claims) as container:
         stream = _stream(path, container, limits)
-        return _assemble(path, claims, stream, _from_decoder(container, stream, limits, beat), limits)
+        frames = frames_of_decoder(container, stream, beat=beat, check_count=limits.check_count)
+        return _assemble(path, claims, stream, frames, limits)
 
 
 def _stream(path: Path, container: InputContainer, limits: VideoLimits) -> VideoStream:
@@ -144,139 +124,11 @@ def _stream(path: Path, container: InputContainer, limits: VideoLimits) -> Video
         raise
 
 
-def _from_packets(stream: VideoStream, packets: Packets) -> _Frames:
-    pts, keyframe = packets.ordered()
-    rate = stream.average_rate or None
-    last = packets.tally.last
-    duration = 0 if last is None else last.duration or 0
-    return _Frames(pts, keyframe, packets.tally, packets.first, duration, rate)
-
-
-def _from_decoder(
-    container: InputContainer, stream: VideoStream, limits: VideoLimits, beat: Callable[[], None]
-) -> _Frames:
-    timeline, tally = Timeline(stream), Tally()
-    pts, keyframe = array("q"), bytearray()
-    first: VideoFrame | None = None
-    lost, last_duration = False, 0
-    for frame in deliver(_tallied(container, stream, tally, beat), stream):
-        pts.append(timeline.place(frame))
-        limits.check_count(len(pts))
-        if isinstance(frame, Undecodable):
-            lost = True
-            keyframe.append(0)
-            continue
-        if first is None:
-            limits.check_size(frame.width, frame.height)
-            first = frame
-        keyframe.append(frame.key_frame)
-        # Of interlaced frames, the duration is that of one field.
-        last_duration = 0 if frame.interlaced_frame else frame.duration or last_duration
-    times = np.frombuffer(pts, np.int64)
-    ascending = bool((np.diff(times) > 0).all())
-    rate = _measured_rate(stream, times)
-    if not timeline.has_pts or not last_duration:
-        last_duration = round(1 / (rate * (stream.time_base or Fraction(1, 90_000))))
-    return _Frames(
-        times,
-        np.frombuffer(keyframe, np.bool_),
-        tally,
-        first,
-        last_duration,
-        rate,
-        has_pts=timeline.has_pts,
-        by_pts=timeline.has_pts and ascending and not (lost or timeline.changed),
-        jumps=timeline.jumps,
-    )
-
-
-def _tallied(
-    container: InputContainer, stream: VideoStream, tally: Tally, beat: Callable[[], None]
-) -> Iterator[VideoPacket]:
-    try:
-        for packet in container.demux(stream):
-            beat()
-            if packet.size or packet.dts is not None:
-                tally.note(packet)
-            if packet.size:
-                yield packet
-    except av.FFmpegError:
-        tally.broken = True
-
-
-def _measured_rate(stream: VideoStream, pts: npt.NDArray[np.int64]) -> Fraction:
-    """Of the rates stated by container and bitstream, the one nearest to the measured rate."""
-    rate = codec_rate(stream)
-    if stream.container.format.flags & NO_TIMESTAMPS or len(pts) < 2 or pts[-1] == pts[0]:
-        return rate
-    measured = (len(pts) - 1) / (int(pts[-1] - pts[0]) * (stream.time_base or Fraction(1, 90_000)))
-    said = (stream.average_rate or rate, stream.guessed_rate or rate, rate)
-    rate = min(said, key=lambda each: abs(each - measured))
-    # All of them may state fields per second instead of frames.
-    return rate / 2 if abs(2 * measured - rate) < rate / 20 else rate
-
-
-def _declared_frames(container: InputContainer, stream: VideoStream) -> int:
-    # An edit list drops samples from the index, never from the count in the header.
-    if "mp4" in container.format.name:
-        return len(stream.index_entries)
-    return stream.frames
-
-
-def _damage(path: Path, claims: Mp4Claims, stream: VideoStream, frames: _Frames) -> str | None:
-    """A sentence that says what is missing, or None. The header's claim counts only if nothing refutes it."""
-    container = cast("InputContainer", stream.container)
-    name, declared, tally = container.format.name, _declared_frames(container, stream), frames.tally
-    if name == "mpegts":
-        fault = transport_fault(path, stream.id) if _is_suspect(path, tally) else None
-        return None if fault is None else f"The transport stream is cut off or damaged: {fault}"
-    if tally.broken:
-        return "The file is cut off or damaged: a packet is incomplete"
-    if "mp4" in name:
-        if claims.cut:
-            return "The file is cut off: the head of its last fragment is incomplete"
-        missing = declared - tally.count
-        if missing > 0 and missing > sum(not entry.size for entry in stream.index_entries):
-            return f"The file is cut off: its index lists {declared} frames, it holds {tally.count}"
-    elif "matroska" in name:
-        with path.open("rb", buffering=0) as file:  # a few bytes here and there
-            extent = matroska_extent(file, path.stat().st_size)
-        if extent.cut or (extent.claims_more and not _reaches_its_end(stream, frames)):
-            return "The file is cut off: its container says that it goes on"
-    elif name == "avi" and _lacks_chunks(path, declared, tally):
-        return f"The file is cut off or damaged: its container lists {declared} frames, it holds fewer"
-    return None
-
-
-def _lacks_chunks(path: Path, declared: int, tally: Tally) -> bool:
-    """Whether an AVI file lacks frames, and it claims to be longer or much of it was not read."""
-    size, last = path.stat().st_size, tally.last
-    # In AVI a packet's dts is the number of its slot; some slots may be empty.
-    slots, position = (0, 0) if last is None else ((last.dts or 0) + 1, last.pos or 0)
-    unread = size - position - AVI_INDEX_BYTES * (declared + 64)
-    return slots < (declared or NEVER) and (claims_more(path) or unread > size // 8)
-
-
-def _is_suspect(path: Path, tally: Tally) -> bool:
-    """Whether a transport stream may lack packets: a cheap test, before `transport_fault` reads all of it."""
-    first, last = tally.first_position or 0, 0 if tally.last is None else tally.last.pos or 0
-    steps = [last - first, path.stat().st_size - first]
-    return tally.broken or not any(all(step % stride == 0 for step in steps) for stride in STRIDES)
-
-
-def _reaches_its_end(stream: VideoStream, frames: _Frames) -> bool:
-    """Whether the last frame ends at the duration that the file claims."""
-    claimed = cast("InputContainer", stream.container).duration
-    if claimed is None or stream.time_base is None or not len(frames.pts):
-        return False
-    end = (int(frames.pts[-1]) + frames.last_duration) * stream.time_base
-    return bool(float(end) >= claimed / av.time_base - 0.5 / float(codec_rate(stream)))
-
-
 def _assemble(
-    path: Path, claims: Mp4Claims, stream: VideoStream, frames: _Frames, limits: VideoLimits
+    path: Path, claims: Mp4Claims, stream: VideoStream, frames: Frames, limits: VideoLimits
 ) -> VideoIndex:
-    damage = _damage(path, claims, stream, frames)
+    limits.check_count(len(frames.pts))
+    damage = damage_of(path, claims, stream, frames)
     if not len(frames.pts):
         if damage is not None:
             raise VideoError("truncated", f"{damage}; none of its frames is there. Send the whole file.")

@@ -14,10 +14,10 @@ from av.video.stream import VideoStream
 
 from selsa_bundle.picture import Orientation, Picture
 from selsa_bundle.preprocess import Preprocess
+from selsa_bundle.video.delivery import Timeline, Undecodable, deliver
 from selsa_server.errors import DetectError, VideoError
 from selsa_server.video.container import FORMATS, NOT_A_VIDEO, VideoLimits, video_stream
 from selsa_server.video.decode import CorruptFrame, DecodedFrame
-from selsa_server.video.delivery import Timeline, Undecodable, deliver
 from selsa_server.video.index import SQUARE, displayed_aspect
 
 # Enough to find the streams, with little delay at a live source.

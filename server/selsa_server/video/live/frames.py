@@ -9,12 +9,13 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from selsa_bundle.preprocess import Preprocess
+from selsa_bundle.video.delivery import Undecodable
+from selsa_bundle.video.extent import ClusterCheck
+from selsa_bundle.video.transport import TransportCheck
 from selsa_server.errors import RequestError
 from selsa_server.run_context import Stopwatch
 from selsa_server.schema.stream import LiveContainer
 from selsa_server.video.decode import CorruptFrame
-from selsa_server.video.delivery import Undecodable
-from selsa_server.video.extent import ClusterCheck
 from selsa_server.video.live.container import (
     IMAGE_TIME_BASE,
     LiveCounts,
@@ -27,7 +28,6 @@ from selsa_server.video.live.container import (
 from selsa_server.video.live.input import LiveFile, LiveSource
 from selsa_server.video.live.mp4 import Mp4Stream
 from selsa_server.video.prepared import TimedFrame, prepared_items
-from selsa_server.video.transport import TransportCheck
 
 JPEG_MAGIC: Final = b"\xff\xd8\xff"
 

@@ -9,11 +9,11 @@ import io
 import math
 from typing import Final
 
+from selsa_bundle.video.elements import StructureError, box_head
+from selsa_bundle.video.mp4 import FragmentClock, mp4_claims
 from selsa_server.errors import DetectError, VideoError
 from selsa_server.video.container import NOT_A_VIDEO, SOUND_SAMPLES
-from selsa_server.video.elements import box_head
 from selsa_server.video.live.input import LiveFile
-from selsa_server.video.mp4 import FragmentClock, mp4_claims
 
 # Passed on without a look; all others are checked, since FFmpeg reads parts of an index at the top level too.
 PASSED_BOXES: Final = frozenset(
@@ -105,7 +105,10 @@ class Mp4Stream:
         body = self._source.read_all(length)
         self.cut_off = self.cut_off or len(body) < length
         box = bytearray((length + 8).to_bytes(4, "big") + kind + body)
-        self._samples += mp4_claims(io.BytesIO(box), len(box)).unlisted
+        try:
+            self._samples += mp4_claims(io.BytesIO(box), len(box)).unlisted
+        except StructureError as error:
+            raise VideoError("undecodable", str(error)) from error
         if self._samples > self._max_frames + SOUND_SAMPLES:
             raise VideoError(
                 "too_many_frames",

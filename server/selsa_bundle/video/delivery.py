@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from selsa_server.video.nal import IDR, unit_types
+from selsa_bundle.video.nal import IDR, unit_types
 
 # Flags of FFmpeg's demuxers that PyAV has no names for: no time stamps at all (elementary streams), and a
 # clock that may leap (transport and program streams).

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import BinaryIO, Final, NamedTuple
 
-from selsa_server.errors import VideoError
-
 EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
 SEGMENT: Final = 0x18538067
 CLUSTER: Final = 0x1F43B675
@@ -19,6 +17,10 @@ MP4_BOXES: Final = frozenset(
 )
 EBML_HEAD: Final = 12  # bytes of an element's identifier and length at most, of the elements that are walked
 MAX_ELEMENTS: Final = 2_000_000
+
+
+class StructureError(ValueError):
+    """The structure of a file cannot be walked or makes no sense. The message is for its owner."""
 
 
 class Box(NamedTuple):
@@ -69,7 +71,7 @@ def boxes(
         begin: offset of the first box.
 
     Raises:
-        VideoError: there are more than `MAX_ELEMENTS` boxes.
+        StructureError: there are more than `MAX_ELEMENTS` boxes.
     """
     position = begin
     for _ in range(MAX_ELEMENTS):
@@ -84,9 +86,7 @@ def boxes(
         position = position + head_length if kind in parents else end
         if position >= size:
             return
-    raise VideoError(
-        "undecodable", "The MP4 file has too many parts to look through; write it again unfragmented."
-    )
+    raise StructureError("The MP4 file has too many parts to look through; write it again unfragmented.")
 
 
 def ebml_head(head: bytes) -> tuple[int, int | None, int] | None:
@@ -109,7 +109,7 @@ def elements(file: BinaryIO | FileIO, size: int, parents: frozenset[int]) -> Ite
     Ends at the first element of unknown length that is no parent.
 
     Raises:
-        VideoError: there are more than `MAX_ELEMENTS` elements.
+        StructureError: there are more than `MAX_ELEMENTS` elements.
     """
     position = 0
     for _ in range(MAX_ELEMENTS):
@@ -129,4 +129,4 @@ def elements(file: BinaryIO | FileIO, size: int, parents: frozenset[int]) -> Ite
             position = end
         if position >= size:
             return
-    raise VideoError("undecodable", "The Matroska file has too many parts to look through; remux it.")
+    raise StructureError("The Matroska file has too many parts to look through; remux it.")

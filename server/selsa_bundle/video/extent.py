@@ -6,8 +6,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from selsa_server.errors import VideoError
-from selsa_server.video.elements import (
+from selsa_bundle.video.elements import (
     CLUSTER,
     EBML_HEAD,
     EBML_MAGIC,
@@ -15,10 +14,11 @@ from selsa_server.video.elements import (
     MP4_BOXES,
     SEGMENT,
     TIMESTAMP_SCALE,
+    StructureError,
     ebml_head,
     elements,
 )
-from selsa_server.video.mp4 import mp4_claims
+from selsa_bundle.video.mp4 import mp4_claims
 
 EBML: Final = int.from_bytes(EBML_MAGIC, "big")
 MASTERS: Final = frozenset({SEGMENT, CLUSTER})
@@ -43,7 +43,7 @@ def claims_more(path: Path) -> bool:
     """Whether an MP4, Matroska, WebM or AVI file claims to be longer than it is.
 
     Raises:
-        VideoError: its structure cannot be walked.
+        StructureError: its structure cannot be walked.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -73,7 +73,7 @@ def matroska_extent(file: BinaryIO | FileIO, size: int) -> MatroskaExtent:
     """Look at the segment and its clusters, a few bytes of each.
 
     Raises:
-        VideoError: too many elements, or a time scale of 0.
+        StructureError: too many elements, or a time scale of 0.
     """
     cut = more = False
     for number, begin, end in elements(file, size, frozenset({SEGMENT, INFO})):
@@ -82,7 +82,7 @@ def matroska_extent(file: BinaryIO | FileIO, size: int) -> MatroskaExtent:
         elif number == TIMESTAMP_SCALE and end is not None:
             file.seek(begin)
             if not any(file.read(min(8, end - begin))):
-                raise VideoError("undecodable", "The Matroska file has a time scale of 0; remux it.")
+                raise StructureError("The Matroska file has a time scale of 0; remux it.")
         elif number == CLUSTER and end is None:
             cut = _last_cluster_is_cut(file, size)
         else:

@@ -1,7 +1,7 @@
 """Pass 1 over an ordinary video: its packets, read and not decoded, each of which is one frame.
 
 In other files a packet is no frame, two frames or half a frame, or time stamps are not in order. This module
-detects such files (`read_packets` returns None), and `index` decodes them instead.
+detects such files (`read_packets` returns None), and `frames` decodes them instead.
 """
 
 from array import array
@@ -18,9 +18,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from selsa_server.video.container import VideoLimits
-from selsa_server.video.delivery import CLOCK_MAY_LEAP, LEAP_SECONDS, NO_TIMESTAMPS
-from selsa_server.video.nal import breaks_link, has_picture
+from selsa_bundle.video.delivery import CLOCK_MAY_LEAP, LEAP_SECONDS, NO_TIMESTAMPS
+from selsa_bundle.video.nal import breaks_link, has_picture
 
 FIRST_FRAME_PACKETS: Final = 64
 NEVER: Final = 1 << 62
@@ -79,14 +78,8 @@ class Packets:
         return pts[order], np.frombuffer(self.keyframe, np.bool_)[order]
 
 
-def read_packets(
-    container: InputContainer, stream: VideoStream, limits: VideoLimits, beat: Callable[[], None]
-) -> Packets | None:
-    """Read the packets; None if they are not one to one with the frames that the decoder gives.
-
-    Raises:
-        VideoError: over a limit.
-    """
+def read_packets(container: InputContainer, stream: VideoStream, beat: Callable[[], None]) -> Packets | None:
+    """Read the packets; None if they are not one to one with the frames that the decoder gives."""
     if not _one_frame_each(container, stream):
         return None
     packets = Packets()
@@ -95,7 +88,6 @@ def read_packets(
             return None
     except av.FFmpegError:
         packets.tally.broken = True
-    limits.check_count(len(packets.pts))
     packets.tally.count += len(packets.pts)
     begins = not packets.keyframe or bool(packets.keyframe[0])
     may_be_negative = container.format.name != "mpegts"

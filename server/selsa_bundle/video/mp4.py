@@ -15,8 +15,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from selsa_server.errors import VideoError
-from selsa_server.video.elements import Box, boxes
+from selsa_bundle.video.elements import Box, StructureError, boxes
 
 PARENTS: Final = frozenset({b"moov", b"mvex", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 PER_SAMPLE_FIELDS: Final = 0xF00  # of a track run: any of duration, size, flags, time offset
@@ -45,7 +44,7 @@ def mp4_claims(file: BinaryIO | FileIO, size: int) -> Mp4Claims:
     """Walk the first `size` bytes of a file, a few bytes per box.
 
     Raises:
-        VideoError: too many boxes, or a time scale of 0.
+        StructureError: too many boxes, or a time scale of 0.
     """
     claims = Mp4Claims()
     constant, one_tick_each, track = 0, False, 0
@@ -85,8 +84,7 @@ def _check_time_scale(file: BinaryIO | FileIO, box: Box) -> None:
     body = file.read(24)
     at = 20 if body[:1] == b"\1" else 12
     if len(body) >= at + 4 and body[at : at + 4] == bytes(4):
-        raise VideoError(
-            "undecodable",
+        raise StructureError(
             "The MP4 file has a time scale of 0 ticks per second, so its frames have no times; remux it.",
         )
 
