@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -12,9 +13,11 @@ from selsa_bundle.video.extent import claims_more, matroska_extent
 from selsa_bundle.video.frames import Frames
 from selsa_bundle.video.mp4 import Mp4Claims
 from selsa_bundle.video.packets import Tally
+from selsa_bundle.video.structure import has_gap
 from selsa_bundle.video.transport import STRIDES, transport_fault
 
 NEVER: Final = 1 << 62
+ENDS: Final = 1 << 16  # bytes
 AVI_INDEX_BYTES: Final = 48  # for a frame and the sound beside it
 
 
@@ -26,15 +29,26 @@ def declared_frames(container: InputContainer, stream: VideoStream) -> int:
     return stream.frames
 
 
-def damage_of(path: Path, claims: Mp4Claims, stream: VideoStream, frames: Frames) -> str | None:
+def damage_of(  # noqa: C901 - one rule after the other
+    path: Path, claims: Mp4Claims, stream: VideoStream, frames: Frames
+) -> str | None:
     """A sentence that says what is missing, or None. The header's claim counts only if nothing refutes it."""
     container = cast("InputContainer", stream.container)
     name, declared, tally = container.format.name, declared_frames(container, stream), frames.tally
+    size = path.stat().st_size
+    first, last = tally.first_position or 0, 0 if tally.last is None else tally.last.pos or 0
+    regular = _is_regular(frames)
     if name == "mpegts":
-        fault = transport_fault(path, stream.id) if _is_suspect(path, tally) else None
+        if not regular or _is_suspect(size, tally):
+            fault = transport_fault(path, stream.id)
+        else:
+            # Before the first frame and after the last one, no gap in time shows that packets are missing.
+            fault = transport_fault(path, stream.id, end=first + ENDS) or transport_fault(
+                path, stream.id, begin=max(first, last - ENDS)
+            )
         return None if fault is None else f"The transport stream is cut off or damaged: {fault}"
     if tally.broken:
-        return "The file is cut off or damaged: a packet is incomplete"
+        return "The file is cut off or damaged: a packet is incomplete or has no picture"
     if "mp4" in name:
         if claims.cut:
             return "The file is cut off: the head of its last fragment is incomplete"
@@ -43,12 +57,24 @@ def damage_of(path: Path, claims: Mp4Claims, stream: VideoStream, frames: Frames
             return f"The file is cut off: its index lists {declared} frames, it holds {tally.count}"
     elif "matroska" in name:
         with path.open("rb", buffering=0) as file:  # a few bytes here and there
-            extent = matroska_extent(file, path.stat().st_size)
+            extent = matroska_extent(file, size)
         if extent.cut or (extent.claims_more and not _reaches_its_end(stream, frames)):
             return "The file is cut off: its container says that it goes on"
     elif name == "avi" and _lacks_chunks(path, declared, tally):
         return f"The file is cut off or damaged: its container lists {declared} frames, it holds fewer"
+    if name == "avi":
+        # A lost chunk leaves no gap in time, since chunks are counted.
+        regular = regular and tally.last is not None and (tally.last.dts or 0) + 1 == declared
+    with path.open("rb", buffering=0) as file:  # a few bytes here and there
+        if has_gap(name, file, size, first, last, every=not regular):
+            return "The file is damaged: its container has a gap, in which frames may be missing"
     return None
+
+
+def _is_regular(frames: Frames) -> bool:
+    """Whether frames follow one another at about the same distance, so that none is missing between them."""
+    steps = np.diff(frames.pts)
+    return not len(steps) or (not frames.jumps and bool(2 * steps.max() < 3 * steps.min()))
 
 
 def _lacks_chunks(path: Path, declared: int, tally: Tally) -> bool:
@@ -60,10 +86,10 @@ def _lacks_chunks(path: Path, declared: int, tally: Tally) -> bool:
     return slots < (declared or NEVER) and (claims_more(path) or unread > size // 8)
 
 
-def _is_suspect(path: Path, tally: Tally) -> bool:
+def _is_suspect(size: int, tally: Tally) -> bool:
     """Whether a transport stream may lack packets: a cheap test, before `transport_fault` reads all of it."""
     first, last = tally.first_position or 0, 0 if tally.last is None else tally.last.pos or 0
-    steps = [last - first, path.stat().st_size - first]
+    steps = [last - first, size - first]
     return tally.broken or not any(all(step % stride == 0 for step in steps) for stride in STRIDES)
 
 

@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from selsa_bundle.video.nal import IDR, unit_types
+from selsa_bundle.video.nal import IDR, fills, has_lengths, unit_types
 
 # Flags of FFmpeg's demuxers that PyAV has no names for: no time stamps at all (elementary streams), and a
 # clock that may leap (transport and program streams).
@@ -40,7 +40,7 @@ def deliver(
     """
     joints = _Joints(stream)
     codec = stream.codec_context.codec.canonical_name
-    beginning = _Beginning(codec)
+    beginning, sized = _Beginning(codec), has_lengths(stream.codec_context.extradata or b"", codec)
     lost: int | None = None
     for packet in itertools.chain(packets, (None,)):
         if packet is not None:
@@ -55,7 +55,8 @@ def deliver(
             frames = stream.decode(packet)
         except (av.FFmpegError, ValueError):
             pts = None if packet is None else packet.pts
-            if not beginning.excuses(pts):
+            broken = packet is not None and sized and not fills(packet)
+            if broken or not beginning.excuses(pts):
                 lost = pts
                 yield Undecodable(pts)
             continue

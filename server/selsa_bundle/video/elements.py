@@ -8,6 +8,7 @@ from io import FileIO
 from typing import BinaryIO, Final, NamedTuple
 
 EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
+EBML: Final = int.from_bytes(EBML_MAGIC, "big")
 SEGMENT: Final = 0x18538067
 CLUSTER: Final = 0x1F43B675
 INFO: Final = 0x1549A966

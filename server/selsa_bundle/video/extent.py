@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 from selsa_bundle.video.elements import (
     CLUSTER,
+    EBML,
     EBML_HEAD,
     EBML_MAGIC,
     INFO,
@@ -18,9 +19,8 @@ from selsa_bundle.video.elements import (
     ebml_head,
     elements,
 )
-from selsa_bundle.video.mp4 import mp4_claims
+from selsa_bundle.video.mp4 import Mp4Claims, mp4_claims
 
-EBML: Final = int.from_bytes(EBML_MAGIC, "big")
 MASTERS: Final = frozenset({SEGMENT, CLUSTER})
 # A cluster that is still open when a live recording ends is shorter than this.
 LAST_CLUSTER: Final = 64 << 20
@@ -37,6 +37,18 @@ def is_matroska(path: Path) -> bool:
     """Whether the file begins as a Matroska or WebM file does."""
     with path.open("rb") as file:
         return file.read(4) == EBML_MAGIC
+
+
+def claims_of(path: Path) -> Mp4Claims:
+    """What an MP4 file claims; nothing for any other file.
+
+    Raises:
+        StructureError: too many boxes, or a time scale of 0.
+    """
+    if not is_mp4(path):
+        return Mp4Claims()
+    with path.open("rb", buffering=0) as file:  # a few bytes here and there
+        return mp4_claims(file, os.fstat(file.fileno()).st_size)
 
 
 def claims_more(path: Path) -> bool:

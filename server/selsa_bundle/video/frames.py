@@ -30,6 +30,7 @@ class Frames:
         has_pts: whether `pts` are the container's, continued where its clock restarts.
         by_pts: whether frames are told apart by their time stamps; else they are counted.
         jumps: how often the container's clock restarted or leapt.
+        lost: frames that were decoded and are damaged, or did not decode.
     """
 
     pts: npt.NDArray[np.int64]
@@ -41,6 +42,7 @@ class Frames:
     has_pts: bool = True
     by_pts: bool = True
     jumps: int = 0
+    lost: int = 0
 
 
 def frames_of_packets(
@@ -77,21 +79,27 @@ def frames_of_decoder(
     timeline, tally = Timeline(stream), Tally()
     pts, keyframe = array("q"), bytearray()
     first: VideoFrame | None = None
-    lost, last_duration = False, 0
-    for frame in deliver(_tallied(container, stream, tally, beat), stream):
+    lost = last_duration = 0
+    undecodable = False
+    given = array("q")
+    for frame in deliver(_tallied(container, stream, tally, given, beat), stream):
         pts.append(timeline.place(frame))
         check_count(len(pts))
         if isinstance(frame, Undecodable):
-            lost = True
+            undecodable = True
+            lost += 1
             keyframe.append(0)
             continue
         if first is None:
             first = frame
         keyframe.append(frame.key_frame)
+        lost += frame.is_corrupt
         # Of interlaced frames, the duration is that of one field.
         last_duration = 0 if frame.interlaced_frame else frame.duration or last_duration
     times = np.frombuffer(pts, np.int64)
     ascending = bool((np.diff(times) > 0).all())
+    if timeline.has_pts and not timeline.changed and _lacks_frames(times, np.frombuffer(given, np.int64)):
+        tally.broken = True
     rate = _measured_rate(stream, times)
     if not timeline.has_pts or not last_duration:
         last_duration = round(1 / (rate * (stream.time_base or Fraction(1, 90_000))))
@@ -103,20 +111,52 @@ def frames_of_decoder(
         last_duration,
         rate,
         has_pts=timeline.has_pts,
-        by_pts=timeline.has_pts and ascending and not (lost or timeline.changed),
+        by_pts=timeline.has_pts and ascending and not (undecodable or timeline.changed),
         jumps=timeline.jumps,
+        lost=lost,
+    )
+
+
+def _lacks_frames(times: npt.NDArray[np.int64], given: npt.NDArray[np.int64]) -> bool:
+    """Whether there is a gap in time, or an end, where a packet was that gave no frame and no error.
+
+    Args:
+        times: of the frames, ascending.
+        given: time stamps of the packets.
+    """
+    if len(times) < 3:
+        return False
+    missing = np.setdiff1d(given, times)
+    after = np.searchsorted(times, missing)
+    missing, after = missing[after > 0], after[after > 0]
+    step = float(np.median(np.diff(times)))
+    # The second field of a frame may have a packet and half a step of its own.
+    return bool(
+        (
+            (missing - times[after - 1] > 0.75 * step)
+            & (np.append(times, times[-1] + 2 * step)[after] - missing > 0.75 * step)
+        ).any()
     )
 
 
 def _tallied(
-    container: InputContainer, stream: VideoStream, tally: Tally, beat: Callable[[], None]
+    container: InputContainer,
+    stream: VideoStream,
+    tally: Tally,
+    given: "array[int]",
+    beat: Callable[[], None],
 ) -> Iterator[VideoPacket]:
+    """The packets. Time stamps, but those of leading pictures, are added to `given`."""
+    access = -(1 << 63)
     try:
         for packet in container.demux(stream):
             beat()
             if packet.size or packet.dts is not None:
                 tally.note(packet)
             if packet.size:
+                access = packet.pts if packet.is_keyframe and packet.pts is not None else access
+                if packet.pts is not None and packet.pts >= access:
+                    given.append(packet.pts)
                 yield packet
     except av.FFmpegError:
         tally.broken = True

@@ -30,6 +30,20 @@ def unit_types(packet: "Packet[VideoStream]", codec: str) -> list[int]:
     return found
 
 
+def has_lengths(extradata: bytes, codec: str) -> bool:
+    """Whether units of H.264 and H.265 begin with their length in 4 bytes, not with a start code."""
+    at = {"h264": 4, "hevc": 21}.get(codec, len(extradata))
+    return extradata[:1] == b"\1" and extradata[at : at + 1] != b"" and extradata[at] & 3 == 3
+
+
+def fills(packet: "Packet[VideoStream]") -> bool:
+    """Whether units that begin with their length end where the packet ends."""
+    data, at = memoryview(packet), 0
+    while at + 4 < len(data):
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    return at == len(data)
+
+
 def _type(head: int, codec: str) -> int:
     return head & 0x1F if codec == "h264" else head >> 1 & 0x3F
 

@@ -38,6 +38,8 @@ class TransportCheck:
             begin = self._step(data)
             if begin is None:
                 self._rest = data[-STRIDES[-1] * IN_STEP :]
+                if len(data) >= STRIDES[-1] * (IN_STEP + 1):
+                    self.fault = "its first packets do not follow one another"
                 return
             data = data[begin:]
         count = len(data) // self._stride
@@ -87,13 +89,33 @@ class TransportCheck:
         joint = (mine[:, 1] & 0x40 > 0) & (np.diff(before, prepend=-self._tables) > 0)
         if bool((jumps & ~announced & ~joint).any()):
             self.fault = "packets of it are missing"
+        elif _lacks_start_codes(mine):
+            self.fault = "a frame does not begin with a start code"
         self._counter, self._tables = int(counters[-1]), len(tables) - int(before[-1])
 
 
-def transport_fault(path: Path, pid: int | None) -> str | None:
-    """What is missing of a transport stream, as the end of a sentence; None if nothing is."""
+def _lacks_start_codes(packets: npt.NDArray[np.uint8]) -> bool:
+    """Whether the head of a frame's first packet is damaged: FFmpeg leaves out the frame."""
+    begins = packets[(packets[:, 1] & 0x40 > 0) & (packets[:, 3] & 0xC0 == 0)]  # not scrambled
+    offsets = np.where(begins[:, 3] & 0x20 > 0, 5 + begins[:, 4].astype(np.int64), 4)
+    begins, offsets = begins[offsets <= PACKET - 3], offsets[offsets <= PACKET - 3]
+    rows = np.arange(len(begins))
+    return any(bool((begins[rows, offsets + place] != byte).any()) for place, byte in enumerate((0, 0, 1)))
+
+
+def transport_fault(path: Path, pid: int | None, *, begin: int = 0, end: int | None = None) -> str | None:
+    """What is missing of a transport stream, as the end of a sentence; None if nothing is.
+
+    Args:
+        pid: as for `TransportCheck`.
+        begin: offset of the first byte to read.
+        end: offset after the last byte; None: to the end of the file.
+    """
     check = TransportCheck(pid)
+    left = path.stat().st_size - begin if end is None else end - begin
     with path.open("rb") as file:
-        while check.fault is None and (piece := file.read(PIECE)):
+        file.seek(begin)
+        while check.fault is None and (piece := file.read(min(PIECE, left))):
             check.feed(piece)
-    return check.fault or ("its last packet is incomplete" if check.cut_off else None)
+            left -= len(piece)
+    return check.fault or ("its last packet is incomplete" if check.cut_off and end is None else None)

@@ -4,7 +4,6 @@ Files are hostile. Formats that name other files or addresses, such as playlists
 only protocol is `file`. Messages of FFmpeg do not leave this module, since they contain paths.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from selsa_bundle.video.elements import StructureError
-from selsa_bundle.video.extent import claims_more, is_matroska, is_mp4
-from selsa_bundle.video.mp4 import ContinuedFile, Mp4Claims, mp4_claims
+from selsa_bundle.video.extent import claims_more, claims_of, is_matroska, is_mp4
+from selsa_bundle.video.mp4 import ContinuedFile, Mp4Claims
 from selsa_server.errors import VideoError
 
 # Containers of one file. No hls, dash, concat, sdp, image sequences, pipes, subtitles or devices. A single
@@ -115,25 +114,22 @@ def open_video(path: Path, limits: VideoLimits, claims: Mp4Claims | None = None)
         "max_pixels": str(limits.decoder_pixels),
         "max_streams": "64",
     }
-    try:
-        with ExitStack() as stack:
-            # The prefix keeps a name with a colon from being read as an address.
-            source: Any = f"file:{path.absolute()}"
-            claims = claims_of(path) if claims is None else claims
-            limits.check_count(claims.unlisted - SOUND_SAMPLES)
-            if claims.restarts:
-                source = ContinuedFile(stack.enter_context(path.open("rb")))
-            try:
-                container = av.open(source, "r", _format(path), options=options, metadata_errors="replace")
-            except (av.FFmpegError, ValueError, OverflowError) as error:
-                raise _unreadable(path, error) from error
-            stack.enter_context(container)
-            brand = container.metadata.get("major_brand", "").strip()
-            if brand in STILL_BRANDS:
-                raise VideoError("not_a_video", "The file is a still image; send a video.")
-            yield container
-    except StructureError as error:  # of the walk here, or of the one by who reads the file
-        raise VideoError("undecodable", str(error)) from error
+    with structure_checked(), ExitStack() as stack:
+        # The prefix keeps a name with a colon from being read as an address.
+        source: Any = f"file:{path.absolute()}"
+        claims = claims_of(path) if claims is None else claims
+        limits.check_count(claims.unlisted - SOUND_SAMPLES)
+        if claims.restarts:
+            source = ContinuedFile(stack.enter_context(path.open("rb")))
+        try:
+            container = av.open(source, "r", _format(path), options=options, metadata_errors="replace")
+        except (av.FFmpegError, ValueError, OverflowError) as error:
+            raise _unreadable(path, error) from error
+        stack.enter_context(container)
+        brand = container.metadata.get("major_brand", "").strip()
+        if brand in STILL_BRANDS:
+            raise VideoError("not_a_video", "The file is a still image; send a video.")
+        yield container
 
 
 def _format(path: Path) -> str | None:
@@ -144,17 +140,11 @@ def _format(path: Path) -> str | None:
     return None
 
 
-def claims_of(path: Path) -> Mp4Claims:
-    """What an MP4 file claims; nothing for any other file.
-
-    Raises:
-        VideoError: too many boxes, or a time scale of 0.
-    """
-    if not is_mp4(path):
-        return Mp4Claims()
+@contextmanager
+def structure_checked() -> Iterator[None]:
+    """Turn a `StructureError` into a `VideoError`."""
     try:
-        with path.open("rb", buffering=0) as file:  # a few bytes here and there
-            return mp4_claims(file, os.fstat(file.fileno()).st_size)
+        yield
     except StructureError as error:
         raise VideoError("undecodable", str(error)) from error
 

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from selsa_bundle.picture import UPRIGHT, Orientation
 from selsa_bundle.video.damage import damage_of, declared_frames
-from selsa_bundle.video.extent import claims_more
+from selsa_bundle.video.extent import claims_more, claims_of
 from selsa_bundle.video.frames import Frames, frames_of_decoder, frames_of_packets
 from selsa_bundle.video.mp4 import Mp4Claims
 from selsa_server.errors import VideoError
@@ -26,8 +26,8 @@ from selsa_server.video.container import (
     CUT_IN_HEAD,
     NO_FRAMES,
     VideoLimits,
-    claims_of,
     open_video,
+    structure_checked,
     video_stream,
 )
 
@@ -100,7 +100,8 @@ def index_video(path: Path, limits: VideoLimits, *, beat: Callable[[], None] = l
     Raises:
         VideoError: the file is not a video, has no frames, or is over a limit.
     """
-    claims = claims_of(path)
+    with structure_checked():
+        claims = claims_of(path)
     with open_video(path, limits, claims) as container:
         stream = _stream(path, container, limits)
         limits.check_size(stream.codec_context.width, stream.codec_context.height)

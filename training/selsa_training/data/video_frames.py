@@ -1,7 +1,8 @@
 """Frames of a video file as if each were an image: `clip.mp4/000012` is frame 12 of `clip.mp4`.
 
 Frame i is the i-th frame that the decoder delivers, from 0: the `index` of the server's records. A video is
-decoded once to count its frames; after that a frame is found from the nearest key frame before it.
+decoded once to count its frames; after that a frame is found from the nearest key frame before it. Labels are
+by frame number, so a video that lacks frames is an error: all labels after them would be shifted.
 """
 
 import os
@@ -10,10 +11,10 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -23,6 +24,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from selsa_bundle.picture import Orientation, Picture
+from selsa_bundle.video.damage import damage_of
+from selsa_bundle.video.delivery import Undecodable, deliver
+from selsa_bundle.video.elements import StructureError
+from selsa_bundle.video.extent import claims_of
+from selsa_bundle.video.frames import frames_of_decoder, frames_of_packets
+from selsa_bundle.video.mp4 import ContinuedFile
 from selsa_training.data.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -58,7 +65,7 @@ def index_video(path: Path) -> VideoIndex:
     """Decode a video to its end. The result is kept for as long as the file does not change.
 
     Raises:
-        ImageError: it is no video, or a frame of it does not decode.
+        ImageError: it is no video, or a frame of it is missing or does not decode.
     """
     return _index(*_identity(path))
 
@@ -92,8 +99,9 @@ def frames_in_order(path: Path) -> Iterator[Pixels]:
     Raises:
         ImageError: it is no video, or a frame of it does not decode.
     """
+    index_video(path)
     picture = Picture(MAX_PIXELS)
-    with _opened(path, threads=0) as container:
+    with _opened(path) as container:
         for number, frame in enumerate(_decoded(container, path)):
             yield _pixels(picture, frame, path, number)
 
@@ -108,24 +116,34 @@ def _identity(path: Path) -> tuple[Path, int, int]:
 
 @lru_cache(maxsize=1024)
 def _index(path: Path, _changed: int, _bytes: int) -> VideoIndex:
-    pts, keys, size, count = array("q"), array("q"), (0, 0), 0
-    usable = True
-    with _opened(path, threads=0) as container:
-        for frame in _decoded(container, path):
-            if not count:
-                width, height = Orientation.of(frame).size(frame.width, frame.height)
-                size = height, width
-            if frame.key_frame:
-                keys.append(count)
-            usable = usable and frame.pts is not None and (not pts or frame.pts > pts[-1])
-            if usable and frame.pts is not None:
-                pts.append(frame.pts)
-            count += 1
-            if count > MAX_FRAMES:
-                raise ImageError(f"{path}: has more than {MAX_FRAMES} frames; cut it into parts")
-    if not count:
+    try:
+        claims = claims_of(path)
+        with _opened(path) as container:
+            listed = frames_of_packets(container, _stream(container, path))
+        # Several threads report an error after later packets: one at the beginning may seem to be damage.
+        for threads in (0, 1):
+            with _opened(path, threads=threads) as container:
+                stream = _stream(container, path)
+                frames = frames_of_decoder(container, stream, check_count=partial(_check_count, path))
+                damage = damage_of(path, claims, stream, frames)
+            if not frames.lost:
+                break
+    except StructureError as error:
+        raise ImageError(f"{path}: {error}") from error
+    if damage is not None:
+        raise ImageError(f"{path}: {damage}; repair the video or convert it")
+    if not len(frames.pts) or frames.first is None:
         raise ImageError(f"{path}: the video has no frame")
-    return VideoIndex(count, size, pts if usable else array("q"), keys)
+    if frames.lost or (listed is not None and len(listed.pts) != len(frames.pts)):
+        raise ImageError(f"{path}: some frames are damaged or do not decode; repair the video or convert it")
+    width, height = Orientation.of(frames.first).size(frames.first.width, frames.first.height)
+    pts = array("q", frames.pts.tolist() if frames.by_pts else [])
+    return VideoIndex(len(frames.pts), (height, width), pts, array("q", np.flatnonzero(frames.keyframe)))
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > MAX_FRAMES:
+        raise ImageError(f"{path}: has more than {MAX_FRAMES} frames; cut it into parts")
 
 
 @lru_cache(maxsize=8)
@@ -201,12 +219,17 @@ class _Reader:
 
 def _opened(path: Path, *, threads: int = 1) -> InputContainer:
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(2 * MAX_PIXELS)}
+    # The prefix keeps a name with a colon from being read as an address.
+    source: Any = f"file:{path.absolute()}"
     try:
-        # The prefix keeps a name with a colon from being read as an address.
-        container = av.open(f"file:{path.absolute()}", "r", options=options, metadata_errors="replace")
-    except (av.FFmpegError, ValueError, OverflowError) as error:
+        if claims_of(path).restarts:
+            source = ContinuedFile(path.open("rb"))
+        container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace")
+    except (av.FFmpegError, StructureError, ValueError, OverflowError) as error:
         raise ImageError(f"{path}: is no video that can be read") from error
     stream = _stream(container, path)
+    # Without it, decoders conceal damage and report nothing.
+    stream.codec_context.options = {"err_detect": "crccheck+explode"}
     stream.codec_context.thread_count = threads
     if threads != 1:
         stream.thread_type = "AUTO"
@@ -221,23 +244,15 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _decoded(container: InputContainer, path: Path) -> Iterator[VideoFrame]:
-    """The frames that the decoder delivers; packets before the first one that do not decode are skipped."""
-    stream, has_frames = _stream(container, path), False
+    """The frames that the decoder delivers."""
+    stream = _stream(container, path)
     try:
-        for packet in container.demux(stream):
-            try:
-                frames = stream.decode(packet if packet.size else None)
-            except (av.FFmpegError, ValueError):
-                if has_frames:
-                    raise
-                continue
-            for frame in frames:
-                if frame.is_corrupt:
-                    raise ImageError(f"{path}: a frame is damaged; repair the video or convert it")
-                has_frames = True
-                yield frame
-    except (av.FFmpegError, ValueError) as error:
-        raise ImageError(f"{path}: does not decode to its end; repair the video or convert it") from error
+        for frame in deliver((packet for packet in container.demux(stream) if packet.size), stream):
+            if isinstance(frame, Undecodable) or frame.is_corrupt:
+                raise ImageError(f"{path}: a frame is damaged; repair the video or convert it")
+            yield frame
+    except av.FFmpegError as error:
+        raise ImageError(f"{path}: cannot be read to its end; repair the video or convert it") from error
 
 
 def _pixels(picture: Picture, frame: VideoFrame, path: Path, number: int) -> Pixels:

@@ -9,10 +9,10 @@ import io
 import math
 from typing import Final
 
-from selsa_bundle.video.elements import StructureError, box_head
+from selsa_bundle.video.elements import box_head
 from selsa_bundle.video.mp4 import FragmentClock, mp4_claims
 from selsa_server.errors import DetectError, VideoError
-from selsa_server.video.container import NOT_A_VIDEO, SOUND_SAMPLES
+from selsa_server.video.container import NOT_A_VIDEO, SOUND_SAMPLES, structure_checked
 from selsa_server.video.live.input import LiveFile
 
 # Passed on without a look; all others are checked, since FFmpeg reads parts of an index at the top level too.
@@ -105,10 +105,8 @@ class Mp4Stream:
         body = self._source.read_all(length)
         self.cut_off = self.cut_off or len(body) < length
         box = bytearray((length + 8).to_bytes(4, "big") + kind + body)
-        try:
+        with structure_checked():
             self._samples += mp4_claims(io.BytesIO(box), len(box)).unlisted
-        except StructureError as error:
-            raise VideoError("undecodable", str(error)) from error
         if self._samples > self._max_frames + SOUND_SAMPLES:
             raise VideoError(
                 "too_many_frames",
