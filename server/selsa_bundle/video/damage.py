@@ -52,6 +52,8 @@ def damage_of(  # noqa: C901 - one rule after the other
     if "mp4" in name:
         if claims.cut:
             return "The file is cut off: the head of its last fragment is incomplete"
+        if claims.gap:
+            return "The file is damaged: its index, or the head of a fragment, makes no sense"
         missing = declared - tally.count
         if missing > 0 and missing > sum(not entry.size for entry in stream.index_entries):
             return f"The file is cut off: its index lists {declared} frames, it holds {tally.count}"
@@ -66,7 +68,7 @@ def damage_of(  # noqa: C901 - one rule after the other
         # A lost chunk leaves no gap in time, since chunks are counted.
         regular = regular and tally.last is not None and (tally.last.dts or 0) + 1 == declared
     with path.open("rb", buffering=0) as file:  # a few bytes here and there
-        if has_gap(name, file, size, first, last, every=not regular):
+        if has_gap(name, file, size, first, last, packets=tally.count, every=not regular):
             return "The file is damaged: its container has a gap, in which frames may be missing"
     return None
 

@@ -8,6 +8,7 @@ fragments by their times, so it loses frames where a fragmented file's clock res
 
 import io
 import os
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from io import FileIO
@@ -15,12 +16,14 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from selsa_bundle.video.elements import Box, StructureError, boxes
+from selsa_bundle.video.elements import MP4_BOXES, Box, StructureError, boxes
 
 PARENTS: Final = frozenset({b"moov", b"mvex", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 PER_SAMPLE_FIELDS: Final = 0xF00  # of a track run: any of duration, size, flags, time offset
 LOOKUP_TABLES: Final = frozenset({b"sidx", b"mfra"})  # of fragments by their times
 MAX_FRAGMENT_HEAD: Final = 64 << 20
+BOX_NAME: Final = re.compile(rb"[\x20-\x7e\xa9]{4}")
+TOP_BOXES: Final = MP4_BOXES | {b"uuid", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"meta", b"pdin"}
 MAX_TRACKS: Final = 64  # as many as FFmpeg may open
 
 
@@ -33,11 +36,13 @@ class Mp4Claims:
             it by chunks, which are listed.
         cut: whether an index (moov) or the head of a fragment (moof) goes beyond the end of the file.
         restarts: how often the clock of a track of fragments restarts.
+        gap: whether boxes are left out because their heads make no sense.
     """
 
     unlisted: int = 0
     cut: bool = False
     restarts: int = 0
+    gap: bool = False
 
 
 def mp4_claims(file: BinaryIO | FileIO, size: int) -> Mp4Claims:
@@ -46,11 +51,12 @@ def mp4_claims(file: BinaryIO | FileIO, size: int) -> Mp4Claims:
     Raises:
         StructureError: too many boxes, or a time scale of 0.
     """
-    claims = Mp4Claims()
+    claims, gaps = Mp4Claims(), _Gaps(file, size)
     constant, one_tick_each, track = 0, False, 0
     clocks: dict[int, tuple[int, int]] = {}  # of each track: start of its last fragment, restarts
     for box in boxes(file, size, PARENTS):
         kind = box.kind
+        gaps.look(box)
         if kind == b"trak":
             claims.unlisted += 0 if one_tick_each else constant
             constant, one_tick_each = 0, False
@@ -67,6 +73,7 @@ def mp4_claims(file: BinaryIO | FileIO, size: int) -> Mp4Claims:
         elif kind == b"trun":
             flags, first, _, _ = _words(file, box)
             claims.unlisted += 0 if flags & PER_SAMPLE_FIELDS else first
+            gaps.look_at_run(box, flags, first)
         elif kind == b"tfhd":
             track = _words(file, box)[1]
         elif kind == b"tfdt":
@@ -76,7 +83,69 @@ def mp4_claims(file: BinaryIO | FileIO, size: int) -> Mp4Claims:
             clocks[track] = start, restarts + (start <= before)
             claims.restarts = max(claims.restarts, clocks[track][1])
     claims.unlisted += 0 if one_tick_each else constant
+    claims.gap = gaps.ended()
     return claims
+
+
+class _Gaps:
+    """Finds boxes that FFmpeg leaves out, with the frames in them, because their heads make no sense."""
+
+    def __init__(self, file: BinaryIO | FileIO, size: int) -> None:
+        self._file, self._size = file, size
+        self._found = self._fragmented = False
+        self._ends: list[int] = []  # of the boxes around the current one
+        self._before = b""  # kind of the last box at the top
+        self._begin = self._reached = 0  # of the last box
+        self._counts: dict[bytes, int] = {}  # samples in tables of the current track
+
+    def look(self, box: Box) -> None:
+        """Look at the next box."""
+        kind, begin, end = box
+        while self._ends and begin > self._ends[-1]:
+            self._ends.pop()
+        if self._ends:
+            self._found = self._found or end > self._ends[-1] or not BOX_NAME.fullmatch(kind)
+        else:
+            # The head of a fragment is no longer one, and its data are left.
+            lost = self._fragmented and kind == b"mdat" and self._before not in TOP_BOXES
+            self._found, self._before = self._found or lost, kind
+        self._fragmented = self._fragmented or kind == b"moof"
+        self._begin, self._reached = begin, begin if kind in PARENTS else end
+        if kind in PARENTS:
+            self._ends.append(end)
+        if kind == b"trak":
+            self._counts = {}
+        elif kind in (b"stsz", b"ctts"):
+            self._look_at_table(box)
+
+    def _look_at_table(self, box: Box) -> None:
+        """Samples cannot be larger than the file, nor can there be other time offsets than of samples."""
+        _, first, second, _ = _words(self._file, box)
+        entries = max(0, min(box.end, self._size) - box.begin - 8) // 4
+        if box.kind == b"stsz":
+            self._counts[b"stsz"] = second
+            self._file.seek(box.begin + 12)
+            sizes = self._file.read(0 if first else 4 * min(second, entries))
+            self._found = self._found or int(np.frombuffer(sizes, ">u4").sum(dtype=np.int64)) > self._size
+        else:
+            self._file.seek(box.begin + 8)
+            counts = np.frombuffer(self._file.read(8 * min(first, entries // 2)), ">u4")[::2]
+            self._counts[b"ctts"] = int(counts.sum(dtype=np.int64))
+        self._found = self._found or len(set(self._counts.values())) > 1
+
+    def look_at_run(self, box: Box, flags: int, count: int) -> None:
+        """Look at a track run, which has its samples and nothing else."""
+        fields = (flags & PER_SAMPLE_FIELDS).bit_count()
+        length = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 4) + 4 * count * fields
+        self._found = self._found or box.end - box.begin != length
+
+    def ended(self) -> bool:
+        """Whether there is a gap, after the last box."""
+        if not self._found and self._fragmented and self._reached != self._size:
+            self._file.seek(min(self._begin, self._reached))
+            rest = self._file.read(MAX_FRAGMENT_HEAD)
+            self._found = b"moof" in rest or b"mdat" in rest
+        return self._found
 
 
 def _check_time_scale(file: BinaryIO | FileIO, box: Box) -> None:

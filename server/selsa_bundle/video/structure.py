@@ -29,9 +29,10 @@ ELEMENT_BYTES: Final = 24  # of an element that are looked at: head, and track n
 FLV_TAGS: Final = frozenset({8, 9, 18})
 CHUNK_NAME: Final = re.compile(rb"[0-9A-Za-z]{4}")
 CHUNK_HEAD: Final = 8
-HEADS: Final = {"avi": CHUNK_HEAD, "ivf": 12}  # bytes from the beginning of a part to its packet
 MXF_KEY: Final = b"\x06\x0e\x2b\x34"
 MXF_RUN_IN: Final = 1 << 16
+GIF_PICTURE: Final = re.compile(rb"\x21\xf9\x04.{4}\0\x2c", re.DOTALL)  # control extension, descriptor
+MAX_GIF: Final = 64 << 20  # bytes that are visited
 MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 START_CODE: Final = b"\0\0\1"
 PIECE: Final = 1 << 20
@@ -45,7 +46,7 @@ class GapError(Exception):
     """A part does not begin where the one before it ends, or contains something else than it may."""
 
 
-def has_gap(name: str, file: FileIO, size: int, first: int, last: int, *, every: bool) -> bool:
+def has_gap(name: str, file: FileIO, size: int, first: int, last: int, *, packets: int, every: bool) -> bool:
     """Whether a file has a gap in which frames may be lost; False for a format that is not known here.
 
     Args:
@@ -53,15 +54,20 @@ def has_gap(name: str, file: FileIO, size: int, first: int, last: int, *, every:
         size: bytes of the file.
         first: offset of the video's first packet.
         last: offset of the video's last packet.
+        packets: how many the demuxer gave.
         every: visit all parts; else, where possible, those up to the first and from the last packet on.
     """
     try:
+        if name == "gif":
+            # Damage in a picture's data makes the pictures after it a part of these.
+            file.seek(0)
+            return len(GIF_PICTURE.findall(file.read(MAX_GIF))) > packets
         if "matroska" in name:
             _visit_elements(file, size, first, last, every=every)
         elif name in _PARTS:
             begin, parts = _PARTS[name]
             whole = every or name in VISITED_WHOLE
-            head = HEADS.get(name, 0)
+            head = CHUNK_HEAD if name == "avi" else 0
             spans = [(begin(file), size)] if whole else [(begin(file), first - head), (last - head, size)]
             for start, stop in spans:
                 _visit(parts(file, start, size), file, start, stop)
@@ -72,6 +78,8 @@ def has_gap(name: str, file: FileIO, size: int, first: int, last: int, *, every:
 
 def _visit(parts: Iterator[int], file: FileIO, start: int, stop: int) -> None:
     end = start
+    if start >= stop:
+        return
     try:
         for end in parts:
             if end >= stop:
