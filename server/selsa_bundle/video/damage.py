@@ -18,6 +18,7 @@ from selsa_bundle.video.transport import STRIDES, transport_fault
 
 NEVER: Final = 1 << 62
 ENDS: Final = 1 << 16  # bytes
+UNKNOWN_COUNT: Final = 1 << 30  # what ffmpeg writes into an AVI file that it cannot go back in
 AVI_INDEX_BYTES: Final = 48  # for a frame and the sound beside it
 
 
@@ -26,7 +27,7 @@ def declared_frames(container: InputContainer, stream: VideoStream) -> int:
     # An edit list drops samples from the index, never from the count in the header.
     if "mp4" in container.format.name:
         return len(stream.index_entries)
-    return stream.frames
+    return stream.frames if stream.frames < UNKNOWN_COUNT else 0
 
 
 def damage_of(  # noqa: C901 - one rule after the other
@@ -76,7 +77,8 @@ def damage_of(  # noqa: C901 - one rule after the other
 def _is_regular(frames: Frames) -> bool:
     """Whether frames follow one another at about the same distance, so that none is missing between them."""
     steps = np.diff(frames.pts)
-    return not len(steps) or (not frames.jumps and bool(2 * steps.max() < 3 * steps.min()))
+    longest = max(frames.tally.longest_step, int(steps.max())) if len(steps) else 0
+    return not len(steps) or (not frames.jumps and 2 * longest < 3 * int(steps.min()))
 
 
 def _lacks_chunks(path: Path, declared: int, tally: Tally) -> bool:

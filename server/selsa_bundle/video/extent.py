@@ -25,6 +25,7 @@ MASTERS: Final = frozenset({SEGMENT, CLUSTER})
 # A cluster that is still open when a live recording ends is shorter than this.
 LAST_CLUSTER: Final = 64 << 20
 PIECE: Final = 1 << 20
+UNKNOWN_LENGTH: Final = 0xFFFFFFFF  # of an AVI file that its writer could not go back in
 
 
 def is_mp4(path: Path) -> bool:
@@ -65,7 +66,8 @@ def claims_more(path: Path) -> bool:
         if head[:4] == EBML_MAGIC:
             extent = matroska_extent(file, size)
             return extent.cut or extent.claims_more
-        return head[:4] == b"RIFF" and head[8:] == b"AVI " and 8 + int.from_bytes(head[4:8], "little") > size
+        length = int.from_bytes(head[4:8], "little")
+        return head[:4] == b"RIFF" and head[8:] == b"AVI " and size - 8 < length < UNKNOWN_LENGTH
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,16 +40,20 @@ class Tally:
         first_position: offset in the file of the first packet.
         last: the last packet that may give a frame.
         broken: whether a packet is incomplete or could not be read.
+        longest_step: ticks between two packets in the order of decoding.
     """
 
     count: int = 0
     first_position: int | None = None
     last: "VideoPacket | None" = None
     broken: bool = False
+    longest_step: int = 0
 
     def note(self, packet: VideoPacket) -> None:
         """Note a packet."""
         self.count += 1
+        if packet.dts is not None and self.last is not None and self.last.dts is not None:
+            self.longest_step = max(self.longest_step, packet.dts - self.last.dts)
         self.first_position = packet.pos if self.first_position is None else self.first_position
         self.last = packet if packet.size else self.last
         self.broken = self.broken or packet.is_corrupt
@@ -108,6 +112,7 @@ def _note_all(  # noqa: C901 - one function, because calls per packet would slow
     leap = LEAP_SECONDS * ticks if container.format.flags & CLOCK_MAY_LEAP else NEVER
     probing = FIRST_FRAME_PACKETS  # packets that may still give the first frame
     last_dts: int | None = None
+    longest = 0
     for packet in container.demux(stream):
         beat()
         size, dts = packet.size, packet.dts
@@ -116,8 +121,11 @@ def _note_all(  # noqa: C901 - one function, because calls per packet would slow
             tally.count += dts is not None
             continue
         if dts is not None:
-            if last_dts is not None and not -slack <= dts - last_dts < leap:
+            step = 0 if last_dts is None else dts - last_dts
+            if not -slack <= step < leap:
                 return False  # the clock restarts or leaps
+            if step > longest:
+                longest = tally.longest_step = step
             last_dts = dts
         if probing:
             tally.first_position = packet.pos if probing == FIRST_FRAME_PACKETS else tally.first_position

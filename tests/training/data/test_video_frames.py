@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from media import audio_only, write_video
@@ -79,8 +80,37 @@ def test_a_file_that_is_no_video_is_an_error(tmp_path: Path) -> None:
 
 def test_a_video_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", 40, options={"g": "10"})
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 200] = b"\xff" * 200
-    path.write_bytes(data)
-    with pytest.raises(ImageError, match=r"a\.mkv"):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ImageError, match=r"a\.mkv.*cut off"):
         index_video(path)
+
+
+def placed(path: Path, number: int) -> tuple[int, int]:
+    """Position of a packet in the file, and its size."""
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+    return packet.pos or 0, packet.size
+
+
+@pytest.mark.parametrize("number", [0, 5, 20, 39])
+def test_a_frame_that_does_not_decode_is_an_error(tmp_path: Path, number: int) -> None:
+    path = write_video(tmp_path / "a.mkv", 40, options={"g": "10"})
+    position, size = placed(path, number)
+    data = bytearray(path.read_bytes())
+    data[position + 4 : position + size] = b"\xff" * (size - 4)
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.mkv.*repair"):
+        index_video(path)
+
+
+@pytest.mark.parametrize("number", [0, 5, 20, 39])
+def test_a_frame_whose_head_is_damaged_is_missing_and_an_error(tmp_path: Path, number: int) -> None:
+    path = write_video(tmp_path / "a.mkv", 40, options={"g": "10"})
+    position, _ = placed(path, number)
+    data = bytearray(path.read_bytes())
+    data[position - 3 : position] = b"\xff" * 3
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.mkv.*gap"):
+        index_video(path)
+    with pytest.raises(ImageError, match=r"a\.mkv.*gap"):
+        next(frames_in_order(path))

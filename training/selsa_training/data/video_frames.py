@@ -120,13 +120,14 @@ def _index(path: Path, _changed: int, _bytes: int) -> VideoIndex:
         claims = claims_of(path)
         with _opened(path) as container:
             listed = frames_of_packets(container, _stream(container, path))
-        # Several threads report an error after later packets: one at the beginning may seem to be damage.
+        # Several threads report an error after later packets, so that damage and what a decoder skips at the
+        # beginning cannot be told apart.
         for threads in (0, 1):
             with _opened(path, threads=threads) as container:
                 stream = _stream(container, path)
                 frames = frames_of_decoder(container, stream, check_count=partial(_check_count, path))
                 damage = damage_of(path, claims, stream, frames)
-            if not frames.lost:
+            if not frames.lost and len(frames.pts) == frames.tally.count:
                 break
     except StructureError as error:
         raise ImageError(f"{path}: {error}") from error
