@@ -140,6 +140,15 @@ class _Joints:
         return found
 
 
+def error_detection(codec: str) -> dict[str, str]:
+    """Options of a decoder with which it reports damage and does not conceal it.
+
+    With "explode", MPEG-2 fails at the second field of field pictures, damaged or not. Without it, the decoder
+    marks damaged frames as corrupt.
+    """
+    return {"err_detect": "crccheck" if codec == "mpeg2video" else "crccheck+explode"}
+
+
 def codec_rate(stream: VideoStream) -> Fraction:
     """Frames per second that the bitstream says, else the container."""
     return stream.codec_context.framerate or stream.guessed_rate or stream.average_rate or DEFAULT_RATE

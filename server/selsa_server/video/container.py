@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from selsa_bundle.video.delivery import error_detection
 from selsa_bundle.video.elements import StructureError
 from selsa_bundle.video.extent import claims_more, claims_of, is_matroska, is_mp4
 from selsa_bundle.video.mp4 import ContinuedFile, Mp4Claims
@@ -193,7 +194,7 @@ def video_stream(
             "undecodable", "The video is in a codec this server cannot decode; convert it to H.264."
         )
     # Without these two, decoders conceal damage and report nothing.
-    detect = {"err_detect": "crccheck+explode"}
+    detect = error_detection(chosen.codec_context.name)
     chosen.codec_context.options = {"max_pixels": str(limits.decoder_pixels), **detect}
     chosen.thread_type = "NONE" if threads == 1 else "AUTO"
     chosen.thread_count = threads

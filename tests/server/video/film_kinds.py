@@ -30,6 +30,7 @@ __all__ = [
     "encode",
     "ffmpeg",
     "field_coded",
+    "field_coded_mpeg2",
     "hls_parts",
     "joined",
     "pixels_by_ffmpeg",
@@ -175,6 +176,43 @@ def field_coded(path: Path, frames: int) -> Path:
     )
     path.write_bytes(parameters + b"".join(fields))
     return path
+
+
+def field_coded_mpeg2(path: Path, frames: int) -> Path:
+    """An MPEG-2 stream of 64x64 whose pictures are pairs of fields, which no encoder of FFmpeg's makes.
+
+    ISO/IEC 13818-2 section 6.2: all macroblocks are intra and have a DC coefficient alone.
+    """
+    fields = (_mpeg2_field(number, bottom=bottom) for number in range(frames) for bottom in (False, True))
+    path.write_bytes(b"".join(fields) + b"\0\0\1\xb7")
+    return path
+
+
+def _mpeg2_field(number: int, *, bottom: bool) -> bytes:
+    size, rate = _Bits().put(64, 12).put(64, 12).put(1, 4), 3  # square pixels, 25 frames a second
+    sequence = size.put(rate, 4).put(1000, 18).put(1, 1).put(20, 10).put(0, 3)
+    extension = _Bits().put(1, 4).put(0x48, 8).put(0, 1).put(1, 2).put(0, 16).put(1, 1).put(0, 16)
+    picture = _Bits().put(number % 1024, 10).put(1, 3).put(0xFFFF, 16)  # an I picture
+    coding = _Bits().put(8, 4).put(0xFFFF, 16).put(0, 2).put(1 + bottom, 2).put(0, 10)
+    parts = [] if bottom else [(0xB3, sequence), (0xB5, extension)]
+    parts += [(0x00, picture), (0xB5, coding), *((row, _mpeg2_slice(number, row)) for row in (1, 2))]
+    return b"".join(b"\0\0\1" + bytes([code]) + bytes(bits.align(0).data) for code, bits in parts)
+
+
+def _mpeg2_slice(number: int, row: int) -> "_Bits":
+    bits = _Bits().put(1, 5).put(0, 1)
+    level = 1 + (5 * number + 31 * row) % 63  # above the predicted grey
+    width = level.bit_length()
+    for place in range(4):
+        bits.put(0b11, 2)  # the next macroblock, intra
+        sizes = {1: (0b00, 2), 2: (0b01, 2), 3: (0b101, 3), 4: (0b110, 3), 5: (0b1110, 4), 6: (0b11110, 5)}
+        for block in range(4):
+            if place == block == 0:
+                bits.put(*sizes[width]).put(level, width).put(0b10, 2)
+            else:
+                bits.put(0b10010, 5)  # no difference, end of block
+        bits.put(0b0010, 4).put(0b0010, 4)
+    return bits
 
 
 def _sequence_parameters() -> "_Bits":

@@ -20,8 +20,10 @@ from film_kinds import (
     encode,
     ffmpeg,
     field_coded,
+    field_coded_mpeg2,
     hls_parts,
     joined,
+    pixels_by_ffmpeg,
     read,
     remux,
     sent,
@@ -108,6 +110,23 @@ def test_two_fields_are_one_frame(tmp_path: Path, suffix: str) -> None:
     index = index_of(path)
     assert times(path) == regular(12, index.times()[0])
     assert (index.duration, index.average_rate) == (pytest.approx(0.48, abs=2e-3), 25)
+
+
+@pytest.mark.parametrize("suffix", ["m2v", "ts", "mkv", "mp4", "mov", "mpg", "avi"])
+def test_two_fields_of_mpeg2_are_one_frame(tmp_path: Path, suffix: str) -> None:
+    stream = field_coded_mpeg2(tmp_path / "fields.m2v", 12)
+    path = tmp_path / f"fields.{suffix}"
+    if suffix != "m2v":
+        ffmpeg("-fflags", "+genpts", "-r", "25", "-i", stream, "-c", "copy", path)
+    index = index_of(path)
+    found = times(path)
+    assert len(found) == len(delivered(path)) == 12
+    assert found == regular(12, index.times()[0])
+    assert (index.duration, index.average_rate, index.damage) == (pytest.approx(0.48, abs=2e-3), 25, None)
+    frames = read(path)
+    assert len({int(frame.pixels[0, 0, 0]) for frame in frames}) == 12  # none comes twice
+    ours, theirs = np.stack([frame.pixels for frame in frames]), pixels_by_ffmpeg(path, (64, 64, 3))
+    assert int(np.abs(ours.astype(int) - theirs).max()) <= 1
 
 
 def test_empty_samples_are_no_frames_and_no_damage(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 
 from selsa_bundle.picture import Orientation, Picture
 from selsa_bundle.video.damage import damage_of
-from selsa_bundle.video.delivery import Undecodable, deliver
+from selsa_bundle.video.delivery import Undecodable, deliver, error_detection
 from selsa_bundle.video.elements import StructureError
 from selsa_bundle.video.extent import claims_of
 from selsa_bundle.video.frames import frames_of_decoder, frames_of_packets
@@ -229,8 +229,7 @@ def _opened(path: Path, *, threads: int = 1) -> InputContainer:
     except (av.FFmpegError, StructureError, ValueError, OverflowError) as error:
         raise ImageError(f"{path}: is no video that can be read") from error
     stream = _stream(container, path)
-    # Without it, decoders conceal damage and report nothing.
-    stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    stream.codec_context.options = error_detection(stream.codec_context.name)
     stream.codec_context.thread_count = threads
     if threads != 1:
         stream.thread_type = "AUTO"
