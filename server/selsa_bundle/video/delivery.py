@@ -143,8 +143,8 @@ class _Joints:
 def error_detection(codec: str) -> dict[str, str]:
     """Options of a decoder with which it reports damage and does not conceal it.
 
-    With "explode", MPEG-2 fails at the second field of field pictures, damaged or not. Without it, the decoder
-    marks damaged frames as corrupt.
+    With "explode", MPEG-2 fails at each second field of field pictures, also of whole ones. Without it, the
+    decoder marks damaged frames as corrupt.
     """
     return {"err_detect": "crccheck" if codec == "mpeg2video" else "crccheck+explode"}
 
