@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from fake_engines import FakeEngines
 from fakes import fake_bundle
-from selsa_bundle.runtimes.fake import FakeEngines
 
 from selsa_bundle.engine import EngineInfo, FrameBatch
 from selsa_server.cluster.cluster import merging_options
