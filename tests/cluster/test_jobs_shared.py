@@ -160,8 +160,10 @@ def test_servers_share_downloads_and_one_takes_over_those_of_a_killed_one(
 
 @pytest.mark.slow
 def test_a_job_can_be_cancelled_and_deleted_on_any_of_the_servers(
-    database: str, bucket: str, video: bytes, tmp_path: Path
+    database: str, bucket: str, tmp_path: Path
 ) -> None:
+    # Long enough to be under way still when the other server cancels it.
+    video = write_video(tmp_path / "long.mp4", 20 * FRAMES, codec="mpeg4").read_bytes()
     with pair(tmp_path, database, bucket) as servers:
         (any_address, _), *_ = servers.values()
         job = submit(any_address, video, mode="online")

@@ -1,6 +1,7 @@
 """How detections are shown: labels, colours, the order of rows, the shape of pixels, mirrored pictures."""
 
 import itertools
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +158,46 @@ def test_rows_are_in_the_order_of_the_number_of_detections_at_the_score(
         expect(counts).to_have_text(["50", "20", "5"])
         page.locator("#score").fill("0.5")
         expect(names).to_have_text(["class 7", "class 5"])
+
+
+def test_objects_have_rows_of_their_own_and_can_be_hidden_and_followed(
+    browser: Browser, server: str, video: Path
+) -> None:
+    def found(index: int) -> list[dict[str, object]]:
+        first = [{**detection((10, 10, 60, 60), 7), "track_id": 1}]
+        second = [{**detection((100, 10, 160, 60), 7), "track_id": 2}] if index >= 5 else []
+        return [*first, *second, {**detection((200, 10, 260, 60), 3), "track_id": None}]
+
+    with opened(browser, server, WATCH_LABELS) as page:
+        answer_with(page, found, frames=10, size=SIZE)
+        show(page, video)
+        names, counts = page.locator("#rows .row .name"), page.locator("#rows .row .number")
+        expect(names).to_have_text(["class 7", "class 7 #1", "class 7 #2", "class 3"])
+        expect(counts).to_have_text(["15", "10", "5", "10"])
+        swatches = page.locator("#rows .object .swatch").evaluate_all(
+            "all => all.map(each => getComputedStyle(each).backgroundColor)"
+        )
+        assert len(set(swatches)) == 2
+        seek(page, 7.5 / 25, 7)
+        here = page.locator("#here li .name")
+        expect(here).to_have_text(["class 7 #1", "class 7 #2", "class 3"])
+        page.locator("#rows .object", has_text="#1").get_by_role("checkbox").uncheck()
+        expect(here).to_have_text(["class 7 #2", "class 3"])
+        expect(page.locator("#holds")).to_have_text(re.compile("without 1 object"))
+        seek(page, 1.5 / 25, 1)
+        follow = page.locator("#rows .object", has_text="#2").get_by_role("button", name="Follow")
+        follow.click()
+        expect(here).to_have_text(["class 7 #2"])
+        expect(page.locator("#boxes")).to_have_attribute("data-frame", "5")
+        expect(follow).to_have_attribute("aria-pressed", "true")
+        expect(page.locator("#holds")).to_have_text(re.compile("only object #2"))
+        follow.click()
+        expect(here).to_have_text(["class 7 #2", "class 3"])
+        # Another detection gives other numbers.
+        page.locator("summary").click()
+        page.locator("#stride").fill("2")
+        page.get_by_role("button", name="Detect again").click()
+        expect(here).to_have_count(3)
 
 
 def test_pixels_that_are_not_square_are_shown_in_their_shape(

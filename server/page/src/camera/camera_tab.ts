@@ -4,7 +4,7 @@ import type { KeyForm } from "../parts/key_form.ts";
 import { Live } from "../wire/live.ts";
 import type { Notice } from "../parts/notice.ts";
 import { Overlay } from "../parts/overlay.ts";
-import { ClassColours } from "../parts/palette.ts";
+import { Colours } from "../parts/palette.ts";
 import { showList } from "../parts/picture_list.ts";
 import { Problem } from "../wire/problem.ts";
 import { scoreSlider } from "../parts/score_slider.ts";
@@ -27,7 +27,7 @@ export class CameraTab {
   readonly #start = element("live-start", HTMLButtonElement);
   readonly #stop = element("live-stop", HTMLButtonElement);
   readonly #inStep = element("live-in-step", HTMLInputElement);
-  readonly #colours = new ClassColours();
+  readonly #colours = new Colours();
   readonly #pictures = new Map<number, ImageBitmap>();
   #longSide = 640;
   #session: Live | null = null;
@@ -133,7 +133,7 @@ export class CameraTab {
 
   #show(): void {
     const [last, record] = [this.#last, this.#record];
-    const detections = (last?.detections ?? []).filter((each) => this.#shown.has(each.class_id, each.score));
+    const detections = (last?.detections ?? []).filter((each) => this.#shown.has(each));
     const colours = this.#colours;
     const picture = last && record ? { ...record, index: last.index, detections, colours } : null;
     this.#overlay.show(picture, this.#inStep.checked ? this.#behind : null);

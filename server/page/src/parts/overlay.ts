@@ -1,5 +1,5 @@
 import { onceAFrame } from "./dom.ts";
-import type { ClassColours } from "./palette.ts";
+import type { Colours } from "./palette.ts";
 import { placeLabels, type Area } from "./placement.ts";
 import type { Box, Detection } from "../wire/records.ts";
 import { nameOf, scoreText } from "./words.ts";
@@ -13,7 +13,7 @@ interface Picture {
   readonly height: number;
   /** By score descending. */
   readonly detections: readonly Detection[];
-  readonly colours: ClassColours;
+  readonly colours: Colours;
   /** Index in the source. */
   readonly index: number;
   /** Boxes of a frame that was not detected on are dashed. */
@@ -75,7 +75,7 @@ function drawBoxes(context: CanvasRenderingContext2D, area: Area, picture: Pictu
   context.textBaseline = "middle";
   const found = picture.detections.map((each) => ({
     box: scaled(each.box, right, down, area),
-    colour: picture.colours.of(each.class_id),
+    colour: picture.colours.of(each),
     words: `${nameOf(each)} ${scoreText(each.score)}`,
   }));
   // The best is drawn last, on top of the others, and labels after all boxes, so that no line crosses a label.

@@ -1,5 +1,5 @@
 import { make } from "./dom.ts";
-import type { ClassColours } from "./palette.ts";
+import type { Colours } from "./palette.ts";
 import type { Detection } from "../wire/records.ts";
 import { nameOf, plural, scoreText } from "./words.ts";
 
@@ -9,14 +9,14 @@ const MOST = 10;
 export function showList(
   list: HTMLOListElement,
   detections: readonly Detection[],
-  colours: ClassColours,
+  colours: Colours,
   otherwise: string,
   filled = false,
 ): void {
   const rows = detections.slice(0, MOST).map((each) => {
     const row = make("li");
     const swatch = make("span", "swatch");
-    swatch.style.backgroundColor = colours.of(each.class_id);
+    swatch.style.backgroundColor = colours.of(each);
     row.append(swatch, make("span", "name", nameOf(each)));
     if (filled) row.append(make("span", "quiet", "filled"));
     row.append(make("span", "number", scoreText(each.score)));

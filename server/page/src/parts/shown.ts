@@ -1,7 +1,11 @@
-/** Which detections are shown: those with a lowest score, without the classes that are switched off. */
+import type { Detection } from "../wire/records.ts";
+
+/** Which detections are shown: those with a lowest score, without the classes and objects that are switched off. */
 export class Shown {
   readonly #listeners: (() => void)[] = [];
   readonly #hidden = new Set<number>();
+  readonly #hiddenObjects = new Set<number>();
+  #followed = 0;
   #threshold: number;
 
   constructor(threshold: number) {
@@ -30,13 +34,43 @@ export class Shown {
     this.#tell();
   }
 
-  /** Show all classes again; the score stays. */
+  /** Numbers of the objects that are switched off. */
+  get hiddenObjects(): ReadonlySet<number> {
+    return this.#hiddenObjects;
+  }
+
+  showObject(track: number, visible: boolean): void {
+    if (visible) this.#hiddenObjects.delete(track);
+    else this.#hiddenObjects.add(track);
+    this.#tell();
+  }
+
+  /** The number of the only object that is shown; 0: there is no such object. */
+  get followed(): number {
+    return this.#followed;
+  }
+
+  set followed(track: number) {
+    this.#followed = track;
+    this.#tell();
+  }
+
+  /** Show all objects again: other results give other numbers. */
+  resetObjects(): void {
+    this.#hiddenObjects.clear();
+    this.followed = 0;
+  }
+
+  /** Show all classes and objects again; the score stays. */
   reset(): void {
+    this.resetObjects();
     this.show([...this.#hidden], true);
   }
 
-  has(classId: number, score: number): boolean {
-    return Math.fround(score) >= this.#threshold && !this.#hidden.has(classId);
+  has({ class_id, score, track_id }: Pick<Detection, "class_id" | "score" | "track_id">): boolean {
+    if (Math.fround(score) < this.#threshold) return false;
+    if (this.#followed) return track_id === this.#followed;
+    return !this.#hidden.has(class_id) && !this.#hiddenObjects.has(track_id ?? 0);
   }
 
   onChange(listener: () => void): void {

@@ -81,8 +81,11 @@ export class Downloads {
     this.#buttons[2]!.disabled ||= this.#underway !== null;
     const hidden = [...(results?.tallies.keys() ?? [])].filter((id) => this.#shown.hidden.has(id)).length;
     const classes = hidden ? plural(results!.tallies.size - hidden, "class", "classes") : "all classes";
+    const { followed, hiddenObjects, threshold } = this.#shown;
+    const without = hiddenObjects.size ? `, without ${plural(hiddenObjects.size, "object")}` : "";
+    const which = followed ? `only object #${followed}` : `${classes}${without}`;
     this.#holds.textContent = results
-      ? `What is shown: score at least ${this.#shown.threshold.toFixed(2)}, ${classes}.`
+      ? `What is shown: score at least ${threshold.toFixed(2)}, ${which}.`
       : "Ready when detection ends.";
   }
 }

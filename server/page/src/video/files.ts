@@ -44,7 +44,7 @@ async function* shownRecords(results: Results, shown: Shown) {
       yield { record, line };
       continue;
     }
-    const detections = record.detections.filter((each) => shown.has(each.class_id, each.score));
+    const detections = record.detections.filter((each) => shown.has(each));
     const frame = { ...record, detections };
     yield { record: frame, line: JSON.stringify(frame) };
   }

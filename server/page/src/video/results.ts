@@ -1,17 +1,30 @@
-import { ClassColours } from "../parts/palette.ts";
+import { Colours } from "../parts/palette.ts";
 import { Tally } from "./tally.ts";
 import type { Detection, FrameRecord, SummaryRecord, VideoRecord } from "../wire/records.ts";
 
 /** Browsers round the time of a frame to microseconds, containers to a millisecond at most. */
 const ROUNDING = 0.001;
 const LINES_IN_A_PART = 500;
+/** Objects with a row of their own, the first ones of the video: more would be no use in a list. */
+const MOST_OBJECTS = 200;
+
+/** One object of the video over its time. */
+export interface TrackedObject {
+  /** The class of its first detection. */
+  readonly classId: number;
+  /** Where it begins, as a part of the video. */
+  readonly begin: number;
+  readonly tally: Tally;
+}
 
 /** The records of one video. Numbers are in columns and lines in blobs, so that hours of video fit. */
 export class Results {
   readonly video: VideoRecord;
   /** By class id. */
   readonly tallies = new Map<number, Tally>();
-  readonly colours = new ClassColours();
+  /** By number; only the first `MOST_OBJECTS`. */
+  readonly objects = new Map<number, TrackedObject>();
+  readonly colours = new Colours();
   summary: SummaryRecord | null = null;
 
   readonly #stride: number;
@@ -151,7 +164,9 @@ export class Results {
       this.#classes.push(class_id);
       this.#tracks.push(track_id ?? 0);
       for (const value of [score, box.x1, box.y1, box.x2, box.y2]) this.#numbers.push(value);
-      this.#tally(class_id, class_name).add(score, this.partAt(time), this.partAt(time + this.#step));
+      const [from, to] = [this.partAt(time), this.partAt(time + this.#step)];
+      this.#tally(class_id, class_name).add(score, from, to);
+      if (track_id) this.#object(track_id, class_id, class_name, from)?.tally.add(score, from, to);
     }
   }
 
@@ -160,7 +175,15 @@ export class Results {
     if (known) return known;
     const made = new Tally(name);
     this.tallies.set(id, made);
-    this.colours.of(id);
+    this.colours.ofClass(id);
+    return made;
+  }
+
+  #object(track: number, classId: number, className: string, begin: number): TrackedObject | null {
+    const known = this.objects.get(track);
+    if (known || this.objects.size >= MOST_OBJECTS) return known ?? null;
+    const made = { classId, begin, tally: new Tally(`${className} #${track}`) };
+    this.objects.set(track, made);
     return made;
   }
 

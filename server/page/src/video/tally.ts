@@ -1,7 +1,7 @@
 /** The video's time is divided into this many stretches. */
 const STRETCHES = 800;
 
-/** The detections of one class over the whole video, in constant space. */
+/** The detections of one class or object over the whole video, in constant space. */
 export class Tally {
   readonly name: string;
   /** The best score of each stretch of time, 0 where there is none. */

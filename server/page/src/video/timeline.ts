@@ -9,17 +9,29 @@ interface Row {
   readonly box: HTMLInputElement;
   readonly count: HTMLElement;
   readonly lane: HTMLCanvasElement;
+  readonly follow: HTMLButtonElement | null;
+}
+
+/** What has a row: a class, or an object of it. */
+interface Entry {
+  readonly classId: number;
+  /** The number of the object; 0: the class. */
+  readonly track: number;
+  readonly tally: Tally;
+  readonly count: number;
 }
 
 /**
- * A row for each class that was detected, the most frequent first: whether it is shown, how many detections it has,
- * and when. A click goes to that time.
+ * A row for each class that was detected, the most frequent first, and below it one for each of its objects that has
+ * a number: whether it is shown, how many detections it has, and when. A click goes to that time. Following an object
+ * shows only it, from its first frame.
  */
 export class Timeline {
   readonly #list = element("rows", HTMLUListElement);
   readonly #note = element("rows-note", HTMLParagraphElement);
   readonly #shown: Shown;
   readonly #seek: (part: number) => void;
+  /** By class id, and by the negative number of an object. */
   readonly #rows = new Map<number, Row>();
   #results: Results | null = null;
 
@@ -41,54 +53,95 @@ export class Timeline {
   }
 
   #update(): void {
-    const tallies = this.#results?.tallies ?? new Map<number, Tally>();
-    const counts = new Map([...tallies].map(([id, tally]) => [id, tally.count(this.#shown.threshold)]));
-    for (const [id, tally] of tallies) {
-      // A class that is switched off keeps its row, so that it can be switched on again.
-      const wanted = (counts.get(id) ?? 0) > 0 || this.#shown.hidden.has(id);
-      const row = this.#rows.get(id) ?? (wanted ? this.#add(id, tally) : null);
+    const entries = this.#results ? this.#entries(this.#results) : [];
+    for (const entry of entries) {
+      // What is switched off keeps its row, so that it can be switched on again.
+      const on = this.#isOn(entry);
+      const wanted = entry.count > 0 || !on;
+      const row = this.#rows.get(keyOf(entry)) ?? (wanted ? this.#add(entry) : null);
       if (!row) continue;
       row.item.hidden = !wanted;
-      row.box.checked = !this.#shown.hidden.has(id);
-      row.count.textContent = String(counts.get(id) ?? 0);
-      if (wanted) this.#draw(row.lane, id, tally);
+      row.box.checked = on;
+      row.follow?.setAttribute("aria-pressed", String(this.#shown.followed === entry.track));
+      row.count.textContent = String(entry.count);
+      if (wanted) this.#draw(row.lane, entry);
     }
-    this.#sort(counts);
-    const below = [...counts.values()].filter((count) => count === 0).length;
-    const none = this.#results?.summary && below === counts.size;
+    this.#sort(entries);
+    const classes = entries.filter(({ track }) => !track);
+    const below = classes.filter(({ count }) => count === 0).length;
+    const none = this.#results?.summary && below === classes.length;
     const some = below ? `${plural(below, "more class", "more classes")} with lower scores` : "";
     this.#note.textContent = none ? "No detection has this score. Lower the score to see more." : some;
   }
 
-  /** The most frequent class first, and by id where two are equal. Not under the user's keyboard focus. */
-  #sort(counts: ReadonlyMap<number, number>): void {
+  /** The most frequent class first, by id where two are equal, each with its objects by their numbers. */
+  #entries({ tallies, objects }: Results): Entry[] {
+    const count = (tally: Tally) => tally.count(this.#shown.threshold);
+    const classes = [...tallies].map(([classId, tally]) => ({ classId, track: 0, tally, count: count(tally) }));
+    classes.sort((a, b) => b.count - a.count || a.classId - b.classId);
+    const tracks = [...objects].sort(([a], [b]) => a - b);
+    return classes.flatMap((entry) => {
+      const own = tracks.filter(([, { classId }]) => classId === entry.classId);
+      return [entry, ...own.map(([track, { classId, tally }]) => ({ classId, track, tally, count: count(tally) }))];
+    });
+  }
+
+  #isOn({ classId, track }: Entry): boolean {
+    return track ? !this.#shown.hiddenObjects.has(track) : !this.#shown.hidden.has(classId);
+  }
+
+  /** In the order of the entries. Not under the user's keyboard focus. */
+  #sort(entries: readonly Entry[]): void {
     if (this.#list.contains(document.activeElement)) return;
-    const count = (id: number) => counts.get(id) ?? 0;
-    const sorted = [...this.#rows].sort(([a], [b]) => count(b) - count(a) || a - b);
-    for (const [at, [, { item }]] of sorted.entries()) {
+    const items = entries.flatMap((entry) => this.#rows.get(keyOf(entry))?.item ?? []);
+    for (const [at, item] of items.entries()) {
       if (this.#list.children[at] !== item) this.#list.insertBefore(item, this.#list.children[at] ?? null);
     }
   }
 
-  #add(id: number, tally: Tally): Row {
-    const item = make("li", "row");
+  #add(entry: Entry): Row {
+    const { classId, track, tally } = entry;
+    const item = make("li", track ? "row object" : "row");
     const label = make("label", "class");
     const box = make("input");
     box.type = "checkbox";
-    box.addEventListener("change", () => this.#shown.show([id], box.checked));
+    box.addEventListener("change", () => {
+      if (track) this.#shown.showObject(track, box.checked);
+      else this.#shown.show([classId], box.checked);
+    });
     const swatch = make("span", "swatch");
-    swatch.style.backgroundColor = this.#results!.colours.of(id);
+    swatch.style.backgroundColor = this.#colourOf(entry);
     const count = make("span", "number");
     label.append(box, swatch, make("span", "name", tally.name), count);
+    const head = make("div", "head");
+    head.append(label);
+    const follow = track ? this.#followButton(entry) : null;
+    if (follow) head.append(follow);
     const lane = make("canvas");
     lane.addEventListener("pointerdown", (event) => this.#follow(lane, event));
-    const track = make("div", "lane");
-    track.append(lane);
-    item.append(label, track);
-    const row = { item, box, count, lane };
-    this.#rows.set(id, row);
+    const line = make("div", "lane");
+    line.append(lane);
+    item.append(head, line);
+    const row = { item, box, count, lane, follow };
+    this.#rows.set(keyOf(entry), row);
     this.#list.append(item);
     return row;
+  }
+
+  #followButton({ track, tally }: Entry): HTMLButtonElement {
+    const button = make("button", "plain", "Follow");
+    button.type = "button";
+    button.title = `Show only ${tally.name}, from its first frame`;
+    button.addEventListener("click", () => {
+      const starts = this.#shown.followed !== track;
+      this.#shown.followed = starts ? track : 0;
+      if (starts) this.#seek(this.#results!.objects.get(track)!.begin);
+    });
+    return button;
+  }
+
+  #colourOf({ classId, track }: Entry): string {
+    return this.#results!.colours.of({ class_id: classId, track_id: track });
   }
 
   /** Seeks to the pointer as long as it is down. */
@@ -103,17 +156,17 @@ export class Timeline {
     lane.addEventListener("lostpointercapture", () => lane.removeEventListener("pointermove", seek), { once: true });
   }
 
-  #draw(lane: HTMLCanvasElement, id: number, tally: Tally): void {
+  #draw(lane: HTMLCanvasElement, entry: Entry): void {
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [lane.clientWidth * ratio, lane.clientHeight * ratio].map(Math.round) as [number, number];
     if (lane.width !== width || lane.height !== height) [lane.width, lane.height] = [width, height];
     const context = lane.getContext("2d");
     if (!context) return;
     context.clearRect(0, 0, width, height);
-    context.fillStyle = this.#results!.colours.of(id);
+    context.fillStyle = this.#colourOf(entry);
     const line = Math.round(1.5 * ratio);
     for (let x = 0; x < width; x++) {
-      const score = tally.bestBetween(x / width, (x + 1) / width);
+      const score = entry.tally.bestBetween(x / width, (x + 1) / width);
       if (score === 0 || score < this.#shown.threshold) continue;
       // The height is the score.
       const up = Math.max(line, score * height);
@@ -123,4 +176,8 @@ export class Timeline {
       context.fillRect(x, height - up, 1, line);
     }
   }
+}
+
+function keyOf({ classId, track }: Entry): number {
+  return track ? -track : classId;
 }

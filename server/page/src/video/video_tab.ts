@@ -2,7 +2,7 @@ import { element, onceAFrame } from "../parts/dom.ts";
 import type { KeyForm } from "../parts/key_form.ts";
 import type { Notice, Remedy } from "../parts/notice.ts";
 import { Overlay } from "../parts/overlay.ts";
-import { ClassColours } from "../parts/palette.ts";
+import { Colours } from "../parts/palette.ts";
 import { showList } from "../parts/picture_list.ts";
 import { scoreSlider } from "../parts/score_slider.ts";
 import { Shown } from "../parts/shown.ts";
@@ -132,6 +132,7 @@ export class VideoTab {
   /** Show these results from their beginning. */
   #present(results: Results | null): void {
     this.#results = results;
+    this.#shown.resetObjects();
     this.#pace.reset();
     if (results) this.#screen.describe(results);
     this.#transport.begin(results);
@@ -163,8 +164,8 @@ export class VideoTab {
     const underway = this.#job?.isUnderway ?? false;
     const frame = results && playhead ? results.frameAt(playhead.time) : -1;
     const found = frame >= 0 ? results!.detectionsOf(frame) : [];
-    const detections = found.filter((each) => this.#shown.has(each.class_id, each.score));
-    const colours = results?.colours ?? new ClassColours();
+    const detections = found.filter((each) => this.#shown.has(each));
+    const colours = results?.colours ?? new Colours();
     const filled = frame >= 0 && results!.isFilled(frame);
     const index = frame >= 0 ? results!.indexOf(frame) : -1;
     const picture = frame >= 0 ? { ...results!.video, index, filled, detections, colours } : null;
