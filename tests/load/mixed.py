@@ -100,6 +100,8 @@ def run_mixed(
     with tempfile.TemporaryDirectory() as folder:
         good = good_films(Path(folder))
     bad = bad_films(good)
+    # Waits for the jobs, which a server opens after it is ready: their files stay open.
+    httpx.get(f"{server.address}/v1/jobs", timeout=60)
     before = server.open_files() if server.pid else []
     clients = [
         Client(server.address, random.Random(load.seed + number), good, bad) for number in range(load.clients)
