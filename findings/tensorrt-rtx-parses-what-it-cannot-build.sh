@@ -11,7 +11,7 @@
 # A good guess is wrong because parse() is where other limits are reported, and a script that only parses
 # reports the model as supported.
 # Product: native graphs use TopK in passes, a suppression loop and attention in plain operators
-# (export/selsa_export/graphs/native_operators.py, native_suppression.py), and tests build both engines, not
+# (export/selsa_export/graphs/operators.py, native_suppression.py), and tests build both engines, not
 # only parse them (tests/export/test_tensorrt_engines.py).
 set -eu
 folder=$(mktemp -d)

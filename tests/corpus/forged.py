@@ -89,10 +89,10 @@ def huge_raw(data: bytearray) -> None:
 
 
 def matroska_size(data: bytearray) -> bytearray:
-    """PixelWidth and PixelHeight of one byte become two; the track and its like around them grow as much."""
+    """PixelWidth and PixelHeight of one byte become two; all elements around them grow as much."""
     at = data.index(b"\xb0\x81\x40\xba\x81\x30")
     data[at : at + 6] = b"\xb0\x82\x7f\xff\xba\x82\x7f\xff"
-    for name in (b"\xe0", b"\xae", b"\x16\x54\xae\x6b"):
+    for name in (b"\xe0", b"\xae", b"\x16\x54\xae\x6b", b"\x18\x53\x80\x67"):
         begin = data.rindex(name, 0, at) + len(name)
         width = 9 - data[begin].bit_length()
         size = int.from_bytes(data[begin : begin + width], "big") + 2

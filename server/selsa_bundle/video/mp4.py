@@ -15,6 +15,7 @@ from io import FileIO
 from typing import BinaryIO, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from selsa_bundle.video.elements import MP4_BOXES, Box, StructureError, boxes
 
@@ -24,6 +25,7 @@ LOOKUP_TABLES: Final = frozenset({b"sidx", b"mfra"})  # of fragments by their ti
 MAX_FRAGMENT_HEAD: Final = 64 << 20
 BOX_NAME: Final = re.compile(rb"[\x20-\x7e\xa9]{4}")
 TOP_BOXES: Final = MP4_BOXES | {b"uuid", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"meta", b"pdin"}
+MAX_TABLE: Final = 4 << 20  # numbers of a sample table that are looked at
 MAX_TRACKS: Final = 64  # as many as FFmpeg may open
 
 
@@ -121,17 +123,22 @@ class _Gaps:
     def _look_at_table(self, box: Box) -> None:
         """Samples cannot be larger than the file, nor can there be other time offsets than of samples."""
         _, first, second, _ = _words(self._file, box)
-        entries = max(0, min(box.end, self._size) - box.begin - 8) // 4
         if box.kind == b"stsz":
             self._counts[b"stsz"] = second
-            self._file.seek(box.begin + 12)
-            sizes = self._file.read(0 if first else 4 * min(second, entries))
-            self._found = self._found or int(np.frombuffer(sizes, ">u4").sum(dtype=np.int64)) > self._size
+            sizes = self._numbers(box, 12, 0 if first else second)
+            self._found = self._found or int(sizes.sum(dtype=np.int64)) > self._size
         else:
-            self._file.seek(box.begin + 8)
-            counts = np.frombuffer(self._file.read(8 * min(first, entries // 2)), ">u4")[::2]
-            self._counts[b"ctts"] = int(counts.sum(dtype=np.int64))
-        self._found = self._found or len(set(self._counts.values())) > 1
+            self._counts[b"ctts"] = int(self._numbers(box, 8, 2 * first)[::2].sum(dtype=np.int64))
+        # Some files have offsets for fewer samples, or for one more.
+        samples, offsets = self._counts.get(b"stsz"), self._counts.get(b"ctts")
+        self._found = self._found or (samples is not None and offsets is not None and offsets > samples + 1)
+
+    def _numbers(self, box: Box, at: int, count: int) -> npt.NDArray[np.uint32]:
+        """The first numbers of a table that is `at` bytes into a box, as many as there are, within reason."""
+        self._file.seek(box.begin + at)
+        room = min(box.end, self._size) - box.begin - at
+        data = self._file.read(4 * max(0, min(count, MAX_TABLE, room // 4)))
+        return np.frombuffer(data[: len(data) // 4 * 4], ">u4")
 
     def look_at_run(self, box: Box, flags: int, count: int) -> None:
         """Look at a track run, which has its samples and nothing else."""

@@ -38,8 +38,10 @@ class TransportCheck:
             begin = self._step(data)
             if begin is None:
                 self._rest = data[-STRIDES[-1] * IN_STEP :]
-                if len(data) >= STRIDES[-1] * (IN_STEP + 1):
-                    self.fault = "its first packets do not follow one another"
+                return
+            # Bytes of something else may come first, but no packet that is out of step.
+            if any(data[place] == SYNC for place in range(begin - self._stride, -1, -self._stride)[:IN_STEP]):
+                self.fault = "its first packets do not follow one another"
                 return
             data = data[begin:]
         count = len(data) // self._stride
@@ -58,14 +60,21 @@ class TransportCheck:
         return self.fault is not None or bool(partial)
 
     def _step(self, data: bytes) -> int | None:
-        """Where the first packet begins; sets the stride."""
-        for begin in range(min(len(data), STRIDES[-1])):
-            for stride in STRIDES:
-                places = range(begin, len(data), stride)[:IN_STEP]
-                if len(places) == IN_STEP and all(data[place] == SYNC for place in places):
-                    self._stride = stride
-                    return begin
-        return None
+        """Where the first packets in step begin; sets the stride."""
+        synced = np.frombuffer(data, np.uint8) == SYNC
+        found: dict[int, int] = {}
+        for stride in STRIDES:
+            places = len(synced) - stride * (IN_STEP - 1)
+            if places > 0:
+                runs = [synced[n * stride : n * stride + places] for n in range(IN_STEP)]
+                begins = np.logical_and.reduce(runs)
+                if begins.any():
+                    found.setdefault(int(begins.argmax()), stride)
+        if not found:
+            return None
+        begin = min(found)
+        self._stride = found[begin]
+        return begin
 
     def _look_at_counters(self, packets: npt.NDArray[np.uint8]) -> None:
         """Whether the counter of the elementary stream jumps because a part of it is missing.

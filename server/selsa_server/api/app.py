@@ -86,11 +86,13 @@ class Lifecycle:
         drain: the process begins it to end the application.
         on_ready: called once, after the first frame of the engines.
         on_drained: called once, after the drain.
+        on_no_jobs: called with the reason if this server takes no jobs.
     """
 
     drain: Drain
     on_ready: Callable[[], None] = lambda: None
     on_drained: Callable[[], None] = lambda: None
+    on_no_jobs: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def build_app(
     load = load or partial(load_bundle, settings=settings)
     services = Services(settings, pipeline.options, admission, metrics, load, decoders)
     default = pipeline.options.model or pipeline.bundle.manifest.name
-    parts = _parts({default: pipeline, **others}, services, settings, lifecycle.drain)
+    parts = _parts({default: pipeline, **others}, services, settings, lifecycle)
     app = FastAPI(
         title="selsa",
         version=version("selsa"),
@@ -272,7 +274,10 @@ class _Parts:
 
 
 def _parts(
-    pipelines: Mapping[str, DetectionPipeline], services: Services, settings: ServerSettings, drain: Drain
+    pipelines: Mapping[str, DetectionPipeline],
+    services: Services,
+    settings: ServerSettings,
+    lifecycle: Lifecycle,
 ) -> _Parts:
     metrics = services.metrics
     models = Models(
@@ -281,12 +286,12 @@ def _parts(
         on_retired=lambda model: metrics.describe(model.name, model.bundle, served=False),
     )
     folder = None if settings.bundle_dir is None else BundleFolder(settings.bundle_dir)
-    loading = ModelLoading(models, folder, services.load, drain, settings.max_models)
+    loading = ModelLoading(models, folder, services.load, lifecycle.drain, settings.max_models)
     metrics.watch_models(lambda: Counter(loading.states.values()))
     return _Parts(
         models=models,
         loading=loading,
-        jobs=JobsService(models, settings, metrics),
+        jobs=JobsService(models, settings, metrics, lifecycle.on_no_jobs),
         streams=Streams(models, settings, settings.retry_after, metrics),
         admission=services.admission,
     )

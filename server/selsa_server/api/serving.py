@@ -106,6 +106,7 @@ def serve_until_drained(
     listener: socket.socket,
     *,
     on_ready: Callable[[], None],
+    on_no_jobs: Callable[[str], None] = lambda _: None,
     others: Mapping[str, DetectionPipeline] = MappingProxyType({}),
     fork_server: ForkServer | None = None,
     load: LoadBundle | None = None,
@@ -117,7 +118,9 @@ def serve_until_drained(
         ValueError: it holds no key.
     """
     drain = Drain(settings.drain_timeout)
-    lifecycle = Lifecycle(drain=drain, on_ready=on_ready, on_drained=lambda: server.end())
+    lifecycle = Lifecycle(
+        drain=drain, on_ready=on_ready, on_drained=lambda: server.end(), on_no_jobs=on_no_jobs
+    )
     app = build_app(pipeline, settings, lifecycle, others=others, load=load, fork_server=fork_server)
     server = DrainingServer(server_config(app, settings), drain)
     server.run(sockets=[listener])

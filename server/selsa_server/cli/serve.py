@@ -241,6 +241,7 @@ def _run(
         settings,
         listener,
         on_ready=partial(_greet, ", ".join(loaded), address),
+        on_no_jobs=lambda reason: _say(f"this server takes no jobs (/v1/jobs): {reason}"),
         others=dict(others),
         load=load,
         fork_server=fork_server,

@@ -4,7 +4,7 @@ SQLAlchemy and httpx take a third of a server's imports. So they are imported in
 opened, and only requests for jobs wait for them.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ class JobsService:
         settings: their place and bounds. A configured place that cannot be used ends the server; without a
             configured place, it serves without jobs and logs why.
         metrics: counts their frames.
+        on_refused: called with the reason if a server without a configured place serves without jobs.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class JobsService:
         models: Models,
         settings: JobSettings,
         metrics: Metrics,
+        on_refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._models = models
         self._metrics = metrics
+        self._on_refused = on_refused
         self._settings = settings
         # Two servers may share the folder for temporary files; a configured place must be usable.
         self._required = settings.jobs_dir is not None or settings.shared
@@ -97,6 +100,7 @@ class JobsService:
             known = isinstance(error, JobsPlaceError)
             structlog.get_logger().warning("no jobs", reason=str(error), exc_info=None if known else error)
             self._reason = "This server takes no jobs, its log says why; use /detect."
+            self._on_refused(str(error))
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
