@@ -215,8 +215,10 @@ def test_a_repository_of_the_hub_is_fetched_by_the_commit_of_its_revision(
 def test_an_object_of_a_store_is_fetched_and_continued(
     packed: tuple[bytes, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     boto3 = pytest.importorskip("boto3")
+    # An earlier test of this process may have used another store with the same keys.
+    s3fs.S3FileSystem.clear_instance_cache()
     from moto.server import ThreadedMotoServer
 
     store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
