@@ -199,40 +199,32 @@ def test_fine_tuning_that_is_asked_to_stop_saves_and_resumes_to_the_same_weights
     if processes > 1:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         selsa = [*torchrun, "--nproc-per-node", str(processes), "--no-python", *selsa]
-
-    def run(folder: Path, *options: str, stop: bool = False) -> tuple[int, str]:
-        command = [*selsa, "train", *arguments(recipe, data, folder, *more, *options)]
-        errors = folder.with_suffix(".txt")
-        with (
-            errors.open("w") as file,
-            # In a session of its own, so that the signal goes to its whole process group as Ctrl-C does.
-            subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True
-            ) as child,
-        ):
-            until = time.monotonic() + 300
-            while stop and not ((log := folder / "log.jsonl").exists() and '"step": 0' in log.read_text()):
-                assert child.poll() is None, errors.read_text()
-                assert time.monotonic() < until, "no step within five minutes"
-                time.sleep(0.005)
-            if stop:
-                os.killpg(child.pid, signal.SIGTERM)
-            code = child.wait(600)
-        return code, errors.read_text()
-
-    code, said = run(tmp_path / "stopped", stop=True)
-    steps = len(losses_of(tmp_path / "stopped"))
+    stopped, errors = tmp_path / "stopped", tmp_path / "errors"
+    command = [*selsa, "train", *arguments(recipe, data, stopped, *more)]
+    with (
+        errors.open("w") as file,
+        # In a session of its own, so that the signal goes to its whole process group as Ctrl-C does.
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True) as child,
+    ):
+        until = time.monotonic() + 300
+        while not ((log := stopped / "log.jsonl").exists() and '"step": 0' in log.read_text()):
+            assert child.poll() is None, errors.read_text()
+            assert time.monotonic() < until, "no step within five minutes"
+            time.sleep(0.005)
+        os.killpg(child.pid, signal.SIGTERM)
+        code = child.wait(600)
+    said, steps = errors.read_text(), len(losses_of(stopped))
     assert 0 < steps < 6, said
     assert f"stopped after step {steps} of 6 and saved; --resume continues" in said
-    assert code == (143 if processes == 1 else 1), said
-    assert state_of(tmp_path / "stopped")["step"] == steps
-    assert run(tmp_path / "stopped", "--resume")[0] == 0
-    if processes == 1:
-        assert "Traceback" not in said
-    code, said = run(tmp_path / "not-stopped")
-    assert code == 0, said
-    assert losses_of(tmp_path / "stopped") == losses_of(tmp_path / "not-stopped")
-    a, b = (state_of(tmp_path / name)["model"] for name in ("stopped", "not-stopped"))
+    assert state_of(stopped)["step"] == steps
+    assert (code, "Traceback" in said) == ((143, False) if processes == 1 else (1, True)), said
+    for run, resume in ((stopped, ["--resume"]), (tmp_path / "not-stopped", [])):
+        if processes == 1:
+            trained(recipe, data, run, *more, *resume)
+        else:
+            subprocess.run([*selsa, "train", *arguments(recipe, data, run, *more, *resume)], check=True)
+    assert losses_of(stopped) == losses_of(tmp_path / "not-stopped")
+    a, b = (state_of(run)["model"] for run in (stopped, tmp_path / "not-stopped"))
     assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
 
 
