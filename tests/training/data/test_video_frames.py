@@ -103,6 +103,19 @@ def test_a_frame_that_does_not_decode_is_an_error(tmp_path: Path, number: int) -
         index_video(path)
 
 
+def test_a_recording_of_a_running_stream_is_whole(tmp_path: Path) -> None:
+    """Before the first key frame nothing decodes; several threads report that at packets behind it."""
+    film = write_video(tmp_path / "film.mkv", 40, codec="libvpx", options={"g": "10"})
+    path = tmp_path / "a.mkv"
+    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+        copy = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size and number >= 6:
+                packet.stream = copy
+                target.mux(packet)
+    assert index_video(path).count == len(as_the_server_decodes(path)) == 30
+
+
 @pytest.mark.parametrize("number", [0, 5, 20, 39])
 def test_a_frame_whose_head_is_damaged_is_missing_and_an_error(tmp_path: Path, number: int) -> None:
     path = write_video(tmp_path / "a.mkv", 40, options={"g": "10"})
