@@ -13,13 +13,13 @@ from selsa_bundle.video.extent import claims_more, matroska_extent
 from selsa_bundle.video.frames import Frames
 from selsa_bundle.video.mp4 import Mp4Claims
 from selsa_bundle.video.packets import Tally
-from selsa_bundle.video.structure import has_gap
+from selsa_bundle.video.structure import GapError, avi_pictures, has_gap
 from selsa_bundle.video.transport import STRIDES, transport_fault
 
 NEVER: Final = 1 << 62
 ENDS: Final = 1 << 16  # bytes
-UNKNOWN_COUNT: Final = 1 << 30  # what ffmpeg writes into an AVI file that it cannot go back in
 AVI_INDEX_BYTES: Final = 48  # for a frame and the sound beside it
+UNKNOWN_COUNT: Final = 1 << 30  # what ffmpeg writes into an AVI file that it cannot go back in
 
 
 def declared_frames(container: InputContainer, stream: VideoStream) -> int:
@@ -82,12 +82,21 @@ def _is_regular(frames: Frames) -> bool:
 
 
 def _lacks_chunks(path: Path, declared: int, tally: Tally) -> bool:
-    """Whether an AVI file lacks frames, and it claims to be longer or much of it was not read."""
+    """Whether an AVI file lacks frames, and it claims to be longer or has some that were not read."""
     size, last = path.stat().st_size, tally.last
     # In AVI a packet's dts is the number of its slot; some slots may be empty.
     slots, position = (0, 0) if last is None else ((last.dts or 0) + 1, last.pos or 0)
-    unread = size - position - AVI_INDEX_BYTES * (declared + 64)
-    return slots < (declared or NEVER) and (claims_more(path) or unread > size // 8)
+    if slots >= (declared or NEVER):
+        return False
+    # Sound may be longer than the video, and a wrong rate makes a wrong count.
+    unread = size - position - AVI_INDEX_BYTES * (declared + 64) > size // 8
+    if claims_more(path) or tally.first_position is None:
+        return unread or claims_more(path)
+    with path.open("rb", buffering=0) as file:  # a few bytes here and there
+        try:
+            return unread and avi_pictures(file, size, tally.first_position) > tally.count
+        except GapError:
+            return False  # `has_gap` looks at it
 
 
 def _is_suspect(size: int, tally: Tally) -> bool:

@@ -18,6 +18,7 @@ MP4_BOXES: Final = frozenset(
 )
 EBML_HEAD: Final = 12  # bytes of an element's identifier and length at most, of the elements that are walked
 MAX_ELEMENTS: Final = 2_000_000
+PADDING: Final = 1 << 16  # zeros that may end a box of boxes
 
 
 class StructureError(ValueError):
@@ -75,7 +76,13 @@ def boxes(
         StructureError: there are more than `MAX_ELEMENTS` boxes.
     """
     position = begin
+    ends: list[int] = []  # of the parents around the current box
     for _ in range(MAX_ELEMENTS):
+        # A list of boxes may end with a number that is 0; less than a head is no box.
+        while ends and position > ends[-1] - 8:
+            position = max(position, ends.pop())
+        if position >= size:
+            return
         file.seek(position)
         head = file.read(16)
         length, kind, head_length = box_head(head)
@@ -83,10 +90,15 @@ def boxes(
         if len(head) < 8 or 0 < length < head_length:
             return
         end = position + length if length else size
+        if ends and not any(head[:8]) and ends[-1] - position <= PADDING:
+            file.seek(position)
+            if not any(file.read(ends[-1] - position)):
+                position = ends.pop()
+                continue
         yield Box(kind, position + head_length, end)
+        if kind in parents:
+            ends.append(min(end, ends[-1]) if ends else end)
         position = position + head_length if kind in parents else end
-        if position >= size:
-            return
     raise StructureError("The MP4 file has too many parts to look through; write it again unfragmented.")
 
 

@@ -24,7 +24,6 @@ PER_SAMPLE_FIELDS: Final = 0xF00  # of a track run: any of duration, size, flags
 LOOKUP_TABLES: Final = frozenset({b"sidx", b"mfra"})  # of fragments by their times
 MAX_FRAGMENT_HEAD: Final = 64 << 20
 BOX_NAME: Final = re.compile(rb"[\x20-\x7e\xa9]{4}")
-TOP_BOXES: Final = MP4_BOXES | {b"uuid", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"meta", b"pdin"}
 MAX_TABLE: Final = 4 << 20  # numbers of a sample table that are looked at
 MAX_TRACKS: Final = 64  # as many as FFmpeg may open
 
@@ -96,7 +95,7 @@ class _Gaps:
         self._file, self._size = file, size
         self._found = self._fragmented = False
         self._ends: list[int] = []  # of the boxes around the current one
-        self._before = b""  # kind of the last box at the top
+        self._before: Box | None = None  # the last box at the top
         self._begin = self._reached = 0  # of the last box
         self._counts: dict[bytes, int] = {}  # samples in tables of the current track
 
@@ -109,8 +108,9 @@ class _Gaps:
             self._found = self._found or end > self._ends[-1] or not BOX_NAME.fullmatch(kind)
         else:
             # The head of a fragment is no longer one, and its data are left.
-            lost = self._fragmented and kind == b"mdat" and self._before not in TOP_BOXES
-            self._found, self._before = self._found or lost, kind
+            if self._fragmented and kind == b"mdat":
+                self._found = self._found or self._was_head(self._before)
+            self._before = box
         self._fragmented = self._fragmented or kind == b"moof"
         self._begin, self._reached = begin, begin if kind in PARENTS else end
         if kind in PARENTS:
@@ -119,6 +119,13 @@ class _Gaps:
             self._counts = {}
         elif kind in (b"stsz", b"ctts"):
             self._look_at_table(box)
+
+    def _was_head(self, box: Box | None) -> bool:
+        """Whether a box of a kind that is not known contains what the head of a fragment does."""
+        if box is None or box.kind in MP4_BOXES:
+            return False
+        self._file.seek(box.begin)
+        return b"traf" in self._file.read(min(box.end - box.begin, MAX_FRAGMENT_HEAD))
 
     def _look_at_table(self, box: Box) -> None:
         """Samples cannot be larger than the file, nor can there be other time offsets than of samples."""

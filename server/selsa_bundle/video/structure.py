@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from io import FileIO
 from typing import Final
 
-from selsa_bundle.video.elements import CLUSTER, INFO, SEGMENT, ebml_head
+from selsa_bundle.video.elements import CLUSTER, EBML, INFO, SEGMENT, ebml_head
 
 TRACKS: Final = 0x1654AE6B
 TRACK_ENTRY: Final = 0xAE
@@ -26,15 +26,25 @@ CHILDREN: Final = {
     GROUP: PADDING | {0xA1, 0xA2, 0x75A1, 0x9B, 0xFA, 0xFB, 0xFD, 0xA4, 0x75A2, 0x8E, 0xC8},
 }
 ELEMENT_BYTES: Final = 24  # of an element that are looked at: head, and track number of a block
+FLV_HEAD: Final = 13  # bytes before the first tag
+FLV_MAGIC: Final = b"FLV"
 FLV_TAGS: Final = frozenset({8, 9, 18})
-CHUNK_NAME: Final = re.compile(rb"[0-9A-Za-z]{4}")
+CHUNK_NAME: Final = re.compile(rb"[0-9A-Za-z]{2}[0-9A-Za-z_]{2}")
 CHUNK_HEAD: Final = 8
+PALETTE: Final = b"pc"  # kind of a chunk that changes the colours
+UNKNOWN_LENGTHS: Final = (0, 0xFFFFFFFF)  # of an AVI file that its writer could not go back in
 MXF_KEY: Final = b"\x06\x0e\x2b\x34"
 MXF_RUN_IN: Final = 1 << 16
+NEVER: Final = 1 << 62
 GIF_PICTURE: Final = re.compile(rb"\x21\xf9\x04.{4}\0\x2c", re.DOTALL)  # control extension, descriptor
 MAX_GIF: Final = 64 << 20  # bytes that are visited
 MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 START_CODE: Final = b"\0\0\1"
+FIRST_PACK: Final = re.compile(rb"\x00\x00\x01[\xb9-\xff]")
+# Bytes that come first and are no part of the container, and bytes of zeros between its parts.
+MAX_BEFORE: Final = 1 << 20
+OGG_PAGE: Final = b"OggS"
+BEGINS, ENDS = 2, 4  # flags of a page
 PIECE: Final = 1 << 20
 # The last part may lack this many bytes: the length after a tag of FLV, the padding of a chunk of AVI.
 MISSING_AT_END: Final = 4
@@ -70,16 +80,19 @@ def has_gap(name: str, file: FileIO, size: int, first: int, last: int, *, packet
             head = CHUNK_HEAD if name == "avi" else 0
             spans = [(begin(file), size)] if whole else [(begin(file), first - head), (last - head, size)]
             for start, stop in spans:
-                _visit(parts(file, start, size), file, start, stop)
+                end = _visit(parts(file, start, size), file, start, stop)
+                if end is not None and (end <= last or _goes_on(name, file, end, size)):
+                    return True
     except GapError:
         return True
     return False
 
 
-def _visit(parts: Iterator[int], file: FileIO, start: int, stop: int) -> None:
+def _visit(parts: Iterator[int], file: FileIO, start: int, stop: int) -> int | None:
+    """Visit parts: the offset after the last one that makes sense if other bytes come after it, else None."""
     end = start
     if start >= stop:
-        return
+        return None
     try:
         for end in parts:
             if end >= stop:
@@ -87,13 +100,29 @@ def _visit(parts: Iterator[int], file: FileIO, start: int, stop: int) -> None:
         if end > stop + MISSING_AT_END:
             raise GapError
     except GapError:
-        # Zeros up to the end of the file: a recorder reserved more than it needed.
-        file.seek(end)
-        while piece := file.read(PIECE):
-            if piece.strip(b"\0"):
-                raise
         if end > stop:
             raise
+        # Zeros up to the end of the file: a recorder reserved more than it needed.
+        return end if _has(file, end, b"") else None
+    return None
+
+
+def _goes_on(name: str, file: FileIO, at: int, size: int) -> bool:
+    """Whether further parts are among the bytes after a part; else these are of something else."""
+    if name == "flv":
+        return _last_tag(file, size) >= at
+    return _has(file, at, {"mpeg": START_CODE, "mxf": MXF_KEY}.get(name, b""))
+
+
+def _has(file: FileIO, at: int, mark: bytes) -> bool:
+    """Whether a file has a mark at or after an offset; of an empty mark, anything but zeros."""
+    file.seek(at)
+    before = b""
+    while piece := file.read(PIECE):
+        if mark in before + piece if mark else piece.strip(b"\0"):
+            return True
+        before = piece[-len(mark) :]
+    return False
 
 
 def _visit_elements(file: FileIO, size: int, first: int, last: int, *, every: bool) -> None:  # noqa: C901 - one walk
@@ -111,14 +140,23 @@ def _visit_elements(file: FileIO, size: int, first: int, last: int, *, every: bo
         file.seek(at)
         data = file.read(ELEMENT_BYTES)
         number, length, width = ebml_head(data) or (0, None, 0)
-        if parent == CLUSTER and end is None and number in CHILDREN[SEGMENT] - PADDING:
-            parents.pop()  # a cluster that does not say how long it is ends here
+        stop = None if length is None else at + width + length
+        # A cluster or segment that does not say how long it is ends here.
+        if parent == CLUSTER and end is None and number in CHILDREN[SEGMENT] - PADDING | {EBML}:
+            parents.pop()
+            continue
+        if parent == SEGMENT and end is None and number == EBML:
+            parents, tracks = [], set()  # another recording was appended
             continue
         if number not in CHILDREN.get(parent, {number} if number else ()):
-            if at > last and not parents:
-                return  # bytes after the segment are no part of the video
+            if parent == SEGMENT and _is_private(file, number, at + width, stop, end or size):
+                at = stop or size
+                continue
+            # Bytes after the segment are no part of the video.
+            outside = not parents or (parent == SEGMENT and end is None)
+            if at > last and not _has(file, at, CLUSTER.to_bytes(4, "big") if outside else b""):
+                return
             raise GapError
-        stop = None if length is None else at + width + length
         if end is not None and (stop is None or stop > end):
             raise GapError
         if number in NUMBERS and (length is None or length > 8):
@@ -142,6 +180,18 @@ def _visit_elements(file: FileIO, size: int, first: int, last: int, *, every: bo
             at = stop
 
 
+def _is_private(file: FileIO, number: int, begin: int, stop: int | None, end: int) -> bool:
+    """Whether an element of a segment is one that RFC 9559 does not know, and no cluster that is damaged."""
+    if not number or stop is None or stop > end:
+        return False
+    file.seek(begin)
+    child = ebml_head(file.read(ELEMENT_BYTES))
+    file.seek(stop)
+    after = ebml_head(file.read(ELEMENT_BYTES))
+    known = stop == end or (after is not None and after[0] in CHILDREN[SEGMENT])
+    return known and (child is None or child[0] not in CHILDREN[CLUSTER])
+
+
 def _block(data: bytes) -> tuple[int, bool]:
     """Track of the block whose contents begin so, and whether it has several frames; -1 for no track.
 
@@ -155,53 +205,88 @@ def _block(data: bytes) -> tuple[int, bool]:
 
 def _tags(file: FileIO, at: int, size: int) -> Iterator[int]:
     """FLV: the end of each tag."""
+    total = 0 if at <= FLV_HEAD else None  # of all tags so far
     while at + 11 <= size:
         file.seek(at)
         head = file.read(11)
         length = int.from_bytes(head[1:4], "big")
         file.seek(at + 11 + length)
-        # The length once more. Some programs leave out the head, a part of it or the last length.
+        # The length once more. Some programs leave out the head, a part of it or the last length, or add up.
         again = file.read(4)
-        if head[0] & 0x1F not in FLV_TAGS or head[8:11] != bytes(3):
-            raise GapError
-        if len(again) == 4 and int.from_bytes(again, "big") not in (length + 11, length + 10, length):
+        said = int.from_bytes(again, "big")
+        if total is None:
+            total = said if length + 11 < said <= at + 11 + length else length + 11
+        else:
+            total += length + 11
+        known = (length + 11, length + 10, length, total)
+        if head[0] & 0x1F not in FLV_TAGS or (len(again) == 4 and said not in known):
             raise GapError
         at += 11 + length + 4
         yield at
 
 
+def _last_tag(file: FileIO, size: int) -> int:
+    """Offset of the last tag; negative if other bytes come after it."""
+    file.seek(max(0, size - 4))
+    length = int.from_bytes(file.read(4), "big")
+    return size - 4 - length if length >= 11 else -1
+
+
 def _chunks(file: FileIO, at: int, size: int) -> Iterator[int]:
     """AVI: the end of each chunk, those of lists one by one."""
-    claimed = 0
+    file.seek(4)
+    claimed = 8 + int.from_bytes(file.read(4), "little")
+    claimed = size if claimed - 8 in UNKNOWN_LENGTHS or claimed <= at else claimed
     while at + CHUNK_HEAD <= size:
         file.seek(at)
         head = file.read(12)
         length = int.from_bytes(head[4:8], "little")
+        if at >= claimed and head[:4] != b"RIFF":
+            return  # bytes after the last chunk are no part of the video
         if not CHUNK_NAME.fullmatch(head[:4]):
-            if at >= claimed:
-                return  # bytes after the last chunk are no part of the video
             raise GapError
-        claimed = at + length if head[:4] == b"RIFF" else claimed
+        if head[:4] == b"RIFF":
+            claimed = size if length in UNKNOWN_LENGTHS else at + 8 + length
         inside = head[:4] == b"RIFF" or (head[:4] == b"LIST" and head[8:] in (b"movi", b"rec "))
         end = at + 12 if inside else at + 8 + length
         if end % 2:
             file.seek(end)
-            end += file.read(1) in (b"\0", b"")  # some programs write no padding
+            after = file.read(5)
+            # Some programs write no padding, or another byte than 0.
+            end += not CHUNK_NAME.fullmatch(after[:4]) or bool(CHUNK_NAME.fullmatch(after[1:]))
         at = end
         yield at
+
+
+def avi_pictures(file: FileIO, size: int, first: int) -> int:
+    """How many chunks with bytes an AVI file has of the stream of the packet at offset `first`.
+
+    Raises:
+        GapError: a chunk does not begin where the one before it ends.
+    """
+    file.seek(first - CHUNK_HEAD)
+    stream, count = file.read(2), 0
+    for at in _chunks(file, 0, size):
+        file.seek(at)
+        head = file.read(CHUNK_HEAD)
+        count += head[:2] == stream and head[2:4] != PALETTE and any(head[4:])
+    return count
 
 
 def _pages(file: FileIO, at: int, size: int) -> Iterator[int]:
     """Ogg: the end of each page, whose number and checksum are right (RFC 3533)."""
     numbers: dict[bytes, int] = {}
+    opened: set[bytes] = set()
     while at < size:
         file.seek(at)
         head = file.read(27)
         table = file.read(head[26]) if len(head) == 27 else b""
         body = file.read(sum(table))
         serial, number = head[14:18], int.from_bytes(head[18:22], "little")
-        begins = bool(head[5:6] and head[5] & 2)
-        if head[:4] != b"OggS" or (not begins and numbers.get(serial, number - 1) != number - 1):
+        if head[:4] != OGG_PAGE and at and not opened and not _has(file, at, OGG_PAGE):
+            return  # bytes after the last page are no part of the video
+        flags = head[5] if head[:4] == OGG_PAGE and len(head) == 27 else 0
+        if head[:4] != OGG_PAGE or (not flags & BEGINS and numbers.get(serial, number - 1) != number - 1):
             raise GapError
         # The checksum has its bits in the opposite order of zlib's.
         mirrored = (head[:22] + bytes(4) + head[26:] + table + body).translate(MIRRORED)
@@ -210,6 +295,9 @@ def _pages(file: FileIO, at: int, size: int) -> Iterator[int]:
         ]:
             raise GapError
         numbers[serial] = number
+        if head[6:14] == bytes(8):
+            del numbers[serial]  # who listens to a live stream gets its headers, and then its current page
+        opened = opened - {serial} if flags & ENDS else opened | {serial}
         at += len(head) + len(table) + len(body)
         yield at
 
@@ -235,13 +323,28 @@ def _packs(file: FileIO, at: int, size: int) -> Iterator[int]:
         file.seek(at)
         head = file.read(14)
         kind = head[3] if len(head) >= 6 else 0xB9
+        if head[:2] == bytes(2) and head[:3] != START_CODE:
+            at = _after_zeros(file, at)
+            continue
         if head[:3] != START_CODE or kind < 0xB9:
             raise GapError
+        if kind >= 0xE0 and head[4:6] == bytes(2):
+            return  # this packet does not say how long it is
         if kind == 0xBA:
             at += 14 + (head[-1] & 7) if head[4] & 0xC0 == 0x40 else 12
         else:
             at += 4 if kind == 0xB9 else 6 + int.from_bytes(head[4:6], "big")
         yield at
+
+
+def _after_zeros(file: FileIO, at: int) -> int:
+    """The next start code, or the end of the file, if nothing but zeros is before it."""
+    file.seek(at)
+    data = file.read(MAX_BEFORE)
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    if zeros < len(data) and data[zeros] != 1:
+        raise GapError
+    return at + zeros if zeros == len(data) else at + zeros - 2
 
 
 def _frames(file: FileIO, at: int, size: int) -> Iterator[int]:
@@ -256,8 +359,17 @@ def _frames(file: FileIO, at: int, size: int) -> Iterator[int]:
 
 
 def _first_tag(file: FileIO) -> int:
-    file.seek(5)
-    return int.from_bytes(file.read(4), "big") + 4
+    file.seek(0)
+    head = file.read(9)
+    return int.from_bytes(head[5:], "big") + 4 if head[:3] == FLV_MAGIC else NEVER
+
+
+def _first_pack(file: FileIO) -> int:
+    """A recording may begin in the middle of a packet; sectors of a disc have bytes of their own."""
+    file.seek(0)
+    data = file.read(MAX_BEFORE)
+    found = FIRST_PACK.search(data)
+    return NEVER if found is None or data[:4] == b"RIFF" else found.start()
 
 
 def _first_key(file: FileIO) -> int:
@@ -271,7 +383,7 @@ _PARTS: Final[dict[str, tuple[_Begin, Callable[[FileIO, int, int], Iterator[int]
     "avi": (lambda _: 0, _chunks),
     "ogg": (lambda _: 0, _pages),
     "mxf": (_first_key, _keys),
-    "mpeg": (lambda _: 0, _packs),
+    "mpeg": (_first_pack, _packs),
     "ivf": (lambda _: 32, _frames),
 }
 # Their packets are no parts, or have no times of their own, so that a gap in the file is no gap in time.

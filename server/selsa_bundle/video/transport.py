@@ -1,7 +1,7 @@
 """Whether bytes of a transport stream are missing: packets out of step, or counters that jump."""
 
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,14 @@ class TransportCheck:
         self._stride = 0
         self._counter: int | None = None
         self._tables = 0  # tables of programs since the last packet of the elementary stream
+        self._read = 0  # bytes before those that are kept
         self.fault: str | None = None
+        self.out_of_step: int | None = None  # offset of the first packet that does not begin where it should
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one packet to the next; 0 if not yet known."""
+        return self._stride
 
     def feed(self, data: bytes) -> None:
         """Check the next bytes; after a fault, further bytes are ignored."""
@@ -38,19 +45,23 @@ class TransportCheck:
             begin = self._step(data)
             if begin is None:
                 self._rest = data[-STRIDES[-1] * IN_STEP :]
+                self._read += len(data) - len(self._rest)
                 return
             # Bytes of something else may come first, but no packet that is out of step.
             if any(data[place] == SYNC for place in range(begin - self._stride, -1, -self._stride)[:IN_STEP]):
                 self.fault = "its first packets do not follow one another"
                 return
             data = data[begin:]
+            self._read += begin
         count = len(data) // self._stride
         packets = np.frombuffer(data, np.uint8, count * self._stride).reshape(count, self._stride)
         whole = packets[:, 0] == SYNC
         self._look_at_counters(packets[: count if whole.all() else int(np.argmin(whole))])
         if self.fault is None and not whole.all():
             self.fault = "a packet does not begin where the one before it ends"
+            self.out_of_step = self._read + int(np.argmin(whole)) * self._stride
         self._rest = data[count * self._stride :]
+        self._read += count * self._stride
 
     @property
     def cut_off(self) -> bool:
@@ -127,4 +138,31 @@ def transport_fault(path: Path, pid: int | None, *, begin: int = 0, end: int | N
         while check.fault is None and (piece := file.read(min(PIECE, left))):
             check.feed(piece)
             left -= len(piece)
+        if check.out_of_step is not None:
+            file.seek(begin + check.out_of_step)
+            if not _has_packets(file, check.stride, pid):
+                return None  # bytes after the last packet are no part of the video
     return check.fault or ("its last packet is incomplete" if check.cut_off and end is None else None)
+
+
+def _has_packets(file: BinaryIO, stride: int, pid: int | None) -> bool:
+    """Whether packets are among the bytes that are left.
+
+    Args:
+        pid: of packets of which one is enough, if the file ends with it.
+    """
+    mine = () if pid is None else tuple((unit | pid).to_bytes(2, "big") for unit in (0, 0x4000))
+    while piece := file.read(PIECE):
+        if not piece.strip(b"\0"):
+            continue
+        ends = len(piece) < PIECE
+        if ends and len(piece) % stride == 0:
+            return True  # the last packets, the first of which is damaged
+        at = piece.find(SYNC)
+        while at >= 0:
+            if piece[at : at + 3 * stride : stride] == bytes([SYNC]) * 3:
+                return True
+            if ends and (len(piece) - at) % stride == 0 and piece.startswith(mine, at + 1):
+                return True
+            at = piece.find(SYNC, at + 1)
+    return False
