@@ -163,7 +163,7 @@ def test_a_job_can_be_cancelled_and_deleted_on_any_of_the_servers(
     database: str, bucket: str, tmp_path: Path
 ) -> None:
     # Long enough to be under way still when the other server cancels it.
-    video = write_video(tmp_path / "long.mp4", 20 * FRAMES, codec="mpeg4").read_bytes()
+    video = write_video(tmp_path / "long.mp4", 10 * FRAMES, codec="mpeg4").read_bytes()
     with pair(tmp_path, database, bucket) as servers:
         (any_address, _), *_ = servers.values()
         job = submit(any_address, video, mode="online")
