@@ -30,6 +30,7 @@ FLV_HEAD: Final = 13  # bytes before the first tag
 FLV_MAGIC: Final = b"FLV"
 FLV_TAGS: Final = frozenset({8, 9, 18})
 CHUNK_NAME: Final = re.compile(rb"[0-9A-Za-z]{2}[0-9A-Za-z_]{2}")
+COMMON_CHUNK: Final = re.compile(rb"[0-9]{2}[A-Za-z_]{2}|ix[0-9]{2}|LIST|JUNK|RIFF|idx1")
 CHUNK_HEAD: Final = 8
 PALETTE: Final = b"pc"  # kind of a chunk that changes the colours
 UNKNOWN_LENGTHS: Final = (0, 0xFFFFFFFF)  # of an AVI file that its writer could not go back in
@@ -251,9 +252,7 @@ def _chunks(file: FileIO, at: int, size: int) -> Iterator[int]:
         end = at + 12 if inside else at + 8 + length
         if end % 2:
             file.seek(end)
-            after = file.read(5)
-            # Some programs write no padding, or another byte than 0.
-            end += not CHUNK_NAME.fullmatch(after[:4]) or bool(CHUNK_NAME.fullmatch(after[1:]))
+            end += not COMMON_CHUNK.fullmatch(file.read(4))  # some programs write no padding, or no zero
         at = end
         yield at
 

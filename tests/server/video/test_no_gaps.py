@@ -96,7 +96,7 @@ def test_flv_tags_may_have_a_stream_and_lengths_that_add_up(
 def test_avi_chunks_of_odd_length_may_have_no_padding_or_another_than_zero(
     tmp_path: Path, padding: bytes
 ) -> None:
-    path = film(tmp_path, "avi")
+    path = encode(tmp_path / "film.avi", *CODECS["avi"], size="160x120", seconds=SECONDS)
     data = path.read_bytes()
     at = data.index(b"movi") + 4
     out = data[:at]
