@@ -190,8 +190,6 @@ def test_fine_tuning_that_is_asked_to_stop_saves_and_resumes_to_the_same_weights
         str(whole),
         "--pictures-every",
         "0",
-        "--workers",
-        "1",
         "--set",
         f"batch={2 // processes}",
     )
@@ -200,7 +198,7 @@ def test_fine_tuning_that_is_asked_to_stop_saves_and_resumes_to_the_same_weights
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         selsa = [*torchrun, "--nproc-per-node", str(processes), "--no-python", *selsa]
     stopped, errors = tmp_path / "stopped", tmp_path / "errors"
-    command = [*selsa, "train", *arguments(recipe, data, stopped, *more)]
+    command = [*selsa, "train", *arguments(recipe, data, stopped, *more, "--workers", "1")]
     with (
         errors.open("w") as file,
         # In a session of its own, so that the signal goes to its whole process group as Ctrl-C does.

@@ -40,6 +40,7 @@ class SampleSource:
             world=processes.world,
             seed=recipe.seed,
         )
+        _use_one_thread()
         self._loader = DataLoader(
             samples,
             batch_sampler=self.order,
@@ -77,11 +78,16 @@ def crop_batches(
         seed=recipe.seed,
         rank=processes.rank,
     )
+    _use_one_thread()
     return DataLoader(crops, batch_size=None, num_workers=workers, worker_init_fn=_prepare_worker)
+
+
+def _use_one_thread() -> None:
+    """Of OpenCV, in this process and so in the workers that it forks: a fork has no threads to end."""
+    cv2.setNumThreads(1)
 
 
 def _prepare_worker(worker: int) -> None:
     del worker
-    cv2.setNumThreads(1)
     # Ctrl-C and `timeout` signal the whole process group, but the run finishes its step with its workers.
     os.setpgid(0, 0)
