@@ -41,7 +41,14 @@ SILENCE = 1200.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What a shell starts in the background ignores interrupts; the commands that tests interrupt may not."""
+    """Set up the process: a cache of its own, and interrupts.
+
+    What a shell starts in the background ignores interrupts; the commands that tests interrupt may not.
+    """
+    if "SELSA_CACHE" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="selsa-cache-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["SELSA_CACHE"] = folder.name
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if getattr(config.option, "numprocesses", None):

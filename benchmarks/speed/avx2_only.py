@@ -6,8 +6,8 @@ The instructions run at their own speed; only what the processor says about itse
 without the newer instruction sets in the command and its threads, and /proc/cpuinfo does not list them. A
 process that the command starts sees the same. Libraries of C choose their functions before that.
 
-Needs Linux, a C compiler, user namespaces, and a processor whose CPUID can fault (`cpuid_fault` in its flags).
-Ends with the command's status, or 77 where CPUID cannot be changed.
+Needs Linux, a C compiler, user namespaces, and a processor whose CPUID can fault (`cpuid_fault` among its
+flags). Ends with the command's status, or 77 where CPUID cannot fault.
 """
 
 import os

@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from selsa_server.bench.report import Spread
 from selsa_server.bench.sample_video import write_sample_video
 from selsa_server.bench.subject import Footage, Subject
 from selsa_server.bench.ways import Way
+from selsa_server.pipeline.calls import CALLS
 from selsa_server.pipeline.detection_filter import DetectionFilter
 from selsa_server.schema.detect import DetectParams, FrameRecord
 from selsa_server.video.container import VideoLimits
@@ -171,7 +172,9 @@ def profiled(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
         write_sample_video(video, report["frames"], width=1920, height=1080)
         footage = Footage(path=video, index=index_video(video, VideoLimits()))
         way = Way(bundle=bundle, options=options, batch=first["batch"])
-        subject = Subject(way, load_engines(bundle, options), footage)
+        subject = Subject(
+            way, load_engines(bundle, replace(options, calls=CALLS)), load_engines(bundle, options), footage
+        )
         parts = profile_pipeline(subject, report["rounds"])
         operators = engine_profiles(subject, report["rounds"]) if provider == "cpu" else []
     return {**report, "ways": [{**first, "parts": parts, "operators": operators}, *others]}

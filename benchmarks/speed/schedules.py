@@ -6,8 +6,8 @@ Detects on a 1080p file (or `--video`) with ONNX Runtime. Within a round each sc
 
 - `in turn`: decode a batch, run the frame engine, run the sequence engine; nothing overlaps;
 - `one call`: decoding overlaps with one engine call at a time;
-- `two calls`: decoding overlaps with two engine calls of half the size (what the pipeline does);
-- `two calls, one thread each`: the same on engines with one thread;
+- `two calls`: decoding overlaps with two engine calls of half the size;
+- `two calls, half the cores each`: the same, each call on half the cores (what the pipeline does);
 - `two calls, spinning`: the same on engines whose idle threads spin;
 - `OpenCV loop`: what people write: cv2.VideoCapture and the two engines with spinning threads, ONNX Runtime's
   default, frame by frame.
@@ -18,7 +18,6 @@ whose frames shrink as they are decoded, the OpenCV loop has other pixels, and i
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -37,11 +36,12 @@ from selsa_bundle.gate.agreement import Agreement, compare_detections
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.onnx import OnnxEngines, RuntimeOptions
+from selsa_bundle.runtimes.processor import usable_cores
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.report import Spread
 from selsa_server.bench.sample_video import write_sample_video
 from selsa_server.malloc import keep_freed_memory
-from selsa_server.pipeline.inference import in_order
+from selsa_server.pipeline.calls import in_order
 from selsa_server.pipeline.prefetch import Prefetch
 from selsa_server.run_context import Stopwatch
 from selsa_server.schema.detect import DetectParams
@@ -59,7 +59,7 @@ LEAST_SCORE, LEAST_IOU = 0.05, 0.9
 
 
 class Work:
-    """One video and one bundle, with engines of three kinds."""
+    """One video and one bundle, with engines of four kinds."""
 
     def __init__(self, bundle: Path, video: Path) -> None:
         self.manifest = manifest = Manifest.read(bundle)
@@ -69,6 +69,7 @@ class Work:
             return OnnxEngines(files[0], files[1], manifest.dimensions, options)
 
         self.shared = opened(RuntimeOptions())
+        self.halved = opened(RuntimeOptions(threads=max(1, usable_cores() // 2)))
         self.single = opened(RuntimeOptions(threads=1))
         self.spinning = opened(RuntimeOptions(spin=True))
         self.video = video
@@ -122,8 +123,7 @@ class Work:
         started = time.process_time()
         for batch in list_of(iter(frames), BATCH // 2):
             self.detect(self.single, batch)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return (decoding + time.process_time() - started) / count / cores
+        return (decoding + time.process_time() - started) / count / usable_cores()
 
 
 def arrays(frames: Sequence[PreparedFrame]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,7 +168,7 @@ def measure(work: Work, rounds: int) -> tuple[dict[str, list[float]], list[float
         "in turn": work.in_turn,
         "one call": lambda: work.overlapped(work.shared, 1),
         "two calls": lambda: work.overlapped(work.shared, 2),
-        "two calls, one thread each": lambda: work.overlapped(work.single, 2),
+        "two calls, half the cores each": lambda: work.overlapped(work.halved, 2),
         "two calls, spinning": lambda: work.overlapped(work.spinning, 2),
         "OpenCV loop": work.opencv_loop,
     }
@@ -209,7 +209,7 @@ def main() -> None:
         if given.video is None:
             write_sample_video(video, given.frames, width=1920, height=1080)
         work = Work(bundle_folder(given.bundle), video)
-        with closing(work.shared), closing(work.single), closing(work.spinning):
+        with closing(work.shared), closing(work.halved), closing(work.single), closing(work.spinning):
             seconds, ideals, agreed = measure(work, given.rounds)
     ideal = Spread.of(ideals)
     print(f"{machine}\n{work.manifest.name}; ideal{ideal.text(1e3)} ms a frame\n")

@@ -33,12 +33,13 @@ CLOSED: Final = "The engines were closed."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graphs:
-    """What a runtime is opened with; see `selsa_bundle.runtimes.choice.EngineOptions` for the last five."""
+    """What a runtime is opened with; see `selsa_bundle.runtimes.choice.EngineOptions` for the last six."""
 
     folder: Path
     manifest: Manifest
     variant: Variant
     precision: Precision
+    calls: int
     threads: int
     allow_cpu: bool
     max_batch: int

@@ -95,7 +95,7 @@ def test_both_engines_are_built_for_every_kind_of_gpu(
         assert graph.bytes * 0.8 < len(plan) < graph.bytes * 1.6 + 24e6
         key = header_of(path)["key"]
         assert key["onnx_sha256"] == graph.sha256
-        assert (key["version"], key["compute_capability"]) == (library.version, str(target))
+        assert (key["version"], key["processor"]) == (library.version, str(target))
         profiles = engine_profiles(manifest, engine, 1)
         assert key["profiles"] == [profile.describe() for profile in profiles]
         # Again is from the cache: nothing is said, nothing built.
@@ -244,5 +244,5 @@ def test_an_engine_for_another_gpu_is_another_file(
     said: list[str] = []
     other.write_bytes(path.read_bytes())
     built(r18_native_bundle, library, cache, "sequence", NEW, say=said.append)
-    assert "its compute_capability is sm86, not sm120" in said[0]
-    assert header_of(other)["key"]["compute_capability"] == "sm120"
+    assert "its processor is sm86, not sm120" in said[0]
+    assert header_of(other)["key"]["processor"] == "sm120"

@@ -33,16 +33,19 @@ class EngineOptions:
             way on the CPU that the bundle's report allows. TensorRT must be named: it builds its engines at
             the first start.
         precision: that they compute in; `auto`: as the report allows.
-        threads: threads of an engine; 0: one per physical core.
+        calls: calls of an engine that run at the same time.
+        threads: threads of one call; 0: the cores are shared out among the calls.
         allow_cpu: whether to run in fp32 on the CPU if this machine does not have the provider.
         max_batch: most frames in one call; compiled engines are compiled for it.
-        engine_cache: folder of compiled engines; None: in the user's cache folder.
+        engine_cache: folder of compiled engines; None: TensorRT's are in the user's cache folder, and
+            OpenVINO's are not kept.
         size: long side of frames in pixels, at most the bundle's; 0: the bundle's.
         say: gets messages about slow steps, such as compiling engines.
     """
 
     provider: ProviderName = "auto"
     precision: PrecisionName = "auto"
+    calls: int = 1
     threads: int = 0
     allow_cpu: bool = False
     max_batch: int = 8

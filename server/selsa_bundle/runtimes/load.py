@@ -117,6 +117,7 @@ def _open(folder: Path, manifest: Manifest, choice: Choice, options: EngineOptio
         manifest=manifest,
         variant=choice.variant,
         precision=choice.precision,
+        calls=options.calls,
         threads=options.threads,
         allow_cpu=options.allow_cpu,
         max_batch=options.max_batch,

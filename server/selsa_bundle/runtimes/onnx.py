@@ -20,6 +20,7 @@ from selsa_bundle.runtime_base import (
     lines_of,
 )
 from selsa_bundle.runtimes.onnx_device import ResidentBanks, run_bound
+from selsa_bundle.runtimes.processor import usable_cores
 from selsa_bundle.tolerance import Precision
 
 CPU: Final = "CPUExecutionProvider"
@@ -180,7 +181,7 @@ def open_onnx(
         EngineError: ONNX Runtime chose another one, and the CPU was not allowed instead.
     """
     options = RuntimeOptions(
-        threads=graphs.threads,
+        threads=graphs.threads or _share_of_cores(graphs.calls),
         providers=providers,
         precision=graphs.precision,
         provider_options=provider_options or {},
@@ -195,3 +196,12 @@ def open_onnx(
         f"The engines run on {found} although {providers[0]} was requested; repair its installation, or give "
         "--allow-cpu to run on the CPU."
     )
+
+
+def _share_of_cores(calls: int) -> int:
+    """Threads of each of the calls that run at once; 0 for a single one, so that ONNX Runtime chooses.
+
+    Two calls with half the threads each take less time than two with all: an operator's threads wait for one
+    another, and only some operators have work for all of them. See `benchmarks/speed/schedules.py`.
+    """
+    return 0 if calls == 1 else max(1, usable_cores() // calls)

@@ -1,5 +1,6 @@
-"""What this machine's processor is called and which instructions it has."""
+"""What this machine's processor is called, which instructions it has, and how many cores."""
 
+import os
 import platform
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,11 @@ def processor_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
     """Names of instruction sets as Linux has them (`avx512_vnni`, `asimddp`); none where it does not say."""
     # ARM's line is called "Features".
     return frozenset(_first_line(cpu_info, "flags", "Features").split())
+
+
+def usable_cores() -> int:
+    """Logical processors on which this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_name(cpu_info: Path = CPU_INFO) -> str:

@@ -9,10 +9,10 @@ from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.errors import EngineError
 from selsa_bundle.manifest import EngineFile, Manifest, Variant
 from selsa_bundle.runtime_base import Graphs, RuntimeEngines
+from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey, default_engine_cache
 from selsa_bundle.runtimes.onnx import CPU, CUDA, TENSORRT, open_onnx
 from selsa_bundle.tensorrt.builder import BUILD_FLAGS, BuildOptions, build_engine
 from selsa_bundle.tensorrt.cuda_device import CudaDevice
-from selsa_bundle.tensorrt.engine_cache import EngineCache, EngineKey, default_engine_cache
 from selsa_bundle.tensorrt.library import ComputeCapability, TensorRT, import_tensorrt
 from selsa_bundle.tensorrt.profiles import Profile, frame_profiles, sequence_profiles
 from selsa_bundle.tensorrt.runtime import Plan, TensorRtEngines
@@ -84,7 +84,7 @@ def cached_engine(
         onnx_sha256=graph.sha256,
         library="tensorrt" if library.name == "tensorrt" else "tensorrt_rtx",
         version=library.version,
-        compute_capability=str(target),
+        processor=str(target),
         precision=precision,
         profiles=tuple(profile.describe() for profile in profiles),
         flags=BUILD_FLAGS,

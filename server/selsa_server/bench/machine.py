@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import distributions
 from typing import Final
 
-from selsa_bundle.runtimes.processor import processor_flags, processor_name
+from selsa_bundle.runtimes.processor import processor_flags, processor_name, usable_cores
 
 # Instruction sets that decide how fast a precision is.
 TELLING: Final = (
@@ -54,7 +54,7 @@ class Machine:
         return cls(
             processor=processor_name(),
             instructions=tuple(flag for flag in TELLING if flag in processor_flags()),
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            cores=usable_cores(),
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0,
             accelerators=_accelerators(),
             system=f"{platform.system()} {platform.machine()}",

@@ -1,8 +1,9 @@
 """Load every way that can run here and measure all of them in turn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from selsa_bundle.errors import BundleError
@@ -12,6 +13,7 @@ from selsa_server.bench.machine import Machine
 from selsa_server.bench.report import BenchReport, Refusal, Rounds, WayReport
 from selsa_server.bench.subject import Footage, Subject
 from selsa_server.bench.ways import BenchError, Way
+from selsa_server.pipeline.calls import CALLS
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.index import index_video
 
@@ -65,8 +67,8 @@ def run_bench(
     footage, refused = Footage(path=video, index=index), list[Refusal]()
     with ExitStack() as stack:
         subjects = []
-        for way, loaded in _load(ways, load, refused, say):
-            subject = Subject(way, loaded, footage)
+        for way, loaded, alone in _load(ways, load, options.phases, refused, say):
+            subject = Subject(way, loaded, alone, footage)
             try:
                 if "server" in options.phases:
                     say(f"starting a server: {subject.name}")
@@ -102,18 +104,23 @@ def run_bench(
 
 
 def _load(
-    ways: Sequence[Way], load: Load, refused: list[Refusal], say: Callable[[str], None]
-) -> list[tuple[Way, LoadedBundle]]:
-    """The ways that can be loaded; the others are added to `refused`."""
-    known: dict[tuple[Path, EngineOptions], LoadedBundle | str] = {}
+    ways: Sequence[Way],
+    load: Load,
+    phases: Sequence[str],
+    refused: list[Refusal],
+    say: Callable[[str], None],
+) -> Iterator[tuple[Way, LoadedBundle, LoadedBundle]]:
+    """The ways that can be loaded, with the engines of the pipeline and of single calls.
+
+    The others are added to `refused`.
+    """
+    load_once = cache(load)
     for way in ways:
-        if (key := (way.bundle, way.options)) not in known:
-            say(f"loading {way}")
-            try:
-                known[key] = load(*key)
-            except BundleError as error:
-                known[key] = " ".join(str(error).split())
-        if isinstance(reason := known[key], str):
-            refused.append(Refusal(asked=way.asked, reason=reason))
-    found = [(way, known[way.bundle, way.options]) for way in ways]
-    return [(way, loaded) for way, loaded in found if not isinstance(loaded, str)]
+        say(f"loading {way}")
+        try:
+            loaded = load_once(way.bundle, replace(way.options, calls=CALLS))
+            alone = load_once(way.bundle, way.options) if "engines" in phases else loaded
+        except BundleError as error:
+            refused.append(Refusal(asked=way.asked, reason=" ".join(str(error).split())))
+        else:
+            yield way, loaded, alone

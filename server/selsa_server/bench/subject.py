@@ -66,11 +66,16 @@ class EngineWork:
 
 
 class Subject:
-    """One way to run a bundle. Making one runs the engines once, on frames of the video."""
+    """One way to run a bundle. Making one runs the engines once, on frames of the video.
 
-    def __init__(self, way: Way, loaded: LoadedBundle, footage: Footage) -> None:
+    Args:
+        loaded: runs the pipeline.
+        alone: the same bundle, runs single engine calls with all threads.
+    """
+
+    def __init__(self, way: Way, loaded: LoadedBundle, alone: LoadedBundle, footage: Footage) -> None:
         self.way, self.loaded, self.footage = way, loaded, footage
-        self.work = EngineWork(loaded, footage.first_frames(loaded.manifest.preprocess, way.batch))
+        self.work = EngineWork(alone, footage.first_frames(loaded.manifest.preprocess, way.batch))
         self.pipeline = DetectionPipeline(loaded, PipelineOptions(batch=way.batch))
         self._clients: dict[int, list[httpx.Client]] = {}
 

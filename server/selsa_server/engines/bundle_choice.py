@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from selsa_bundle.default_bundle import bundle_folder, default_bundle
 from selsa_bundle.errors import BundleError
+from selsa_bundle.files.user_cache import user_cache
 from selsa_bundle.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -43,11 +44,11 @@ def choose_bundles(
 def _folder(source: "BundleSource", say: Callable[[str], None]) -> Path:
     if source.address is None:
         return bundle_folder(source.path)
-    from selsa_bundle.remote.cache import default_cache, download_bar
     from selsa_bundle.remote.fetch import Fetching, fetch_bundle
+    from selsa_bundle.remote.progress import download_bar
 
     with download_bar("bundle") as progress:
-        return fetch_bundle(source.address, Fetching(cache=default_cache(), say=say, progress=progress))
+        return fetch_bundle(source.address, Fetching(cache=user_cache(), say=say, progress=progress))
 
 
 def choose_bundle(named: Path | None, say: Callable[[str], None]) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 import structlog
 
 from selsa_bundle.runtimes.choice import EngineOptions
+from selsa_bundle.runtimes.engine_cache import default_engine_cache
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines
 from selsa_server.settings import EngineSettings
 
@@ -18,10 +19,11 @@ def load_bundle(folder: Path, settings: EngineSettings) -> LoadedBundle:
     options = EngineOptions(
         provider=settings.provider,
         precision=settings.precision,
+        calls=settings.engine_calls,
         threads=settings.threads,
         allow_cpu=settings.allow_cpu,
         max_batch=settings.max_batch,
-        engine_cache=settings.engine_cache,
+        engine_cache=settings.engine_cache or default_engine_cache(),
         size=settings.size,
         say=structlog.get_logger().info,
     )

@@ -8,6 +8,7 @@ from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_server.decoders.protocol import FrameSource, LiveOrder
 from selsa_server.errors import VideoError
+from selsa_server.pipeline.calls import CALLS, in_order
 from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference, Repeats
 from selsa_server.pipeline.online import OnlineDetection
@@ -104,6 +105,7 @@ class _Detection:
     def __init__(self, bundle: LoadedBundle, params: StreamStart, run: RunContext) -> None:
         self._bundle = bundle
         self._clock = run.clock
+        self._stopped = run.stopped
         self._rescored = params.rescore
         self._inference = Inference(bundle.engines, run.clock)
         self._online = OnlineDetection(bundle, params, self._inference)
@@ -130,7 +132,11 @@ class _Detection:
 
     def _features(self, frames: list[PreparedFrame]) -> list[FrameBatch]:
         new, places = self._repeats.places(frames)
-        computed = self._inference.frames([frames[i] for i in new])
+        each = max(1, -(-len(new) // CALLS))
+        parts = [[frames[i] for i in new[start : start + each]] for start in range(0, len(new), each)]
+        computed: list[FrameBatch] = []
+        for _, found in in_order(parts, self._inference.frames, CALLS, self._stopped):
+            computed += found
         features = [computed[place] if place >= 0 else self._last[0] for place in places]
         self._last = features[-1:] or self._last
         return features

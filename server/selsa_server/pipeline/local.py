@@ -1,15 +1,18 @@
 """Detection without a server: the same pipeline, called directly."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from selsa_bundle.runtimes.choice import EngineOptions, options_named
+from selsa_bundle.runtimes.engine_cache import default_engine_cache
 from selsa_bundle.runtimes.load import LoadedBundle, load_engines, prove_engines
 from selsa_bundle.runtimes.starting import started
 from selsa_server.engines.bundle_choice import choose_bundle
 from selsa_server.malloc import keep_freed_memory
+from selsa_server.pipeline.calls import CALLS
 from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord, VideoRecord
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ def local_pipeline(
         engines.get("precision", "auto"),
         size=int(engines.get("size", "0")),
     )
+    options = replace(options, calls=CALLS, engine_cache=default_engine_cache())
     loaded = started(lambda: _proven(folder, options))
     # Imports the decoder, OpenCV and the records, which takes about as long as the engines.
     from selsa_server.pipeline.pipeline import DetectionPipeline

@@ -4,7 +4,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from selsa_bundle.bank import BankSlots, SequenceBank
 from selsa_bundle.engine import DetectionBatch, FrameBatch
@@ -13,8 +13,9 @@ from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_bundle.tracks.cuts import alike, scene_of
 from selsa_server.decoders.protocol import OpenVideo
 from selsa_server.errors import VideoError
+from selsa_server.pipeline.calls import CALLS, in_order
 from selsa_server.pipeline.frame_records import FrameRecords
-from selsa_server.pipeline.inference import Inference, Repeats, in_order
+from selsa_server.pipeline.inference import Inference, Repeats
 from selsa_server.pipeline.online import OnlineDetection
 from selsa_server.pipeline.prefetch import Prefetch
 from selsa_server.pipeline.shots import ShotPart, ShotParts
@@ -32,9 +33,6 @@ if TYPE_CHECKING:  # `selsa detect --local` has no settings.
 
 # Features of a key frame, detections of some key frames, and its position among those.
 _Found = tuple[FrameBatch, DetectionBatch, int]
-# Engine calls at the same time: while one is in a part that uses one core, such as suppression, the other one
-# uses the rest. Measured by benchmarks/speed/schedules.py.
-CALLS: Final = 2
 T = TypeVar("T")
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 

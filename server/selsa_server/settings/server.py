@@ -124,7 +124,7 @@ class EngineSettings(Group):
     )
     engine_cache: Path | None = Field(
         default=None,
-        description="folder of engines that TensorRT compiled; default: selsa/engines in the user's cache",
+        description="folder of compiled engines; default: selsa/engines in the user's cache",
     )
     size: int = Field(
         default=0,
@@ -134,7 +134,10 @@ class EngineSettings(Group):
         "bundle's. Smaller is faster and finds less",
     )
     threads: int = Field(
-        default=0, ge=0, le=1024, description="threads of an engine; 0: one per physical core"
+        default=0,
+        ge=0,
+        le=1024,
+        description="threads of an engine call; 0: the cores, shared out among engine_calls",
     )
     max_batch: int = Field(
         default=8, ge=1, le=256, description="frames of all videos in one engine call at most"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from selsa_server.pipeline.inference import in_order
+from selsa_server.pipeline.calls import in_order
 
 
 def never() -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from file_server import CONTENT, Server, serving
 
-from selsa_bundle.remote.cache import default_cache
+from selsa_bundle.files.user_cache import user_cache
 from selsa_bundle.remote.download import DownloadPolicy
 from selsa_training.checkpoint.errors import (
     CheckpointError,
@@ -254,10 +254,10 @@ def test_the_name_of_a_published_file_holds_its_checksum(name: str, file: str, d
 
 
 def test_the_cache_is_where_the_environment_says() -> None:
-    assert default_cache({"SELSA_CACHE": "/a", "XDG_CACHE_HOME": "/b"}) == Path("/a")
-    assert default_cache({"XDG_CACHE_HOME": "/b"}) == Path("/b/selsa")
-    assert default_cache({"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache" / "selsa"
-    assert default_cache({}) == Path.home() / ".cache" / "selsa"
+    assert user_cache({"SELSA_CACHE": "/a", "XDG_CACHE_HOME": "/b"}) == Path("/a")
+    assert user_cache({"XDG_CACHE_HOME": "/b"}) == Path("/b/selsa")
+    assert user_cache({"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache" / "selsa"
+    assert user_cache({}) == Path.home() / ".cache" / "selsa"
 
 
 def test_after_a_dead_server_the_next_one_is_taken(server: Server, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from selsa_bundle.files.user_cache import user_cache
 from selsa_training.cli.command_line import expected_errors, say
 
 # As a bundle's manifest allows it.
@@ -68,7 +69,7 @@ def pull(
 ) -> None:
     """Download a published checkpoint or a bundle, or find it in the cache; prints where it is."""
     from selsa_bundle.remote.addresses import is_address
-    from selsa_bundle.remote.cache import default_cache, download_bar
+    from selsa_bundle.remote.progress import download_bar
 
     with expected_errors():
         if is_address(name):
@@ -83,7 +84,7 @@ def pull(
             check_target(output, overwrite=overwrite)
         mirrors = (*(mirror or ()), *MIRRORS)
         with download_bar(name) as progress:
-            path = pull_file(name, default_cache(), mirrors=mirrors, progress=progress, say=say)
+            path = pull_file(name, user_cache(), mirrors=mirrors, progress=progress, say=say)
         if output is None:
             say(f"downloaded {path}; next: selsa import {path} -o {name}")
             typer.echo(path)
@@ -97,13 +98,13 @@ def pull(
 def _pull_bundle(address: str, output: Path | None, *, overwrite: bool) -> None:
     from selsa_bundle.files.new_folder import check_target
     from selsa_bundle.manifest import MANIFEST_NAME
-    from selsa_bundle.remote.cache import default_cache, download_bar
     from selsa_bundle.remote.fetch import Fetching, copy_bundle, fetch_bundle
+    from selsa_bundle.remote.progress import download_bar
 
     if output is not None:
         check_target(output, marker=MANIFEST_NAME, overwrite=overwrite)
     with download_bar("bundle") as progress:
-        folder = fetch_bundle(address, Fetching(cache=default_cache(), say=say, progress=progress))
+        folder = fetch_bundle(address, Fetching(cache=user_cache(), say=say, progress=progress))
     if output is not None:
         copy_bundle(folder, output, overwrite=overwrite)
         folder = output

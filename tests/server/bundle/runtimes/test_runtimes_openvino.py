@@ -46,6 +46,38 @@ def test_fp32_computes_what_the_test_frames_must_give(fp32: LoadedBundle) -> Non
     assert prove_engines(fp32) is not None
 
 
+def test_a_compiled_engine_is_kept_and_gives_the_same_bits(fp32: LoadedBundle, tmp_path: Path) -> None:
+    folder, said = tmp_path / "engines", list[str]()
+    options = EngineOptions(provider="openvino", precision="fp32", engine_cache=folder, say=said.append)
+    gate = fp32.gate
+    wanted = fp32.engines.run_frames(gate.frames, gate.image_size)
+
+    def check() -> dict[str, int]:
+        bundle = load_engines(synthetic_bundle(), options)
+        with closing(bundle.engines):
+            assert prove_engines(bundle) is not None
+            found = bundle.engines.run_frames(gate.frames, gate.image_size)
+        assert (found.boxes == wanted.boxes).all()
+        assert (found.memory == wanted.memory).all()
+        return {file.name: file.stat().st_mtime_ns for file in sorted(folder.glob("*.engine"))}
+
+    written = check()
+    assert [name.split("-")[0] for name in written] == ["frame", "sequence"]
+    assert check() == written
+    damaged = folder / next(iter(written))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    assert list(check()) == list(written)
+    assert said
+    assert all("its checksum is wrong" in each for each in said)
+
+
+def test_without_a_folder_that_can_be_used_engines_are_compiled(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    options = EngineOptions(provider="openvino", precision="fp32", engine_cache=tmp_path / "file" / "engines")
+    with closing(load_engines(synthetic_bundle(), options).engines) as engines:
+        assert engines.info.provider == "OpenVINO"
+
+
 def test_rows_that_are_no_proposals_are_finite(fp32: LoadedBundle) -> None:
     """OpenVINO's RoiAlign gives NaN for a box without area if its sampling ratio is 0."""
     small = np.zeros((1, 16, 16, 3), np.uint8)

@@ -1,8 +1,8 @@
 """A cache of compiled engines; a file that does not match exactly or is damaged is ignored.
 
-A file is a header (the engine's key and checksum) and the engine as TensorRT serialised it. Loading an engine
-runs code, so the cache is not part of a bundle, which may come from anywhere. It is a folder of the user, and
-files that others can write to are refused. The checksum detects damage, not forgery.
+A file is a header (the engine's key and checksum) and the engine as its library serialised it. Loading an
+engine runs code, so the cache is not part of a bundle, which may come from anywhere. It is a folder of the
+user, and files that others can write to are refused. The checksum detects damage, not forgery.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from selsa_bundle.contract import EngineName
 from selsa_bundle.errors import EngineError
 from selsa_bundle.files.lock import exclusive
 from selsa_bundle.files.stored_file import Sha256
+from selsa_bundle.files.user_cache import user_cache
 
 MAGIC: Final = b"SELSA-ENGINE-1\n\0"
 LENGTH: Final = struct.Struct("<I")
@@ -37,9 +38,9 @@ class EngineKey(BaseModel):
 
     engine: EngineName
     onnx_sha256: Sha256
-    library: Literal["tensorrt", "tensorrt_rtx"]
-    version: Text = Field(description="full version of TensorRT")
-    compute_capability: Text = Field(description="sm86")
+    library: Literal["tensorrt", "tensorrt_rtx", "openvino"]
+    version: Text = Field(description="full version of the library")
+    processor: Text = Field(description="the GPU (`sm86`), or a digest of the CPU's name and instructions")
     precision: Text
     profiles: tuple[dict[str, Any], ...]
     flags: tuple[Text, ...]
@@ -53,7 +54,7 @@ class EngineKey(BaseModel):
     @property
     def file_name(self) -> str:
         """Engine, GPU and precision, readable, with the start of the digest."""
-        return f"{self.engine}-{self.compute_capability}-{self.precision}-{self.digest[:16]}.engine"
+        return f"{self.engine}-{self.processor}-{self.precision}-{self.digest[:16]}.engine"
 
 
 class _Header(BaseModel):
@@ -116,9 +117,8 @@ class EngineCache:
 
 
 def default_engine_cache() -> Path:
-    """`$XDG_CACHE_HOME/selsa/engines`, or the same in `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "selsa" / "engines"
+    """The folder of engines in the user's cache."""
+    return user_cache() / "engines"
 
 
 class _UnusableError(Exception):

@@ -1,20 +1,9 @@
-"""The cache of downloaded files and bundles, and its progress bar."""
+"""The progress bar of a download."""
 
 import contextlib
-import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 from selsa_bundle.remote.download import ProgressCallback
-
-
-def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """The cache folder: `SELSA_CACHE`, else `selsa` in `XDG_CACHE_HOME`, else `~/.cache/selsa`."""
-    if chosen := environment.get("SELSA_CACHE"):
-        return Path(chosen).expanduser()
-    base = environment.get("XDG_CACHE_HOME")
-    # The XDG base directory specification says to ignore a relative path.
-    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "selsa"
 
 
 @contextlib.contextmanager

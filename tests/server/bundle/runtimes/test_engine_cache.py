@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from selsa_bundle.errors import EngineError
-from selsa_bundle.tensorrt.engine_cache import EngineCache, EngineKey, default_engine_cache
+from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey
 
 KEY = EngineKey(
     engine="frame",
     onnx_sha256="a" * 64,
     library="tensorrt",
     version="11.1.0.106",
-    compute_capability="sm86",
+    processor="sm86",
     precision="fp16",
     profiles=({"name": "wide-1", "sizes": {"B": [1, 1, 1]}},),
     flags=("strongly-typed",),
@@ -24,7 +24,7 @@ OTHERS = [
     {"onnx_sha256": "b" * 64},
     {"library": "tensorrt_rtx"},
     {"version": "11.1.0.107"},
-    {"compute_capability": "sm89"},
+    {"processor": "sm89"},
     {"precision": "fp32"},
     {"profiles": ({"name": "wide-1", "sizes": {"B": [1, 1, 2]}},)},
     {"flags": ()},
@@ -153,10 +153,3 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(EngineError, match=r"engine cache .*file.* cannot be used"):
         EngineCache(tmp_path / "file" / "cache").get(KEY, Builds())
-
-
-def test_the_default_is_in_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_engine_cache() == tmp_path / "selsa" / "engines"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_engine_cache() == Path.home() / ".cache" / "selsa" / "engines"
