@@ -15,7 +15,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from selsa_server.bench.machine import Machine
 from selsa_server.bench.report import Spread
 from selsa_server.bench.sample_video import write_sample_video
 from selsa_server.bench.ways import BenchError
+from selsa_server.pipeline.calls import CALLS
 from selsa_server.schema.detect import FrameRecord
 from selsa_training.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from selsa_training.checkpoint.detector import detector_of
@@ -65,7 +66,7 @@ def open_ours(bundle: Path, precisions: Sequence[str], footage: Footage, about: 
         say(f"loading ours in {precision}")
         try:
             options = FP32_ON_CPU if precision == "fp32" else options_named("auto", precision)
-            loaded = load_engines(bundle, options)
+            loaded = load_engines(bundle, replace(options, calls=CALLS))
             prove_engines(loaded)
         except BundleError as error:
             say(f"not measured: {' '.join(str(error).split())}")

@@ -73,7 +73,7 @@ def first_records(installation: Installation, video: Path) -> dict[str, Start]:
             found[name] = Start(time.perf_counter() - started, _cpu_seconds(process.pid))
             if not line.startswith(b"{"):
                 raise SystemExit(f"error: {installation.python}: no record: {line!r}")
-        process.terminate()
+        process.kill()
     return found
 
 
