@@ -56,6 +56,8 @@ FORMATS = [
     Case(name="mpeg1 program stream", make=encoded("mpg", "mpeg1video")),
     Case(name="mpeg2 program stream", make=encoded("mpg", "mpeg2video", options={"bf": "2", "g": "6"})),
     Case(name="mpeg2 interlaced in MPEG-TS", make=encoded("ts", "mpeg2video", options=INTERLACED)),
+    Case(name="mpeg2 without container", make=encoded("m2v", "mpeg2video")),
+    Case(name="mpeg4 without container", make=encoded("m4v", "mpeg4")),
     Case(name="mpeg2 in MXF", make=encoded("mxf", "mpeg2video")),
     Case(name="mjpeg in AVI", make=encoded("avi", "mjpeg", "yuvj420p")),
     Case(name="mjpeg in QuickTime", make=encoded("mov", "mjpeg", "yuvj422p")),

@@ -28,6 +28,7 @@ from selsa_server.settings import ServerSettings
 from selsa_server.video.container import VideoLimits
 from selsa_server.video.decode import DecodedFrame, decode_frames
 from selsa_server.video.index import index_video
+from selsa_training.data.video_frames import frames_in_order
 
 CASES = [*FORMATS, *SHAPES, *NO_VIDEOS, *DAMAGED, *FORGED]
 READABLE = [case for case in CASES if case.numbered and case.refused is None]
@@ -158,12 +159,13 @@ def test_each_file_gets_the_right_answer_and_so_does_the_next(
 
 
 @pytest.mark.parametrize("case", READABLE, ids=lambda case: case.name)
-def test_each_frame_shows_the_number_of_its_place(case: Case, tmp_path: Path) -> None:
+def test_the_server_and_training_read_every_frame_in_its_place(case: Case, tmp_path: Path) -> None:
     path = file_of(case, tmp_path)
     index = index_video(path, VideoLimits())
     frames = decode_frames(path, index, range(len(index)), tolerant=False)
     numbers = [number_of(frame.pixels) for frame in frames if isinstance(frame, DecodedFrame)]
     assert numbers == list(range(len(index)))
+    assert [number_of(pixels) for pixels in frames_in_order(path)] == numbers
 
 
 def test_no_file_takes_memory_out_of_proportion(served: Served, tmp_path: Path) -> None:

@@ -1,14 +1,13 @@
 """Open an uploaded file with FFmpeg, and choose its video stream.
 
-Files are hostile. Formats that name other files or addresses, such as playlists, are not accepted, and the
-only protocol is `file`. Messages of FFmpeg do not leave this module, since they contain paths.
+Files are hostile. Messages of FFmpeg do not leave this module, since they contain paths.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 from av.container import InputContainer
@@ -18,23 +17,15 @@ from av.video.stream import VideoStream
 from selsa_bundle.video.delivery import error_detection
 from selsa_bundle.video.elements import StructureError
 from selsa_bundle.video.extent import claims_more, claims_of, is_matroska, is_mp4
-from selsa_bundle.video.mp4 import ContinuedFile, Mp4Claims
+from selsa_bundle.video.mp4 import Mp4Claims
+from selsa_bundle.video.opening import opened
 from selsa_server.errors import VideoError
 
-# Containers of one file. No hls, dash, concat, sdp, image sequences, pipes, subtitles or devices. A single
-# JPEG or PNG is not accepted: `mjpeg` needs two pictures, `apng` its own chunk.
-FORMATS: Final = (
-    "apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,mjpeg_2000,mov,mp4,mpeg,mpegts,"
-    "mpegvideo,mxf,nut,obu,ogg,rm,vc1,wtv,yuv4mpegpipe"
-)
 STILL_BRANDS: Final = frozenset({"avif", "heic", "heix", "heif", "mif1", "miaf"})
 NOT_A_VIDEO: Final = "This is not a video; send a file such as MP4, MOV, MKV, WebM, AVI or MPEG-TS."
 
 # Allowed in addition to the frames: four hours of sound have fewer packets than this.
 SOUND_SAMPLES: Final = 1_000_000
-JPEG: Final = b"\xff\xd8\xff"
-JPEG_END: Final = b"\xff\xd9"
-LARGE_PICTURE: Final = 8 << 20  # bytes
 CUT_IN_HEAD: Final = "The file is cut off in its head, before the first frame; send the whole file."
 NO_FRAMES: Final = "The video has not a single frame; record it again."
 
@@ -106,39 +97,19 @@ def open_video(path: Path, limits: VideoLimits, claims: Mp4Claims | None = None)
         claims: the result of `claims_of`, if it was called.
 
     Raises:
-        VideoError: its format is not one of `FORMATS`, or it is an MP4 file without its index.
+        VideoError: its format is not one of `opening.FORMATS`, or it is an MP4 file without its index.
     """
-    options = {
-        "format_whitelist": FORMATS,
-        "protocol_whitelist": "file",
-        # Holds for the look at the first frames that FFmpeg takes on opening.
-        "max_pixels": str(limits.decoder_pixels),
-        "max_streams": "64",
-    }
     with structure_checked(), ExitStack() as stack:
-        # The prefix keeps a name with a colon from being read as an address.
-        source: Any = f"file:{path.absolute()}"
         claims = claims_of(path) if claims is None else claims
         limits.check_count(claims.unlisted - SOUND_SAMPLES)
-        if claims.restarts:
-            source = ContinuedFile(stack.enter_context(path.open("rb")))
         try:
-            container = av.open(source, "r", _format(path), options=options, metadata_errors="replace")
+            container = stack.enter_context(opened(path, claims, max_pixels=limits.decoder_pixels))
         except (av.FFmpegError, ValueError, OverflowError) as error:
             raise _unreadable(path, error) from error
-        stack.enter_context(container)
         brand = container.metadata.get("major_brand", "").strip()
         if brand in STILL_BRANDS:
             raise VideoError("not_a_video", "The file is a still image; send a video.")
         yield container
-
-
-def _format(path: Path) -> str | None:
-    """The format of a file that FFmpeg would take for something else: pictures one after the other."""
-    with path.open("rb") as file:
-        if file.read(len(JPEG)) == JPEG and JPEG_END + JPEG in file.read(LARGE_PICTURE):
-            return "mjpeg"
-    return None
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def container(suffix: str, codec: str, live: LiveContainer | None = None, **opti
     return Format(suffix, codec, options, live)
 
 
-# Every container of `selsa_server.video.container.FORMATS` that this FFmpeg can write.
+# Every container of `selsa_bundle.video.opening.FORMATS` that this FFmpeg can write.
 FORMATS = (
     container("mp4", "mpeg4", container_options={"movflags": "faststart"}, live="mp4"),
     container("mp4", "mpeg4", container_options={"movflags": "frag_keyframe+empty_moov"}, live="mp4"),

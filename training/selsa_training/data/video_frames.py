@@ -10,11 +10,12 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 import av
 import numpy as np
@@ -29,13 +30,11 @@ from selsa_bundle.video.delivery import Undecodable, deliver, error_detection
 from selsa_bundle.video.elements import StructureError
 from selsa_bundle.video.extent import claims_of
 from selsa_bundle.video.frames import frames_of_decoder, frames_of_packets
-from selsa_bundle.video.mp4 import ContinuedFile
+from selsa_bundle.video.opening import opened
 from selsa_training.data.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 
-# Containers of one file: a playlist could name other files.
-FORMATS: Final = "apng,asf,avi,flv,gif,h264,hevc,ivf,matroska,webm,mjpeg,mov,mp4,mpeg,mpegts,mxf,nut,ogg"
 MAX_FRAMES: Final = 1_000_000
 MAX_PIXELS: Final = 8192 * 4352
 # Frames that a reader keeps: the reference frames of a sample are near its key frame.
@@ -163,9 +162,8 @@ class _Reader:
         self._picture = Picture(MAX_PIXELS)
         self._kept: OrderedDict[int, Pixels] = OrderedDict()
         self._room = max(2, KEPT_BYTES // max(1, 3 * index.size[0] * index.size[1]))
-        self._container = _opened(path)
-        self._frames = _decoded(self._container, path)
-        self._next = 0
+        self._open = ExitStack()
+        self._restart()
 
     def read(self, number: int) -> Pixels:
         if not 0 <= number < self._index.count:
@@ -205,8 +203,8 @@ class _Reader:
         return self._restart()
 
     def _restart(self) -> None:
-        self._container.close()
-        self._container = _opened(self._path)
+        self._open.close()
+        self._container = self._open.enter_context(_opened(self._path))
         self._frames = _decoded(self._container, self._path)
         self._next = 0
 
@@ -218,22 +216,20 @@ class _Reader:
         self._next = number + 1
 
 
-def _opened(path: Path, *, threads: int = 1) -> InputContainer:
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(2 * MAX_PIXELS)}
-    # The prefix keeps a name with a colon from being read as an address.
-    source: Any = f"file:{path.absolute()}"
-    try:
-        if claims_of(path).restarts:
-            source = ContinuedFile(path.open("rb"))
-        container: InputContainer = av.open(source, "r", options=options, metadata_errors="replace")
-    except (av.FFmpegError, StructureError, ValueError, OverflowError) as error:
-        raise ImageError(f"{path}: is no video that can be read") from error
-    stream = _stream(container, path)
-    stream.codec_context.options = error_detection(stream.codec_context.name)
-    stream.codec_context.thread_count = threads
-    if threads != 1:
-        stream.thread_type = "AUTO"
-    return container
+@contextmanager
+def _opened(path: Path, *, threads: int = 1) -> Iterator[InputContainer]:
+    """The file with its decoder set up; `threads=0` leaves their number to FFmpeg."""
+    with ExitStack() as stack:
+        try:
+            container = stack.enter_context(opened(path, claims_of(path), max_pixels=2 * MAX_PIXELS))
+        except (av.FFmpegError, StructureError, ValueError, OverflowError) as error:
+            raise ImageError(f"{path}: is no video that can be read") from error
+        stream = _stream(container, path)
+        stream.codec_context.options = error_detection(stream.codec_context.name)
+        stream.codec_context.thread_count = threads
+        if threads != 1:
+            stream.thread_type = "AUTO"
+        yield container
 
 
 def _stream(container: InputContainer, path: Path) -> VideoStream:

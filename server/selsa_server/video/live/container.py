@@ -15,8 +15,9 @@ from av.video.stream import VideoStream
 from selsa_bundle.picture import Orientation, Picture
 from selsa_bundle.preprocess import Preprocess
 from selsa_bundle.video.delivery import Timeline, Undecodable, deliver
+from selsa_bundle.video.opening import opening_options
 from selsa_server.errors import DetectError, VideoError
-from selsa_server.video.container import FORMATS, NOT_A_VIDEO, VideoLimits, video_stream
+from selsa_server.video.container import NOT_A_VIDEO, VideoLimits, video_stream
 from selsa_server.video.decode import CorruptFrame, DecodedFrame
 from selsa_server.video.index import SQUARE, displayed_aspect
 
@@ -201,10 +202,7 @@ def live_items(
 @contextmanager
 def _open(file: Readable, kind: str, limits: VideoLimits) -> Iterator[InputContainer]:
     options = {
-        "format_whitelist": FORMATS,
-        "protocol_whitelist": "file",
-        "max_pixels": str(limits.decoder_pixels),
-        "max_streams": "64",
+        **opening_options(limits.decoder_pixels),
         "probesize": str(PROBE_BYTES),
         "analyzeduration": str(PROBE_MICROSECONDS),
     }
