@@ -17,6 +17,7 @@ from selsa_server.cluster.connection import ClusterConnection, ClusterError, ans
 from selsa_server.cluster.replica import LoadEngines, ReplicaEngines
 from selsa_server.engines.batching import BatchingOptions
 from selsa_server.engines.bundle_loading import load_bundle
+from selsa_server.pipeline.sequence_run import CALLS
 from selsa_server.settings import (
     ClusterSettings,
     EngineSettings,
@@ -121,7 +122,6 @@ class Cluster:
             name,
             place=self.settings.sequence_engine,
             calls=self.settings.engine_calls,
-            merging=merging_options(self.settings),
             ended=self.watch.ended,
             # Replicas on an existing cluster may serve other servers too.
             on_close=(lambda: remove(name)) if self.connection.own else (lambda: None),
@@ -153,7 +153,6 @@ def with_replicas(
     *,
     place: SequencePlace,
     calls: int,
-    merging: BatchingOptions | None = None,
     ended: Callable[[], str | None] = lambda: None,
     on_close: Callable[[], None] = lambda: None,
 ) -> LoadedBundle:
@@ -162,7 +161,6 @@ def with_replicas(
     Args:
         place: where the sequence engine runs.
         calls: concurrent calls of the sequence engine, if it runs in this process.
-        merging: how calls of the frame engine are merged before they leave; None: not.
         ended: says why the cluster can no longer answer; None while it can.
         on_close: called once, when the engines are closed.
 
@@ -171,7 +169,7 @@ def with_replicas(
     """
     from ray import serve
 
-    from selsa_server.cluster.engines import ClusterEngines, MergedFrames
+    from selsa_server.cluster.engines import ClusterEngines
 
     handle = serve.get_app_handle(application)
     replica = handle.describe.remote().result(timeout_s=DESCRIBE_SECONDS)
@@ -188,8 +186,7 @@ def with_replicas(
     )
     if not here:
         local.engines.close()
-    merged = engines if merging is None else MergedFrames(engines, merging)
-    return replace(local, engines=merged, why=f"{replica.why} (replicas on Ray)".strip())
+    return replace(local, engines=engines, why=f"{replica.why} (replicas on Ray)".strip())
 
 
 @contextmanager
@@ -231,20 +228,9 @@ def replica_engines(folder: Path | None, digest: str | None, settings: ReplicaSe
 
 
 def serving_settings(settings: ServerSettings) -> ServerSettings:
-    """The settings of the application in front of the replicas, whose engines merge calls themselves."""
-    callers = settings.max_concurrent + settings.jobs_concurrent + settings.max_streams
-    return settings.model_copy(update={"engine_calls": callers, "max_batch": 1})
-
-
-def merging_options(settings: ClusterSettings) -> BatchingOptions | None:
-    """How calls of the frame engine are merged here; None where the number of replicas is not known."""
-    if settings.application is not None:
-        return None
-    replicas = max(settings.replicas, settings.max_replicas or 0)
-    # A replica has the calls that run and one that waits; further frames wait here, to leave in one call.
-    return BatchingOptions(
-        max_batch=settings.max_batch, max_wait=0.0, calls_at_once=(settings.engine_calls + 1) * replicas
-    )
+    """The settings of the application in front of the replicas, which merge calls: no call waits here."""
+    calls = CALLS * (settings.max_concurrent + settings.jobs_concurrent) + settings.max_streams
+    return settings.model_copy(update={"engine_calls": calls, "max_batch": 1})
 
 
 def _ingress_settings(settings: EngineSettings) -> EngineSettings:

@@ -15,7 +15,6 @@ from selsa_bundle.contract import Dimensions
 from selsa_bundle.engine import DetectionBatch, EngineInfo, Engines, Float, FrameBatch, Int, ReferenceBank
 from selsa_bundle.errors import EngineError
 from selsa_server.cluster.replica import ReplicaInfo, node_id, whole
-from selsa_server.engines.batching import BatchingEngines, BatchingOptions
 
 # Errors of a lost replica or node; the call is repeated.
 LOST: Final = (
@@ -155,42 +154,6 @@ class ClusterEngines:
         reason = self.ended()
         if reason is not None:
             raise EngineError(reason)
-
-
-class MergedFrames:
-    """`Engines` that send the frames of several videos to a replica in one call.
-
-    A call to a replica takes about 5 ms of processor time, whatever it carries: the route, the object store,
-    the answer. So only a few are on their way, and frames that arrive meanwhile leave together with the next.
-    """
-
-    def __init__(self, engines: ClusterEngines, options: BatchingOptions) -> None:
-        self._engines = engines
-        self._merged = BatchingEngines(engines, options)
-
-    @property
-    def dimensions(self) -> Dimensions:
-        """Those of the replicas' engines."""
-        return self._engines.dimensions
-
-    @property
-    def info(self) -> EngineInfo:
-        """What the replicas run on."""
-        return self._engines.info
-
-    def run_frames(self, frames: npt.NDArray[np.uint8], image_size: Int) -> FrameBatch:
-        """Run the frame engine on some replica, maybe with other calls' frames; see the protocol."""
-        return self._merged.run_frames(frames, image_size)
-
-    def run_sequence(
-        self, batch: FrameBatch, image_size: Int, scale_factor: Float, bank: ReferenceBank
-    ) -> DetectionBatch:
-        """Run the sequence engine; see the protocol."""
-        return self._engines.run_sequence(batch, image_size, scale_factor, bank)
-
-    def close(self) -> None:
-        """Release the replicas."""
-        self._merged.close()
 
 
 def _line(error: Exception) -> str:
