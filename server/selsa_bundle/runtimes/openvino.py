@@ -32,9 +32,23 @@ from selsa_bundle.runtimes.processor import processor_flags, processor_name
 from selsa_bundle.runtimes.starting import started, without
 from selsa_bundle.tolerance import Precision
 
-# The converter of other frameworks' models is half of OpenVINO's import, and no engine needs it.
+# The converter of other frameworks' models is half of OpenVINO's import, and no engine needs it. With it the
+# first record of `selsa detect --local` comes a fifth later (`python -m benchmarks.speed.start`).
 with without("openvino.tools.ovc"):
     import openvino as ov
+
+
+def _left_out(name: str) -> Any:
+    """The module attribute `openvino.convert_model`, for programs that use OpenVINO beside selsa."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    from openvino.tools.ovc import convert_model
+
+    return convert_model
+
+
+if not hasattr(ov, "convert_model"):
+    ov.__getattr__ = _left_out
 
 # OpenVINO compiles kernels for each size of frame and batch, and keeps 5,000 for each engine, so that the
 # memory of a server would grow over many sizes of video. After 59 sizes of the packaged everyday model, 300

@@ -8,7 +8,8 @@ from typing import Final, Literal, TextIO, cast
 
 from selsa_bundle.runtimes.starting import without
 
-# structlog imports rich to colour tracebacks, a tenth of the server's imports.
+# structlog imports rich for tracebacks, which this log does not use. Without it a server is ready a tenth
+# sooner (`python -m benchmarks.speed.start --only ready`).
 with without("rich"):
     import structlog
 
@@ -78,7 +79,12 @@ def configure_log(level: str, form: LogForm = "json") -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     text = log_is_text(form)
     last: list[structlog.types.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [
+            # Without the values of local variables, which may be secrets.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -132,6 +132,24 @@ def test_the_log_is_text_where_it_is_asked_for_and_json_without_a_terminal(form:
     assert "engines" in done.stderr
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_the_log_shows_no_values_of_variables(form: str) -> None:
+    code = (
+        "import rich.traceback, structlog\n"
+        "from selsa_server.telemetry.log import configure_log\n"
+        f"configure_log('info', {form!r})\n"
+        "def fail(secret):\n"
+        "    raise ValueError('it failed')\n"
+        "try:\n"
+        "    fail('top' + ' secret')\n"
+        "except ValueError:\n"
+        "    structlog.get_logger().exception('an error')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ValueError: it failed" in done.stderr
+    assert "top secret" not in done.stderr
+
+
 def test_the_sample_video_is_written_once(tmp_path: Path) -> None:
     from selsa_server.cli.packaged import sample
 

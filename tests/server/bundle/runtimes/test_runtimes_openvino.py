@@ -78,6 +78,21 @@ def test_without_a_folder_that_can_be_used_engines_are_compiled(tmp_path: Path) 
         assert engines.info.provider == "OpenVINO"
 
 
+def test_a_program_can_convert_models_after_it_imported_selsa() -> None:
+    """selsa imports OpenVINO without its converter, in a process where nobody imported OpenVINO before."""
+    program = (
+        "import sys, selsa_bundle.runtimes.openvino as ours, openvino\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "assert not hasattr(openvino, 'no_such_name')\n"
+        "model = openvino.convert_model(sys.argv[1])\n"
+        "from openvino import convert_model\n"
+        "print(len(model.outputs))"
+    )
+    graph = synthetic_bundle() / "sequence.onnx"
+    said = subprocess.run([sys.executable, "-c", program, graph], check=True, capture_output=True, text=True)
+    assert int(said.stdout) == len(ov.Core().read_model(graph).outputs)
+
+
 def test_rows_that_are_no_proposals_are_finite(fp32: LoadedBundle) -> None:
     """OpenVINO's RoiAlign gives NaN for a box without area if its sampling ratio is 0."""
     small = np.zeros((1, 16, 16, 3), np.uint8)
