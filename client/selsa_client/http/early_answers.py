@@ -11,7 +11,7 @@ from typing import Any, Final
 import anyio
 import httpcore
 
-# Bytes of an answer that are read while the request is still being sent.
+# Bytes of an answer that are read at a time, and kept, while the request is still being sent.
 _EARLY_BYTES: Final = 65_536
 
 
@@ -23,7 +23,7 @@ async def listen_while_writing(event: str, info: Mapping[str, Any]) -> None:
     if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
         stream: httpcore.AsyncNetworkStream = info["return_value"]
         listening = _Listening(stream)
-        # httpcore has no public way to put another stream in this one's place.
+        # httpx gives no way to choose httpcore's network backend, which makes the streams.
         stream.read, stream.write = listening.read, listening.write  # type: ignore[method-assign]
 
 
@@ -84,4 +84,5 @@ class _Listening:
 
     @property
     def _over(self) -> bool:
-        return self._ended or (bool(self._early) and not self._early.startswith(b"HTTP/1.1 1"))
+        informational = self._early.startswith(b"HTTP/1.1 1") and len(self._early) < _EARLY_BYTES
+        return self._ended or (bool(self._early) and not informational)

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -168,6 +168,17 @@ def test_asyncio_reports_a_refusal_of_a_server_that_stops_reading_and_stays_conn
         with pytest.raises(RejectedError, match="At most 1 MB"):
             send_with_async_client(address)
     assert time.monotonic() - started < 30
+
+
+def test_an_informational_answer_without_end_is_a_broken_connection():
+    def serve(connection):
+        with suppress(OSError):
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: ")
+            while True:
+                connection.sendall(bytes(b"x" * CHUNK))
+
+    with ends_later(serve) as address, pytest.raises(ServerUnreachableError):
+        send_with_async_client(address)
 
 
 def test_an_informational_answer_does_not_end_an_asynchronous_upload():
