@@ -5,7 +5,7 @@ opened, and only requests for jobs wait for them.
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ class JobsService:
         self._required = settings.jobs_dir is not None or settings.shared
         self._jobs: Jobs | None = None
         self._reason = "The server is not running yet."
-        # Set when a running server has tried to open its jobs.
+        # Set when the jobs that are opened in the background are open, or cannot be opened.
         self._opened: anyio.Event | None = None
         self._stopped = False
 
@@ -80,42 +80,43 @@ class JobsService:
         Raises:
             JobsPlaceError: the place is required and cannot be used.
         """
-        self._opened = anyio.Event()
         if self._required:
             async with self._open():
                 yield
             return
+        self._opened = anyio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._run_unless_broken)
+            group.start_soon(self._run_in_background, self._opened)
             try:
                 yield
             finally:
                 group.cancel_scope.cancel()
 
-    async def _run_unless_broken(self) -> None:
-        try:
-            async with self._open():
-                await anyio.sleep_forever()
-        except Exception as error:  # noqa: BLE001 - the server continues without jobs
-            known = isinstance(error, JobsPlaceError)
-            structlog.get_logger().warning("no jobs", reason=str(error), exc_info=None if known else error)
-            self._reason = "This server takes no jobs, its log says why; use /detect."
-            self._on_refused(str(error))
+    async def _run_in_background(self, opened: anyio.Event) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._open())
+            except Exception as error:  # noqa: BLE001 - the server runs already, and continues without jobs
+                known = isinstance(error, JobsPlaceError)
+                structlog.get_logger().warning(
+                    "no jobs", reason=str(error), exc_info=None if known else error
+                )
+                self._reason = "This server takes no jobs, its log says why; use /detect."
+                self._on_refused(str(error))
+                return
+            finally:
+                opened.set()
+            await anyio.sleep_forever()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
-        assert self._opened is not None, "it is running"
+        place = await anyio.to_thread.run_sync(_open_place, self._settings)
         try:
-            place = await anyio.to_thread.run_sync(_open_place, self._settings)
-            try:
-                async with self._working(place):
-                    self._opened.set()
-                    yield
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(place.close)
+            async with self._working(place):
+                yield
         finally:
-            self._opened.set()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(place.close)
 
     @asynccontextmanager
     async def _working(self, place: "JobsPlace") -> AsyncIterator[None]:
