@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import typer
+from live_server import wait_until
 from media import write_video
 from pydantic import SecretStr
 from typer.testing import CliRunner
@@ -52,13 +53,6 @@ def serving(
             yield line.split()[-1], process
         finally:
             process.kill()
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def submit(address: str, video: bytes, **params: Any) -> str:

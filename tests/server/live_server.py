@@ -1,9 +1,11 @@
 """A real server on a loopback port, for clients that must be real too."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from fake_engines import FakeEngines
@@ -15,7 +17,7 @@ from selsa_server.api.serving import server_config
 from selsa_server.service.draining import Drain
 from selsa_server.settings import ServerSettings
 
-__all__ = ["live_server", "wait_until"]
+__all__ = ["live_server", "value_of", "wait_until"]
 
 
 @contextmanager
@@ -43,3 +45,10 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def value_of(client: Any, name: str) -> float:
+    """Of a metric, with its labels."""
+    found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])

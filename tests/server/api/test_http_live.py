@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fake_engines import FakeEngines
 from fakes import FORK_SERVER, MAX_UPLOAD, fake_pipeline
+from live_server import wait_until
 from media import write_video
 
 from selsa_server.api.app import build_app
@@ -44,13 +45,6 @@ def serving(engines: FakeEngines, settings: ServerSettings) -> Iterator[httpx.Cl
         server.should_exit = True
         thread.join(60)
         listener.close()
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def head(

@@ -1,11 +1,10 @@
 """Running it: who is let in, when it ends, what it counts."""
 
 import json
-import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import uvicorn
 from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
+from live_server import value_of, wait_until
 from media import write_video
 
 from selsa_server.api.app import Lifecycle, build_app
@@ -33,13 +33,6 @@ KEY = "correct-horse"
 def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """8 seconds."""
     return write_video(tmp_path_factory.mktemp("video") / "v.mp4", 200, codec="mpeg4").read_bytes()
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -152,12 +145,6 @@ def test_a_client_that_does_not_read_is_disconnected(settings: ServerSettings, t
         time.sleep(0.2)
         wait_until(lambda: value_of(client, "selsa_requests_inside") == 0)
         raw.close()
-
-
-def value_of(client: Any, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
-    assert found is not None, name
-    return float(found[1])
 
 
 def test_too_many_waiting_video_seconds_are_refused_with_retry_after(

@@ -10,6 +10,7 @@ import pytest
 from fake_engines import FakeEngines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_server import wait_until
 
 from selsa_bundle.engine import DetectionBatch, FrameBatch, ReferenceBank
 from selsa_bundle.errors import EngineError
@@ -43,13 +44,6 @@ def frames_of(value: int, count: int = 1, size: tuple[int, int] = (16, 32)):
 def same(one: FrameBatch, other: FrameBatch) -> bool:
     names = ("boxes", "valid", "queries", "memory")
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
-
-
-def wait_until(true, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 @settings(max_examples=25)

@@ -2,8 +2,7 @@
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from httpx import Response
+from live_server import wait_until
 from media import write_video
 from structlog.testing import capture_logs
 
@@ -36,13 +36,6 @@ def running(engines: FakeEngines, settings: ServerSettings, **changes: Any) -> I
     app = build_app(fake_pipeline(engines), settings.model_copy(update=changes), fork_server=FORK_SERVER)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def submit(client: TestClient, video: bytes, **options: Any) -> str:

@@ -14,7 +14,7 @@ import pytest
 from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
-from live_server import wait_until
+from live_server import value_of, wait_until
 from media import write_video
 from web_host import Page, WebHost, web_host
 
@@ -178,6 +178,41 @@ def test_a_download_that_fails_ends_its_job_with_the_reason(settings: ServerSett
         "/none": "download_failed",
     }
     assert files(settings) <= {".ndjson"}
+
+
+def test_downloads_are_counted_by_their_end_and_their_bytes_once(
+    settings: ServerSettings, host: WebHost, video: bytes
+) -> None:
+    host.pages["/video.mp4"].break_after = [len(video) // 2]
+    host.pages["/away"] = Page(statuses=[302], headers={"Location": "http://10.0.0.1/"})
+    host.pages["/big"] = Page(b"x" * 2_000_000)
+    counted = {
+        "complete": "/video.mp4",
+        "download_failed": "/none",
+        "url_not_allowed": "/away",
+        "body_too_large": "/big",
+    }
+    with running(settings, host, max_upload_bytes=1_000_000) as client:
+        assert value_of(client, "selsa_download_bytes_total") == 0
+        for outcome, path in counted.items():
+            name = f'selsa_downloads_total{{outcome="{outcome}"}}'
+            assert value_of(client, name) == 0
+            ended(client, submit(client, host.url(path)))
+            wait_until(lambda name=name: value_of(client, name) == 1)
+            if outcome == "complete":
+                assert len(host.seen) == 2, "it was continued"
+                assert value_of(client, "selsa_download_bytes_total") == len(video)
+
+
+def test_a_cancelled_download_is_counted(settings: ServerSettings, host: WebHost) -> None:
+    over = threading.Event()
+    host.pages["/slow"] = Page(act=hanging(over))
+    with running(settings, host, max_upload_bytes=10_000_000) as client:
+        job = submit(client, host.url("/slow"))
+        wait_until(lambda: value_of(client, "selsa_download_bytes_total") > 1_000_000)
+        assert client.delete(job).status_code == 204
+        wait_until(lambda: value_of(client, 'selsa_downloads_total{outcome="cancelled"}') == 1)
+    over.set()
 
 
 def test_an_idempotency_key_stands_for_one_address(settings: ServerSettings, host: WebHost) -> None:

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bundle_folders import FakeLoader, write_bundle
 from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_bundle, fake_pipeline
 from fastapi.testclient import TestClient
+from live_server import wait_until
 from media import frame_pixels, write_video
 
 from selsa_bundle.runtimes.load import LoadedBundle
@@ -59,13 +60,6 @@ def running(
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def submit(client: TestClient, video: bytes, **params: Any) -> str:

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
+from live_server import wait_until
 from media import write_video
 
 from selsa_server.api.app import build_app
@@ -68,13 +69,6 @@ def serving(command: list[str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             below = [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
             process.kill()
     wait_until(lambda: not any(each.is_running() for each in below))
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def get(address: str, target: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +17,7 @@ from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
 from httpx import Response
+from live_server import wait_until
 from media import write_video
 
 from selsa_server.api.app import build_app
@@ -62,13 +63,6 @@ def load() -> FakeLoader:
 def client(settings: ServerSettings, bundles: Path, load: FakeLoader) -> Iterator[TestClient]:
     with serving(settings, load, bundle_dir=bundles) as client:
         yield client
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def put(client: TestClient, name: str, path: str) -> Response:

@@ -17,7 +17,7 @@ import pytest
 from fake_engines import FakeEngines
 from fakes import FORK_SERVER, fake_pipeline
 from fastapi.testclient import TestClient
-from live_server import wait_until
+from live_server import value_of, wait_until
 from media import write_video
 from web_host import Page, Seen, WebHost, web_host
 
@@ -159,6 +159,42 @@ def test_a_receiver_that_is_gone_for_good_is_not_asked_again(
         submit(client, video, host)
         wait_until(lambda: len(host.seen) == 1 and waiting(settings) == 0)
     assert len(host.seen) == 1
+
+
+def outcomes(client: TestClient) -> dict[str, float]:
+    names = ("delivered", "bad_status", "unreachable", "not_allowed")
+    counts = {name: value_of(client, f'selsa_webhooks_total{{outcome="{name}"}}') for name in names}
+    counts["given up"] = value_of(client, "selsa_webhooks_given_up_total")
+    return {name: count for name, count in counts.items() if count}
+
+
+def test_attempts_and_messages_that_are_given_up_are_counted(
+    settings: ServerSettings, host: WebHost, secrets: Path, video: bytes
+) -> None:
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        host.pages["/hook"].act = None
+
+    host.pages["/hook"] = Page(act=cut, statuses=[500])
+    with running(settings, host, secrets) as client:
+        assert outcomes(client) == {}
+        submit(client, video, host)
+        wait_until(lambda: len(host.seen) == 3 and waiting(settings) == 0)
+        assert outcomes(client) == {"unreachable": 1, "bad_status": 1, "delivered": 1}
+        host.pages["/hook"].statuses = [410]
+        submit(client, video, host, stride=2)
+        wait_until(lambda: len(host.seen) == 4 and waiting(settings) == 0)
+        assert outcomes(client) == {"unreachable": 1, "bad_status": 2, "delivered": 1, "given up": 1}
+
+
+def test_a_host_that_resolves_to_a_network_that_is_not_allowed_is_counted(
+    settings: ServerSettings, host: WebHost, secrets: Path, video: bytes
+) -> None:
+    own = {"remote_hosts": (f"localhost:{host.port}",), "remote_networks": (), "webhook_pause": 1000}
+    with running(settings, host, secrets, **own) as client:
+        job = client.post("/v1/jobs", content=video, params={"webhook": host.url("/hook", "localhost")})
+        assert job.status_code == 202, job.text
+        wait_until(lambda: outcomes(client) == {"not_allowed": 1})
+    assert host.seen == []
 
 
 def test_a_message_outlives_its_job_and_its_server(
