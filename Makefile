@@ -259,15 +259,10 @@ types: $(VENV)/.installed
 contracts: $(VENV)/.installed
 	$(BIN)/lint-imports
 
-# The tests run in several processes, each with a file at a time, so torch gets one thread in each. Tests marked
-# `alone` measure time and run afterwards, in one process; only their files are imported for that.
-ALONE = $(shell grep -rl 'mark\.alone' tests --include='test_*.py')
+# The tests run in several processes, each with a file at a time, so torch gets one thread in each.
 tests: $(VENV)/.installed
-	@failed=0; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not large' -n logical --maxprocesses 4 \
-		--dist loadfile --no-loadscope-reorder --max-worker-restart 0 || failed=1; \
-	$(BIN)/pytest -m alone $(ALONE) || failed=1; \
-	exit $$failed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not large' -n logical --maxprocesses 4 \
+		--dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-large: $(VENV)/.installed
 	$(BIN)/pytest -m large

@@ -1,8 +1,7 @@
-"""The client imports quickly, without packages of the server or of training."""
+"""The client imports no packages of the server or of training."""
 
 import subprocess
 import sys
-from statistics import median
 
 import pytest
 
@@ -49,13 +48,6 @@ def run(code):
 def test_nothing_heavy_is_imported(statement):
     code = f"{statement}\nimport sys; print(*(set({HEAVY!r}) & set(sys.modules)))"
     assert run(code).split() == []
-
-
-@pytest.mark.alone
-def test_importing_takes_less_than_400_ms():
-    # Processor time, so that other work on the machine does not count.
-    code = "import time; t = time.process_time(); import selsa_client; print(time.process_time() - t)"
-    assert median(float(run(code)) for _ in range(7)) < 0.4
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["detect", "--help"]])

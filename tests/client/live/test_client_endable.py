@@ -38,7 +38,7 @@ def test_ending_does_not_wait_for_a_blocked_source():
     threading.Timer(0.1, endable.end).start()
     began = time.monotonic()
     assert list(endable.each()) == [1]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     never.set()
 
 

