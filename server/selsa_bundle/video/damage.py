@@ -9,11 +9,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from selsa_bundle.video.delivery import codec_rate
+from selsa_bundle.video.elements import GapError
 from selsa_bundle.video.extent import claims_more, matroska_extent
 from selsa_bundle.video.frames import Frames
 from selsa_bundle.video.mp4 import Mp4Claims
 from selsa_bundle.video.packets import Tally
-from selsa_bundle.video.structure import GapError, avi_pictures, has_gap
+from selsa_bundle.video.structure import avi_pictures, has_gap
 from selsa_bundle.video.transport import STRIDES, transport_fault
 
 NEVER: Final = 1 << 62

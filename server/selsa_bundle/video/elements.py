@@ -18,11 +18,19 @@ MP4_BOXES: Final = frozenset(
 )
 EBML_HEAD: Final = 12  # bytes of an element's identifier and length at most, of the elements that are walked
 MAX_ELEMENTS: Final = 2_000_000
+MAX_PARTS: Final = 1 << 24  # of which only the heads are read; an MPEG program stream of 16 GB has as many
+MAX_STREAMS: Final = 64  # at a time, as many as FFmpeg may open
+TOO_MANY: Final = "The file has too many parts to look through; remux it."
 PADDING: Final = 1 << 16  # zeros that may end a box of boxes
+PIECE: Final = 1 << 20
 
 
 class StructureError(ValueError):
     """The structure of a file cannot be walked or makes no sense. The message is for its owner."""
+
+
+class GapError(Exception):
+    """A part does not begin where the one before it ends, or contains something else than it may."""
 
 
 class Box(NamedTuple):
@@ -143,3 +151,14 @@ def elements(file: BinaryIO | FileIO, size: int, parents: frozenset[int]) -> Ite
         if position >= size:
             return
     raise StructureError("The Matroska file has too many parts to look through; remux it.")
+
+
+def holds(file: FileIO, at: int, mark: bytes) -> bool:
+    """Whether a file has a mark at or after an offset; of an empty mark, anything but zeros."""
+    file.seek(at)
+    before = b""
+    while piece := file.read(PIECE):
+        if mark in before + piece if mark else piece.strip(b"\0"):
+            return True
+        before = piece[-len(mark) :]
+    return False

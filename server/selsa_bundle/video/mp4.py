@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from selsa_bundle.video.elements import MP4_BOXES, Box, StructureError, boxes
+from selsa_bundle.video.elements import MAX_STREAMS, MP4_BOXES, Box, StructureError, boxes
 
 PARENTS: Final = frozenset({b"moov", b"mvex", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 PER_SAMPLE_FIELDS: Final = 0xF00  # of a track run: any of duration, size, flags, time offset
@@ -25,7 +25,6 @@ LOOKUP_TABLES: Final = frozenset({b"sidx", b"mfra"})  # of fragments by their ti
 MAX_FRAGMENT_HEAD: Final = 64 << 20
 BOX_NAME: Final = re.compile(rb"[\x20-\x7e\xa9]{4}")
 MAX_TABLE: Final = 4 << 20  # numbers of a sample table that are looked at
-MAX_TRACKS: Final = 64  # as many as FFmpeg may open
 
 
 @dataclass(slots=True)
@@ -217,11 +216,11 @@ class FragmentClock:
             body = box[begin:end]
             flags = int.from_bytes(body[1:4], "big")
             if kind == b"trex":
-                if len(self._default) < MAX_TRACKS:
+                if len(self._default) < MAX_STREAMS:
                     self._default[_number(body, 4)] = _number(body, 12)
             elif kind == b"tfhd":
                 number = _number(body, 4)
-                if number in self._tracks or len(self._tracks) < MAX_TRACKS:
+                if number in self._tracks or len(self._tracks) < MAX_STREAMS:
                     track = self._tracks.setdefault(number, _TrackClock())
                 else:
                     track = _TrackClock()

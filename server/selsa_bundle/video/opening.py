@@ -8,7 +8,8 @@ from typing import Any, Final
 import av
 from av.container import InputContainer
 
-from selsa_bundle.video.mp4 import MAX_TRACKS, ContinuedFile, Mp4Claims
+from selsa_bundle.video.elements import MAX_STREAMS
+from selsa_bundle.video.mp4 import ContinuedFile, Mp4Claims
 
 # Containers of one file. No hls, dash, concat, sdp, image sequences, pipes, subtitles or devices. A single
 # JPEG or PNG is not accepted: `mjpeg` needs two pictures, `apng` its own chunk.
@@ -31,7 +32,7 @@ def opening_options(max_pixels: int) -> dict[str, str]:
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",
         "max_pixels": str(max_pixels),
-        "max_streams": str(MAX_TRACKS),
+        "max_streams": str(MAX_STREAMS),
     }
 
 

@@ -10,22 +10,9 @@ from collections.abc import Callable, Iterator
 from io import FileIO
 from typing import Final
 
-from selsa_bundle.video.elements import CLUSTER, EBML, INFO, SEGMENT, ebml_head
+from selsa_bundle.video.elements import MAX_PARTS, MAX_STREAMS, TOO_MANY, GapError, StructureError, holds
+from selsa_bundle.video.matroska import visit_elements
 
-TRACKS: Final = 0x1654AE6B
-TRACK_ENTRY: Final = 0xAE
-TRACK_NUMBER: Final = 0xD7
-GROUP: Final = 0xA0
-BLOCKS: Final = frozenset({0xA1, 0xA3, 0xAF})
-PARENTS: Final = frozenset({SEGMENT, TRACKS, TRACK_ENTRY, CLUSTER, GROUP})
-PADDING: Final = frozenset({0xEC, 0xBF})  # Void, CRC-32
-# RFC 9559: all elements that a segment, a cluster or a group of blocks may have, withdrawn ones as well.
-CHILDREN: Final = {
-    SEGMENT: PADDING | {0x114D9B74, INFO, TRACKS, CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367},
-    CLUSTER: PADDING | {0xE7, 0x5854, 0xA7, 0xAB, GROUP, 0xA3, 0xAF},
-    GROUP: PADDING | {0xA1, 0xA2, 0x75A1, 0x9B, 0xFA, 0xFB, 0xFD, 0xA4, 0x75A2, 0x8E, 0xC8},
-}
-ELEMENT_BYTES: Final = 24  # of an element that are looked at: head, and track number of a block
 FLV_HEAD: Final = 13  # bytes before the first tag
 FLV_MAGIC: Final = b"FLV"
 FLV_TAGS: Final = frozenset({8, 9, 18})
@@ -42,19 +29,12 @@ MAX_GIF: Final = 64 << 20  # bytes that are visited
 MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 START_CODE: Final = b"\0\0\1"
 FIRST_PACK: Final = re.compile(rb"\x00\x00\x01[\xb9-\xff]")
-# Bytes that come first and are no part of the container, and bytes of zeros between its parts.
-MAX_BEFORE: Final = 1 << 20
+MAX_BEFORE: Final = 1 << 20  # bytes that come first and are no part of the container
+ZEROS: Final = 1 << 12  # bytes that are looked at together, between parts
 OGG_PAGE: Final = b"OggS"
 BEGINS, ENDS = 2, 4  # flags of a page
-PIECE: Final = 1 << 20
 # The last part may lack this many bytes: the length after a tag of FLV, the padding of a chunk of AVI.
 MISSING_AT_END: Final = 4
-NUMBERS: Final = frozenset({0xE7, 0xA7, 0xAB, 0x9B, 0xFA, 0xFB, 0x75A2})
-LACING: Final = 0x06
-
-
-class GapError(Exception):
-    """A part does not begin where the one before it ends, or contains something else than it may."""
 
 
 def has_gap(name: str, file: FileIO, size: int, first: int, last: int, *, packets: int, every: bool) -> bool:
@@ -67,14 +47,17 @@ def has_gap(name: str, file: FileIO, size: int, first: int, last: int, *, packet
         last: offset of the video's last packet.
         packets: how many the demuxer gave.
         every: visit all parts; else, where possible, those up to the first and from the last packet on.
+
+    Raises:
+        StructureError: there are too many parts.
     """
     try:
         if name == "gif":
             # Damage in a picture's data makes the pictures after it a part of these.
             file.seek(0)
-            return len(GIF_PICTURE.findall(file.read(MAX_GIF))) > packets
+            return sum(1 for _ in GIF_PICTURE.finditer(file.read(MAX_GIF))) > packets
         if "matroska" in name:
-            _visit_elements(file, size, first, last, every=every)
+            visit_elements(file, size, first, last, every=every)
         elif name in _PARTS:
             begin, parts = _PARTS[name]
             whole = every or name in VISITED_WHOLE
@@ -95,16 +78,18 @@ def _visit(parts: Iterator[int], file: FileIO, start: int, stop: int) -> int | N
     if start >= stop:
         return None
     try:
-        for end in parts:
+        for number, end in enumerate(parts):
             if end >= stop:
                 break
+            if number == MAX_PARTS:
+                raise StructureError(TOO_MANY)
         if end > stop + MISSING_AT_END:
             raise GapError
     except GapError:
         if end > stop:
             raise
         # Zeros up to the end of the file: a recorder reserved more than it needed.
-        return end if _has(file, end, b"") else None
+        return end if holds(file, end, b"") else None
     return None
 
 
@@ -112,96 +97,7 @@ def _goes_on(name: str, file: FileIO, at: int, size: int) -> bool:
     """Whether further parts are among the bytes after a part; else these are of something else."""
     if name == "flv":
         return _last_tag(file, size) >= at
-    return _has(file, at, {"mpeg": START_CODE, "mxf": MXF_KEY}.get(name, b""))
-
-
-def _has(file: FileIO, at: int, mark: bytes) -> bool:
-    """Whether a file has a mark at or after an offset; of an empty mark, anything but zeros."""
-    file.seek(at)
-    before = b""
-    while piece := file.read(PIECE):
-        if mark in before + piece if mark else piece.strip(b"\0"):
-            return True
-        before = piece[-len(mark) :]
-    return False
-
-
-def _visit_elements(file: FileIO, size: int, first: int, last: int, *, every: bool) -> None:  # noqa: C901 - one walk
-    """Matroska and WebM."""
-    file.seek(first)
-    video, _ = _block(file.read(ELEMENT_BYTES))
-    parents: list[tuple[int, int | None]] = []  # identifier and end
-    tracks: set[int] = set()
-    blocks, at = 0, 0  # blocks of the current group
-    while at < size:
-        while parents and (end := parents[-1][1]) is not None and at >= end:
-            if at > end or (parents.pop()[0] == GROUP and not blocks):
-                raise GapError
-        parent, end = parents[-1] if parents else (0, None)
-        file.seek(at)
-        data = file.read(ELEMENT_BYTES)
-        number, length, width = ebml_head(data) or (0, None, 0)
-        stop = None if length is None else at + width + length
-        # A cluster or segment that does not say how long it is ends here.
-        if parent == CLUSTER and end is None and number in CHILDREN[SEGMENT] - PADDING | {EBML}:
-            parents.pop()
-            continue
-        if parent == SEGMENT and end is None and number == EBML:
-            parents, tracks = [], set()  # another recording was appended
-            continue
-        if number not in CHILDREN.get(parent, {number} if number else ()):
-            if parent == SEGMENT and _is_private(file, number, at + width, stop, end or size):
-                at = stop or size
-                continue
-            # Bytes after the segment are no part of the video.
-            outside = not parents or (parent == SEGMENT and end is None)
-            if at > last and not _has(file, at, CLUSTER.to_bytes(4, "big") if outside else b""):
-                return
-            raise GapError
-        if end is not None and (stop is None or stop > end):
-            raise GapError
-        if number in NUMBERS and (length is None or length > 8):
-            raise GapError
-        if number in BLOCKS:
-            blocks += 1
-            track, laced = _block(data[width:])
-            if (tracks and track not in tracks) or (laced and track == video):
-                raise GapError
-        elif number == TRACK_NUMBER:
-            tracks.add(int.from_bytes(data[width : width + (length or 0)], "big"))
-        elif number == GROUP:
-            blocks = 0
-        skip = number == CLUSTER and stop is not None and first < at and stop < last and not every
-        if number in PARENTS and not skip:
-            parents.append((number, stop))
-            at += width
-        elif stop is None:
-            raise GapError
-        else:
-            at = stop
-
-
-def _is_private(file: FileIO, number: int, begin: int, stop: int | None, end: int) -> bool:
-    """Whether an element of a segment is one that RFC 9559 does not know, and no cluster that is damaged."""
-    if not number or stop is None or stop > end:
-        return False
-    file.seek(begin)
-    child = ebml_head(file.read(ELEMENT_BYTES))
-    file.seek(stop)
-    after = ebml_head(file.read(ELEMENT_BYTES))
-    known = stop == end or (after is not None and after[0] in CHILDREN[SEGMENT])
-    return known and (child is None or child[0] not in CHILDREN[CLUSTER])
-
-
-def _block(data: bytes) -> tuple[int, bool]:
-    """Track of the block whose contents begin so, and whether it has several frames; -1 for no track.
-
-    No program puts several frames of a video in a block.
-    """
-    width = 9 - data[0].bit_length() if data else 9
-    if width > 4 or len(data) < width + 3:
-        return -1, False
-    return int.from_bytes(data[:width], "big") & ((1 << 7 * width) - 1), bool(data[width + 2] & LACING)
+    return holds(file, at, {"mpeg": START_CODE, "mxf": MXF_KEY}.get(name, b""))
 
 
 def _tags(file: FileIO, at: int, size: int) -> Iterator[int]:
@@ -282,7 +178,7 @@ def _pages(file: FileIO, at: int, size: int) -> Iterator[int]:
         table = file.read(head[26]) if len(head) == 27 else b""
         body = file.read(sum(table))
         serial, number = head[14:18], int.from_bytes(head[18:22], "little")
-        if head[:4] != OGG_PAGE and at and not opened and not _has(file, at, OGG_PAGE):
+        if head[:4] != OGG_PAGE and at and not opened and not holds(file, at, OGG_PAGE):
             return  # bytes after the last page are no part of the video
         flags = head[5] if head[:4] == OGG_PAGE and len(head) == 27 else 0
         if head[:4] != OGG_PAGE or (not flags & BEGINS and numbers.get(serial, number - 1) != number - 1):
@@ -294,9 +190,11 @@ def _pages(file: FileIO, at: int, size: int) -> Iterator[int]:
         ]:
             raise GapError
         numbers[serial] = number
-        if head[6:14] == bytes(8):
+        if head[6:14] == bytes(8) or flags & ENDS:
             del numbers[serial]  # who listens to a live stream gets its headers, and then its current page
-        opened = opened - {serial} if flags & ENDS else opened | {serial}
+        (opened.discard if flags & ENDS else opened.add)(serial)
+        if len(opened) > MAX_STREAMS:
+            raise GapError
         at += len(head) + len(table) + len(body)
         yield at
 
@@ -337,13 +235,13 @@ def _packs(file: FileIO, at: int, size: int) -> Iterator[int]:
 
 
 def _after_zeros(file: FileIO, at: int) -> int:
-    """The next start code, or the end of the file, if nothing but zeros is before it."""
+    """The next start code, more zeros, or the end of the file, if nothing but zeros is before that."""
     file.seek(at)
-    data = file.read(MAX_BEFORE)
+    data = file.read(ZEROS)
     zeros = len(data) - len(data.lstrip(b"\0"))
     if zeros < len(data) and data[zeros] != 1:
         raise GapError
-    return at + zeros if zeros == len(data) else at + zeros - 2
+    return at + zeros if zeros == len(data) < ZEROS else at + zeros - 2
 
 
 def _frames(file: FileIO, at: int, size: int) -> Iterator[int]:
