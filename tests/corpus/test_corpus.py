@@ -1,8 +1,11 @@
 """Odd and broken files against a real server: the right answer to each, and to the next request."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -166,6 +169,47 @@ def test_the_server_and_training_read_every_frame_in_its_place(case: Case, tmp_p
     numbers = [number_of(frame.pixels) for frame in frames if isinstance(frame, DecodedFrame)]
     assert numbers == list(range(len(index)))
     assert [number_of(pixels) for pixels in frames_in_order(path)] == numbers
+
+
+# As a decoder reads the files of the folder that is given; prints the modules that are imported meanwhile.
+READ_ALL = """
+import sys
+from pathlib import Path
+from selsa_server.confined import fork_server_main
+fork_server_main._warm_up()
+from selsa_bundle.preprocess import Preprocess
+from selsa_server.errors import VideoError
+from selsa_server.run_context import Stopwatch
+from selsa_server.video.container import VideoLimits
+from selsa_server.video.index import index_video
+from selsa_server.video.prepared import prepare_frames
+
+def read(path, tolerant):
+    try:
+        index = index_video(path, VideoLimits())
+        clock = Stopwatch(("decode", "prepare"))
+        for _ in prepare_frames(path, index, range(len(index)), Preprocess(), clock, tolerant=tolerant):
+            pass
+    except VideoError:
+        pass
+
+before = set(sys.modules)
+for path in Path(sys.argv[1]).glob("*/*"):
+    for tolerant in (False, True):
+        read(path, tolerant)
+print(*(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.slow
+def test_reading_a_file_imports_nothing_since_a_confined_decoder_cannot(tmp_path: Path) -> None:
+    for number, case in enumerate(case for case in CASES if not case.heavy):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with suppress(pytest.skip.Exception):
+            file_of(case, folder)
+    command = [sys.executable, "-c", READ_ALL, str(tmp_path)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == []
 
 
 def test_no_file_takes_memory_out_of_proportion(served: Served, tmp_path: Path) -> None:
