@@ -84,7 +84,7 @@ class Packets:
 
 def read_packets(container: InputContainer, stream: VideoStream, beat: Callable[[], None]) -> Packets | None:
     """Read the packets; None if they are not one to one with the frames that the decoder gives."""
-    if not _one_frame_each(container, stream):
+    if not one_frame_each(container, stream):
         return None
     packets = Packets()
     try:
@@ -178,7 +178,7 @@ def first_frame(stream: VideoStream, packet: "VideoPacket | None") -> VideoFrame
         return None
 
 
-def _one_frame_each(container: InputContainer, stream: VideoStream) -> bool:
+def one_frame_each(container: InputContainer, stream: VideoStream) -> bool:
     """Whether container and codec let one packet be one frame."""
     context = stream.codec_context
     if container.format.flags & NO_TIMESTAMPS:

@@ -1,16 +1,23 @@
-"""Moving through a video: decoding in order, and jumping to a random access point where that saves work."""
+"""Moving through a video: decoding in order, without the frames that nobody needs.
 
-from collections.abc import Callable, Iterator
+A jump to a random access point leaves out all frames before it. On the way to the next wanted frame, pictures
+that no other picture refers to are not decoded.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from selsa_bundle.video.delivery import Undecodable, deliver
+from selsa_bundle.video.nal import is_disposable, tells_disposable
+from selsa_bundle.video.packets import one_frame_each
 from selsa_server.errors import VideoError
 from selsa_server.video.index import VideoIndex
 
@@ -23,13 +30,19 @@ class SeekFailedError(Exception):
 
 
 class Cursor:
-    """A position in a video that only moves forward; calls `beat` with every packet."""
+    """A position in a video that only moves forward.
+
+    Args:
+        wanted: positions that `frame_at` may be asked for.
+        beat: called with every packet.
+    """
 
     def __init__(
         self,
         container: InputContainer,
         stream: VideoStream,
         index: VideoIndex,
+        wanted: Sequence[int],
         *,
         tolerant: bool,
         beat: Callable[[], None] = lambda: None,
@@ -39,6 +52,18 @@ class Cursor:
         self._index = index
         self._tolerant = tolerant
         self._beat = beat
+        # Frames that need not be decoded if no other frame refers to them. None are known where frames are
+        # counted, or have a packet for each field.
+        self._unwanted = np.zeros(len(index), np.bool_)
+        codec = stream.codec_context
+        if (
+            index.by_pts
+            and tells_disposable(codec.extradata or b"", codec.name)
+            and one_frame_each(container, stream)
+        ):
+            self._unwanted[:] = True
+            self._unwanted[list(wanted)] = False
+        self._left_out = np.zeros_like(self._unwanted)
         self._fed = -1  # highest position whose packet the decoder was given
         self._next = 0  # position of the frame that must come next
         self._held: tuple[int, VideoFrame] | None = None
@@ -73,7 +98,9 @@ class Cursor:
             if self._held is None:
                 return None
             position, frame = self._held
-            if not self._tolerant and (position > self._next or frame.is_corrupt):
+            if not self._tolerant and (
+                frame.is_corrupt or not self._left_out[self._next : position].all()
+            ):
                 self._fail(min(self._next, position))
             self._next = position + 1
         position, frame = self._held
@@ -112,11 +139,27 @@ class Cursor:
                     if waiting:
                         continue
                 if self._index.by_pts and packet.pts is not None:
-                    self._fed = max(self._fed, int(np.searchsorted(self._index.pts, packet.pts)))
+                    position = int(np.searchsorted(self._index.pts, packet.pts))
+                    self._fed = max(self._fed, position)
+                    if self._is_left_out(packet, position):
+                        continue
                 yield packet
         except av.FFmpegError:
             if not self._tolerant:
                 self._fail(self._next)
+
+    def _is_left_out(self, packet: "Packet[VideoStream]", position: int) -> bool:
+        """Note whether the packet of the frame at `position`, or after the last frame, need not be decoded."""
+        left_out = (
+            position < len(self._unwanted)
+            and bool(self._unwanted[position])
+            and int(self._index.pts[position]) == packet.pts
+            and not packet.is_corrupt
+            and is_disposable(packet, self._stream.codec_context.name)
+        )
+        if left_out:
+            self._left_out[position] = True
+        return left_out
 
     def _is_access_point(self, packet: "Packet[VideoStream]", start: int) -> bool:
         if not packet.is_keyframe:

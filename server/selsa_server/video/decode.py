@@ -110,7 +110,7 @@ def _walk(
     """One opening of the file; see `decode_frames`."""
     with open_video(path, index.limits) as container:
         stream = video_stream(container, index.limits, index=index.stream, threads=threads)
-        cursor = Cursor(container, stream, index, tolerant=tolerant, beat=beat)
+        cursor = Cursor(container, stream, index, wanted, tolerant=tolerant, beat=beat)
         for target in wanted:
             if may_seek:
                 cursor.jump_towards(target)
