@@ -11,12 +11,13 @@ from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.references import spread_references
 from selsa_bundle.runtimes.load import LoadedBundle
 from selsa_bundle.tracks.cuts import alike, scene_of
-from selsa_server.decoders.protocol import OpenVideo
+from selsa_server.decoders.protocol import FrameSource, OpenVideo
 from selsa_server.errors import VideoError
 from selsa_server.pipeline.calls import CALLS, in_order
 from selsa_server.pipeline.frame_records import FrameRecords
 from selsa_server.pipeline.inference import Inference, Repeats
 from selsa_server.pipeline.online import OnlineDetection
+from selsa_server.pipeline.passes import TwoPasses
 from selsa_server.pipeline.prefetch import Prefetch
 from selsa_server.pipeline.shots import ShotPart, ShotParts
 from selsa_server.pipeline.video_record import video_record
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # `selsa detect --local` has no settings.
 # Features of a key frame, detections of some key frames, and its position among those.
 _Found = tuple[FrameBatch, DetectionBatch, int]
 T = TypeVar("T")
+Source = FrameSource[TimedFrame | CorruptFrame]
 PARTS = ("index", "decode", "prepare", "frame_engine", "sequence_engine")
 
 
@@ -102,20 +104,27 @@ class PipelineRun:
         self.run.progress.total = len(selection.frames)
         if selection.filled:
             self.frame_records.fill(index, selection)
+
+        def read(wanted: Sequence[int]) -> Source:
+            return video.frames(wanted, self.run, tolerant=self.params.decode == "tolerant")
+
+        references = selection.references
+        passes = TwoPasses(read, sorted(set(references)), keys, self.bundle.manifest.preprocess.largest_bytes)
         if self.params.mode == "sequence":
-            bank = self._sequence_bank(video, selection.references)
+            bank = self._sequence_bank(passes.references(), references)
             if self.run.stopped():
+                passes.close()
                 return
             if self._by_shot:
                 yield self._video_record(index, ())
-                found = self._shots(video, keys, len(selection.references))
+                found = self._shots(passes.keys(keys), len(references))
             else:
                 yield self._video_record(index, bank.used)
                 keys = keys if self._is_linked else self._left(keys, resume)
-                found = self._sequence(video, keys, bank)
+                found = self._sequence(passes.keys(keys), bank)
         else:
             yield self._video_record(index, ())
-            found = self._online(video, keys)
+            found = self._online(read(keys))
         # Online banks, shots and links between frames depend on earlier frames, so all frames run again.
         yield from (record for record in found if record.index > resume.last)
         if self.run.stopped():
@@ -145,10 +154,10 @@ class PipelineRun:
         self.run.progress.done = before
         return keys[before:]
 
-    def _sequence_bank(self, video: OpenVideo, references: Sequence[int]) -> SequenceBank:
+    def _sequence_bank(self, source: Source, references: Sequence[int]) -> SequenceBank:
         bank = SequenceBank(self.bundle.engines.dimensions, references)
         scenes = []
-        for batch, _, found in self._computed(video, bank.wanted, self._features):
+        for batch, _, found in self._computed(source, self._features):
             for frame, known in zip(batch, found, strict=True):
                 bank.add(frame.index, known)
                 scenes.append(scene_of(frame.prepared.picture))
@@ -156,23 +165,19 @@ class PipelineRun:
         self._by_shot = self.bundle.engines.dimensions.tensors.by_shot and not one_scene
         return bank
 
-    def _sequence(
-        self, video: OpenVideo, keys: Sequence[int], bank: SequenceBank
-    ) -> Generator[FrameRecord, None, None]:
+    def _sequence(self, source: Source, bank: SequenceBank) -> Generator[FrameRecord, None, None]:
         def detections(frames: list[TimedFrame]) -> list[_Found]:
             return self._detect(frames, bank)
 
-        for batch, corrupt, each in self._computed(video, keys, detections):
+        for batch, corrupt, each in self._computed(source, detections):
             self._count_corrupt(corrupt)
             for frame, found in zip(batch, each, strict=True):
                 yield from self._records(frame, *found)
 
-    def _shots(
-        self, video: OpenVideo, keys: Sequence[int], references: int
-    ) -> Generator[FrameRecord, None, None]:
+    def _shots(self, source: Source, references: int) -> Generator[FrameRecord, None, None]:
         """Each shot with references spread over its own key frames; a long shot in parts that overlap."""
         parts = ShotParts()
-        for batch, corrupt, features in self._computed(video, keys, self._features):
+        for batch, corrupt, features in self._computed(source, self._features):
             self._count_corrupt(corrupt)
             for frame, known in zip(batch, features, strict=True):
                 yield from self._part(parts.add(frame, known), references)
@@ -209,7 +214,7 @@ class PipelineRun:
         return [(known, found, position) for position, known in enumerate(features)]
 
     def _computed(
-        self, video: OpenVideo, wanted: Sequence[int], compute: Callable[[list[TimedFrame]], list[T]]
+        self, source: Source, compute: Callable[[list[TimedFrame]], list[T]]
     ) -> Generator[tuple[list[TimedFrame], int, list[T]], None, None]:
         """Batches of frames with the number of corrupt ones before their end and a result for each frame.
 
@@ -224,7 +229,7 @@ class PipelineRun:
         calls = min(CALLS, self.options.batch)
         repeats = Repeats()
         last: list[T] = []
-        with self._frames(video, wanted) as frames:
+        with self._ahead(source) as frames:
             batches = (
                 (batch, corrupt, *repeats.places([frame.prepared for frame in batch]))
                 for batch, corrupt in in_batches(frames, self.options.batch // calls)
@@ -237,9 +242,9 @@ class PipelineRun:
                 last = found[-1:] or last
                 yield batch, corrupt, found
 
-    def _online(self, video: OpenVideo, keys: Sequence[int]) -> Generator[FrameRecord, None, None]:
+    def _online(self, source: Source) -> Generator[FrameRecord, None, None]:
         online = OnlineDetection(self.bundle, self.params, self.inference)
-        for batch, corrupt, features in self._computed(video, keys, self._features):
+        for batch, corrupt, features in self._computed(source, self._features):
             self._count_corrupt(corrupt)
             each = online.detect([frame.prepared for frame in batch], features)
             for frame, known, detections in zip(batch, features, each, strict=True):
@@ -249,8 +254,7 @@ class PipelineRun:
         self.corrupt += count
         self.run.progress.done += count
 
-    def _frames(self, video: OpenVideo, wanted: Sequence[int]) -> Prefetch[TimedFrame | CorruptFrame]:
-        source = video.frames(wanted, self.run, tolerant=self.params.decode == "tolerant")
+    def _ahead(self, source: Source) -> Prefetch[TimedFrame | CorruptFrame]:
         return Prefetch(
             source.items, self.options.prefetch, interrupt=source.interrupt, stopped=self.run.stopped
         )

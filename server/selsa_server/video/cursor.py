@@ -9,7 +9,6 @@ from typing import Final
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -98,9 +97,7 @@ class Cursor:
             if self._held is None:
                 return None
             position, frame = self._held
-            if not self._tolerant and (
-                frame.is_corrupt or not self._left_out[self._next : position].all()
-            ):
+            if not self._tolerant and (frame.is_corrupt or not self._left_out[self._next : position].all()):
                 self._fail(min(self._next, position))
             self._next = position + 1
         position, frame = self._held
@@ -149,7 +146,7 @@ class Cursor:
                 self._fail(self._next)
 
     def _is_left_out(self, packet: "Packet[VideoStream]", position: int) -> bool:
-        """Note whether the packet of the frame at `position`, or after the last frame, need not be decoded."""
+        """Whether the packet of the frame at `position` need not be decoded."""
         left_out = (
             position < len(self._unwanted)
             and bool(self._unwanted[position])
