@@ -64,21 +64,39 @@ class Likeness:
 
     def __call__(self, a: Float, b: Float) -> Float:
         """float32 [N, M] of unit vectors [N, C] and [M, C]; may be below 0 and above 1."""
+        return self._scaled(a @ b.T)
+
+    def of_pairs(self, a: Float, b: Float) -> Float:
+        """float32 [K] of unit vectors [K, C] and [K, C]."""
+        return self._scaled((a * b).sum(-1))
+
+    def _scaled(self, cosines: Float) -> Float:
         scale = max(self.same - self.other, 0.05)
-        alike: Float = ((a @ b.T - self.other) / scale).astype(np.float32)
+        alike: Float = ((cosines - self.other) / scale).astype(np.float32)
         return alike
 
     def learn_same(self, cosines: Float) -> None:
         """Learn from cosines of pairs that certainly are one object."""
-        self.same, self._same_pairs = _mean(self.same, self._same_pairs, cosines)
+        self.same, self._same_pairs = _mean(self.same, self._same_pairs, float(cosines.sum()), len(cosines))
 
-    def learn_other(self, cosines: Float) -> None:
-        """Learn from cosines of pairs that certainly are two objects."""
-        self.other, self._other_pairs = _mean(self.other, self._other_pairs, cosines)
+    def learn_other(self, looks: Float, apart: npt.NDArray[np.bool_]) -> None:
+        """Learn from the objects of one frame.
+
+        Args:
+            looks: float32 [N, C], unit vectors.
+            apart: bool [N, N], symmetric: pairs that certainly are two objects.
+        """
+        # The sum over all pairs without a matrix product, which would wake the threads of BLAS.
+        both = np.square(looks.sum(0)).sum() - np.square(looks).sum()
+        first, second = np.nonzero(np.triu(~apart, 1))
+        close = (looks[first] * looks[second]).sum()
+        pairs = len(looks) * (len(looks) - 1) // 2 - len(first)
+        self.other, self._other_pairs = _mean(self.other, self._other_pairs, float(both / 2 - close), pairs)
 
 
-def _mean(before: float, pairs: float, values: Float) -> tuple[float, float]:
-    if not len(values):
-        return before, pairs
-    total = pairs + len(values)
-    return (before * pairs + float(values.sum())) / total, min(total, MOST_PAIRS)
+def _mean(before: float, weight: float, added: float, count: int) -> tuple[float, float]:
+    """The mean after `count` more values whose sum is `added`, and its weight."""
+    if not count:
+        return before, weight
+    total = weight + count
+    return (before * weight + added) / total, min(total, MOST_PAIRS)

@@ -49,8 +49,20 @@ def match(affinity: Float, least: float) -> list[tuple[int, int]]:
         least: pairs at or below this are left out.
     """
     rows, columns = np.nonzero(affinity > least)
-    # Equal affinities are taken by row, then column, so that the result is the same everywhere.
-    order = np.argsort(-affinity[rows, columns], kind="stable")
+    return matched(rows, columns, affinity[rows, columns], least)
+
+
+def matched(rows: Int, columns: Int, affinity: Float, least: float) -> list[tuple[int, int]]:
+    """As `match`, of the pairs that have an affinity.
+
+    Args:
+        rows: int64 [K]; of equal affinities the first one counts more.
+        columns: int64 [K].
+        affinity: float32 [K].
+        least: pairs at or below this are left out.
+    """
+    kept = np.flatnonzero(affinity > least)
+    order = kept[np.argsort(-affinity[kept], kind="stable")]
     taken_rows, taken_columns, pairs = set[int](), set[int](), []
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
         if row not in taken_rows and column not in taken_columns:

@@ -68,38 +68,34 @@ class Gallery:
         Two tracks are one object if they have one class, never overlap in time, and are more similar than
         `least` and than either is to any other track. Tracks are joined until no such pair is left.
         """
-        parts = [[track] for track in self.tracks if track.looks is not None and track.frames >= LEAST_FRAMES]
-        while len(parts) > 1 and (joined := _joined(parts, likeness, least)) is not None:
-            parts = joined
-        return {track.id: part[0].id for part in parts for track in part[1:] if track.id and part[0].id}
-
-
-def _joined(parts: list[list[Track]], likeness: Likeness, least: float) -> list[list[Track]] | None:
-    """The parts with the best pairs joined; None if there is no pair."""
-    looks = unit(np.stack([sum(track.looks for track in part if track.looks is not None) for part in parts]))
-    labels = np.array([part[0].label for part in parts])
-    alike = likeness(looks, looks)
-    possible = labels[:, None] == labels[None]
-    for row, one in enumerate(parts):
-        for column in np.flatnonzero(possible[row] & (alike[row] > least)).tolist():
-            possible[row, column] = column > row and _apart(one, parts[column])
-    pairs = match(np.where(np.triu(possible, 1), alike, -1.0).astype(np.float32), least)
-    if not pairs:
-        return None
-    merged = {column: row for row, column in pairs}
-    rows = {row: column for row, column in pairs if row not in merged}
-    gone = set(rows.values())
-    if not rows:
-        return None
-    return [
-        sorted([*part, *(parts[rows[i]] if i in rows else [])], key=lambda each: each.id or 0)
-        for i, part in enumerate(parts)
-        if i not in gone
-    ]
-
-
-def _apart(one: list[Track], other: list[Track]) -> bool:
-    return all(a.last < b.first or b.last < a.first for a in one for b in other)
+        tracks = [each for each in self.tracks if each.looks is not None and each.frames >= LEAST_FRAMES]
+        if len(tracks) < 2:
+            return {}
+        parts = [[track] for track in tracks]
+        looks = np.array([track.looks for track in tracks], np.float32)
+        first, last = (np.array([getattr(each, name) for each in tracks]) for name in ("first", "last"))
+        labels = np.array([track.label for track in tracks])
+        apart = (labels[:, None] == labels[None]) & ((last[:, None] < first[None]) | (last[None] < first[:, None]))
+        while True:
+            vectors = unit(looks)
+            alike = likeness(vectors, vectors)
+            pairs = match(np.where(np.triu(apart, 1), alike, np.float32(-1)), least)
+            taken, joined = set[int](), list[tuple[int, int]]()
+            for row, column in pairs:
+                # Each part once: the joined part is compared again in the next round.
+                if row not in taken and column not in taken:
+                    taken.update((row, column))
+                    joined.append((row, column))
+            if not joined:
+                return {track.id: part[0].id for part in parts for track in part[1:] if track.id and part[0].id}
+            for row, column in joined:
+                parts[row] += parts[column]
+            rows, columns = np.array(joined, np.int64).T
+            looks[rows] += looks[columns]
+            apart[rows] &= apart[columns]
+            apart[:, rows] &= apart[:, columns]
+            stay = np.setdiff1d(np.arange(len(parts)), columns)
+            parts, looks, apart = [parts[i] for i in stay.tolist()], looks[stay], apart[np.ix_(stay, stay)]
 
 
 def _object(number: int, part: list[Track]) -> ObjectOfVideo:

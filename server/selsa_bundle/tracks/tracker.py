@@ -5,13 +5,13 @@ confirmed. A caller that delays its output can write the number into the track's
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from selsa_bundle.tracks.appearance import Likeness, unit
-from selsa_bundle.tracks.geometry import Float, Int, areas, enlarged, match, overlaps
+from selsa_bundle.tracks.geometry import Float, Int, areas, enlarged, match, matched, overlaps
 from selsa_bundle.tracks.objects import Gallery
 from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.track import Track
@@ -40,7 +40,7 @@ class TrackerOptions:
             detection above which its appearance, that of two objects, is not learned.
         weak: two detections of one class are one object too if one's score is below this share of the
             other's.
-        most: largest number of tracks at a time, lost ones included.
+        most: largest number of tracks after a frame, lost ones included; those lost first are dropped.
     """
 
     start: float = 0.5
@@ -85,7 +85,8 @@ class Tracker:
         """
         finite = np.isfinite(seen.boxes).all(-1, keepdims=True)
         seen = replace(seen, boxes=np.where(finite, seen.boxes, np.float32(0)))
-        usable = self.usable(seen)
+        covers = overlaps(seen.boxes, seen.boxes)
+        usable = self._usable(seen, covers)
         self._step = 1 if self._last is None else max(1, seen.index - self._last)
         self._last = seen.index
         if seen.cut:
@@ -96,11 +97,11 @@ class Tracker:
         for track, row in pairs:
             self._add(track, seen, row)
             linked[row] = track
-        self._look(seen, pairs, usable)
+        self._look(seen, pairs, (covers[:, usable] > self._options.too_close).sum(1))
         for row in np.flatnonzero(usable & (seen.scores >= self._options.start)).tolist():
-            if linked[row] is None and self._may_begin(seen, linked, row):
+            if linked[row] is None and self._may_begin(seen.labels, linked, row, covers):
                 linked[row] = self._begin(seen, row)
-        self._learn(seen)
+        self._learn(seen, covers)
         self._forget(seen.index)
         return linked
 
@@ -110,14 +111,18 @@ class Tracker:
 
     def usable(self, seen: Observation) -> npt.NDArray[np.bool_]:
         """bool [N]: has an area, a score that is high enough, and no better detection of the same object."""
+        return self._usable(seen, overlaps(seen.boxes, seen.boxes))
+
+    def _usable(self, seen: Observation, covers: Float) -> npt.NDArray[np.bool_]:
         usable = (seen.scores >= self._options.follow) & (areas(seen.boxes) > 0)
-        overlap = overlaps(seen.boxes, seen.boxes) > self._options.same_place
+        same = covers > self._options.same_place
         # The model suppressed duplicates within a class; only much weaker ones may be left.
-        overlap &= (seen.labels[:, None] != seen.labels[None]) | (
+        same &= (seen.labels[:, None] != seen.labels[None]) | (
             seen.scores[:, None] < self._options.weak * seen.scores[None]
         )
-        for row in np.flatnonzero(usable).tolist():
-            usable[row] = not (overlap[row, :row] & usable[:row]).any()
+        better = np.tril(same, -1)
+        for row in np.flatnonzero(usable & better.any(1)).tolist():
+            usable[row] = not (better[row] & usable).any()
         return usable
 
     def _link(self, seen: Observation, usable: npt.NDArray[np.bool_]) -> list[tuple[Track, int]]:
@@ -131,7 +136,7 @@ class Tracker:
         left = _without(near, pairs)
         recent = [track for track in left if track.frames > 1 or track.id is not None]
         pairs += self._by_position(recent, seen, low, least=0.35)
-        rest = np.array([row for row in high.tolist() if row not in {r for _, r in pairs}], np.int64)
+        rest = np.setdiff1d(high, [row for _, row in pairs])
         lost = _without([track for track in self._tracks if track.id is not None], pairs)
         return pairs + self._by_look(lost, seen, rest)
 
@@ -141,51 +146,36 @@ class Tracker:
         if not tracks or not len(rows):
             return []
         gaps = np.array([seen.index - track.last for track in tracks], np.float32)
-        boxes = _predicted(tracks, gaps, most=max(MOST_MOTION, self._step))
-        steps = gaps[:, None] / self._step
-        exact = overlaps(boxes, seen.boxes[rows])
+        boxes, found = _predicted(tracks, gaps, most=max(MOST_MOTION, self._step)), seen.boxes[rows]
+        exact = overlaps(boxes, found)
         # Enlarged boxes overlap where fast objects just miss.
-        wide = overlaps(enlarged(boxes, 0.3), enlarged(seen.boxes[rows], 0.3))
-        near = (exact + wide) / 2
-        same_class = np.array([track.label for track in tracks])[:, None] == seen.labels[rows][None]
-        alike = self._alike(tracks, seen, rows)
-        if alike is None:
+        near = (exact + overlaps(enlarged(boxes, 0.3), enlarged(found, 0.3))) / 2
+        of, at = np.nonzero(near > max(least, 0.05))
+        exact, near, steps = exact[of, at], near[of, at], gaps[of] / self._step
+        same_class = np.array([track.label for track in tracks])[of] == seen.labels[rows[at]]
+        if seen.looks is None:
             affinity = np.where(same_class | (exact > 0.6), near, -1.0) - 0.02 * steps
-            return _pairs(tracks, rows, affinity, max(least, 0.1))
-        # Appearance decides between objects that are near; it makes none near.
-        possible = (near > max(least, 0.05)) & (alike > np.where(exact > 0.5, -0.5, 0.1))
-        possible &= same_class | (alike > 0.4)
-        affinity = np.where(possible, near + 0.3 * np.clip(alike, 0, 1) + 0.2 * same_class, -1.0)
-        affinity -= 0.01 * steps
-        return _pairs(tracks, rows, affinity, max(least, 0.1))
+        else:
+            # Appearance decides between objects that are near; it makes none near.
+            alike = self._likeness.of_pairs(_looks(tracks)[of], seen.looks[rows[at]])
+            possible = (alike > np.where(exact > 0.5, -0.5, 0.1)) & (same_class | (alike > 0.4))
+            affinity = np.where(possible, near + 0.3 * np.clip(alike, 0, 1) + 0.2 * same_class, -1.0)
+            affinity -= 0.01 * steps
+        chosen = matched(of, at, affinity.astype(np.float32), max(least, 0.1))
+        return [(tracks[track], int(rows[row])) for track, row in chosen]
 
     def _by_look(self, tracks: list[Track], seen: Observation, rows: Int) -> list[tuple[Track, int]]:
-        if not tracks or not len(rows):
+        if seen.looks is None or not tracks or not len(rows):
             return []
-        alike = self._alike(tracks, seen, rows)
-        if alike is None:
-            return []
+        alike = self._likeness(_looks(tracks), seen.looks[rows])
         same_class = np.array([track.label for track in tracks])[:, None] == seen.labels[rows][None]
         affinity = (alike + 0.1 * same_class - 0.1).astype(np.float32)
-        return _pairs(tracks, rows, affinity, self._options.alike)
+        return [(tracks[track], int(rows[row])) for track, row in match(affinity, self._options.alike)]
 
-    def _alike(self, tracks: list[Track], seen: Observation, rows: Int) -> Float | None:
-        if seen.looks is None:
-            return None
-        known = [track.look for track in tracks]
-        if any(look is None for look in known):
-            return None
-        return self._likeness(np.stack(known), seen.looks[rows])  # type: ignore[arg-type]
-
-    def _may_begin(self, seen: Observation, linked: list[Track | None], row: int) -> bool:
-        """Whether a new track is allowed: there is room, and no object of the class overlaps too much."""
-        if len(self._tracks) >= self._options.most:
-            return False
-        others = [
-            i for i, track in enumerate(linked) if track is not None and seen.labels[i] == seen.labels[row]
-        ]
-        close = overlaps(seen.boxes[[row]], seen.boxes[others])
-        return not (close > self._options.too_close).any()
+    def _may_begin(self, labels: Int, linked: list[Track | None], row: int, covers: Float) -> bool:
+        """Whether no object of the class overlaps too much with a detection without a track."""
+        close = np.flatnonzero((covers[row] > self._options.too_close) & (labels == labels[row]))
+        return all(linked[other] is None for other in close.tolist())
 
     def _begin(self, seen: Observation, row: int) -> Track:
         track = Track(
@@ -215,37 +205,32 @@ class Tracker:
             track.id = self._count
             self.gallery.add(track)
 
-    def _look(self, seen: Observation, pairs: list[tuple[Track, int]], usable: npt.NDArray[np.bool_]) -> None:
-        """Update the appearance of the linked tracks; a detection of low score changes it less."""
-        if seen.looks is not None and pairs:
-            rows = [row for _, row in pairs]
-            covered = overlaps(seen.boxes[rows], seen.boxes[usable]) > self._options.too_close
-            # Each overlaps with itself.
-            pairs = [pair for pair, count in zip(pairs, covered.sum(1).tolist(), strict=True) if count < 2]
-        known = [(track.look, track.looks) for track, _ in pairs]
+    def _look(self, seen: Observation, pairs: list[tuple[Track, int]], close: Int) -> None:
+        """Update the appearance of the linked tracks; a detection of low score changes it less.
+
+        Args:
+            close: int64 [N], number of detections that overlap each one too much, itself among them.
+        """
+        pairs = [(track, row) for track, row in pairs if close[row] < 2]
         if seen.looks is None or not pairs:
             return
-        rows = [row for _, row in pairs]
-        before = np.stack([look for look, _ in known if look is not None])
-        now, scores = seen.looks[rows], seen.scores[rows]
+        rows = np.array([row for _, row in pairs])
+        before, now, scores = _looks([track for track, _ in pairs]), seen.looks[rows], seen.scores[rows]
         seen_well = scores >= self._options.start
         self._likeness.learn_same((before * now).sum(-1)[seen_well])
         share = np.where(seen_well, 0.2, 0.05).astype(np.float32)[:, None]
-        mixed = unit((1 - share) * before + share * now)
-        sums = np.stack([looks for _, looks in known if looks is not None]) + now * scores[:, None]
-        for place, (track, _) in enumerate(pairs):
-            # Copied: a view would keep the arrays of the whole frame.
-            track.look, track.looks = mixed[place].copy(), sums[place].copy()
+        mixed, added = unit((1 - share) * before + share * now), now * scores[:, None]
+        for (track, _), look, looks in zip(pairs, mixed, added, strict=True):
+            # In place: a view would keep the arrays of the whole frame.
+            track.look[:] = look  # type: ignore[index]
+            track.looks += looks
 
-    def _learn(self, seen: Observation) -> None:
+    def _learn(self, seen: Observation, covers: Float) -> None:
         """Learn the similarity of different objects from detections of one frame."""
         rows = np.flatnonzero(seen.scores >= self._options.start)[:50]
         if seen.looks is None or len(rows) < 2:
             return
-        first, second = np.triu_indices(len(rows), 1)
-        apart = overlaps(seen.boxes[rows], seen.boxes[rows])[first, second] < 0.1
-        cosines = (seen.looks[rows] @ seen.looks[rows].T)[first, second]
-        self._likeness.learn_other(cosines[apart])
+        self._likeness.learn_other(seen.looks[rows], covers[np.ix_(rows, rows)] < 0.1)
 
     def _at_least(self, limit: int) -> int:
         """A limit in frames of the source, not below `steps` detected frames."""
@@ -261,12 +246,14 @@ class Tracker:
             return gap <= self._at_least(options.by_look if track.look is not None else options.by_position)
 
         self._tracks = [track for track in self._tracks if is_kept(track)]
+        if len(self._tracks) > options.most:
+            # Those that were lost first: new objects have room after any number of cuts.
+            self._tracks = sorted(self._tracks, key=lambda track: -track.last)[: options.most]
 
 
-def _pairs(
-    tracks: list[Track], rows: Int, affinity: npt.NDArray[np.floating[Any]], least: float
-) -> list[tuple[Track, int]]:
-    return [(tracks[t], int(rows[r])) for t, r in match(affinity.astype(np.float32), least)]
+def _looks(tracks: list[Track]) -> Float:
+    """float32 [N, C], the appearances of tracks that have one."""
+    return np.array([track.look for track in tracks], np.float32)
 
 
 def _without(tracks: list[Track], pairs: list[tuple[Track, int]]) -> list[Track]:
@@ -290,5 +277,5 @@ def _predicted(tracks: list[Track], gaps: Float, most: int) -> Float:
     """Predicted boxes of tracks, [N, 4]; motion counts for at most `most` frames."""
     speeds = np.array([track.speed for track in tracks], np.float32)
     moves = speeds * np.minimum(gaps, np.float32(most))[:, None]
-    boxes: Float = np.stack([track.box for track in tracks]) + np.tile(moves, 2)
+    boxes: Float = np.array([track.box for track in tracks]) + np.tile(moves, 2)
     return boxes
