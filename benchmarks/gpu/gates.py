@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.errors import BundleError
 from selsa_bundle.gate.check import compare_outputs
 from selsa_bundle.gate.gate import Gate, read_gate, run_gate
@@ -50,7 +51,7 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=bundle_folder)
     parser.add_argument("--provider", choices=list(MODES), required=True)
     parser.add_argument("--json", type=Path, required=True)
     given = parser.parse_args()

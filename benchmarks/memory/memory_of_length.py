@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.memory.peak_memory import peak_of_local, peak_of_server
 from benchmarks.report.output import check_output, write_json
 from benchmarks.report.picture import COLOURS, check_picture, new_figure, save_figure, tidy
-from selsa_bundle.default_bundle import synthetic_bundle
+from selsa_bundle.default_bundle import bundle_folder, synthetic_bundle
 from selsa_bundle.manifest import Manifest
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.sample_video import write_sample_video
@@ -77,7 +77,7 @@ def plot(path: Path, rows: list[Peaks], title: str) -> None:
 def main() -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=bundle_folder)
     parser.add_argument("--lengths", type=int, nargs="+", default=[100, 300, 1000, 3000, 10_000])
     parser.add_argument("--size", default="160x90")
     parser.add_argument("--references", type=int, default=14)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from benchmarks.quality.everyday_quality import SETTINGS, THRESHOLD, damaged, every_detection, know
 from selsa_bundle.classes import COCO
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.gate.agreement import box_iou
 from selsa_training.evaluation.opened_model import ModelOptions, OpenedModel, open_model
 from selsa_training.everyday_training.photographs import read_photographs
@@ -111,7 +112,7 @@ def _score_of(wrong: Box, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("models", type=bundle_folder, nargs="+")
     parser.add_argument("--sources", type=Path, required=True)
     given = parser.parse_args()
     found = np.array([measure(open_model(path, ModelOptions()), given.sources) for path in given.models])

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.everyday_quality import SETTINGS, Found, Ranked, damaged, read_truth
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_server.pipeline.local import local_pipeline
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.schema.detect import DetectParams, FrameRecord
@@ -56,7 +57,7 @@ def persons(pipeline: DetectionPipeline, film: Path, mode: str, first: int, coun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=bundle_folder)
     for name in ("--video", "--truth", "--before", "--after"):
         parser.add_argument(name, type=Path, required=True)
     given = parser.parse_args()

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import torch
 
 from selsa_bundle.bank import BankSlots, SpreadBank
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.engine import Engines, FrameBatch, ReferenceBank
 from selsa_bundle.gate.agreement import box_iou
 from selsa_bundle.picture import Picture
@@ -240,7 +241,7 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("models", type=bundle_folder, nargs="+")
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--provider", help="of bundles; ONNX Runtime on the CPU if not given")

@@ -21,7 +21,7 @@ import onnxruntime as ort
 from benchmarks.report.output import write_json
 from benchmarks.speed.beside_pytorch import make_model
 from benchmarks.speed.native_graphs import milliseconds, prepared
-from selsa_bundle.default_bundle import default_bundle, sample_video, synthetic_bundle
+from selsa_bundle.default_bundle import bundle_folder, default_bundle, sample_video, synthetic_bundle
 from selsa_bundle.manifest import Manifest
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.host import Host
@@ -110,7 +110,7 @@ def print_table(name: str, spent: dict[str, list[float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("bundles", type=Path, nargs="*")
+    parser.add_argument("bundles", type=bundle_folder, nargs="*")
     parser.add_argument("--r50", action="store_true", help="also an untrained R-50")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1, help="of the engines")

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from benchmarks.report.output import write_json
-from selsa_bundle.default_bundle import synthetic_video
+from selsa_bundle.default_bundle import bundle_folder, synthetic_video
 from selsa_bundle.engine import ReferenceBank
 from selsa_bundle.manifest import Manifest, Variant
 from selsa_bundle.preprocess import PreparedFrame
@@ -78,7 +78,7 @@ def taken(
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=bundle_folder)
     parser.add_argument("--video", type=Path, default=synthetic_video())
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=9)

@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.report.output import write_json
 from benchmarks.speed.operators import EngineProfile, onnx_profile
-from selsa_bundle.default_bundle import synthetic_bundle
+from selsa_bundle.default_bundle import bundle_folder, synthetic_bundle
 from selsa_bundle.engine import FrameBatch, bank_feeds, sequence_feeds
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.choice import options_named
@@ -183,7 +183,7 @@ def profiled(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("report", type=Path)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=bundle_folder)
     given = parser.parse_args()
     report = json.loads(given.report.read_bytes())
     write_json(given.report, profiled(report, given.bundle or synthetic_bundle()))

@@ -22,6 +22,7 @@ import supervision
 from trackers import ByteTrackTracker
 
 from benchmarks.tracks.clips import Clip, answered, labelled_clips, mot_clip, pipeline_of
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.tracker import Tracker
 from selsa_server.pipeline.pipeline import DetectionPipeline
@@ -78,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=bundle_folder)
     parser.add_argument("data", type=Path, nargs="*")
     parser.add_argument("--video", type=Path)
     parser.add_argument("--truth", type=Path)

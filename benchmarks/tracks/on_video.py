@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.quality.everyday_quality import Ranked
 from benchmarks.tracks.clips import answered, mot_clip, pipeline_of
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_server.schema.detect import DetectParams
 
 SCORES: Final = (0.35, 0.5)
@@ -23,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=bundle_folder)
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--class", dest="name", required=True)

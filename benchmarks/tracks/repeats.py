@@ -18,6 +18,7 @@ from unittest.mock import patch
 import av
 
 from benchmarks.tracks.clips import pipeline_of
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_server.bench.sample_video import write_sample_video
 from selsa_server.pipeline.inference import Repeats
@@ -61,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=bundle_folder)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=5)
     given = parser.parse_args()

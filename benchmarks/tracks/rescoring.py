@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.tracks.found_tracks import FoundSet, keys
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.tracks.filling import Filler, FollowedFrame
 from selsa_bundle.tracks.observation import Observation
 from selsa_bundle.tracks.rescoring import SCORE_FRAMES, Rescorer
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=bundle_folder)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--strides", type=int, nargs="*", default=[2, 3, 5])
     given = parser.parse_args()

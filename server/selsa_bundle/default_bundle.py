@@ -27,16 +27,16 @@ def packaged_bundle(name: PackagedName, package: Path = _PACKAGE) -> Path:
     return folder
 
 
-def bundle_folder(named: Path) -> Path:
+def bundle_folder(named: Path | str) -> Path:
     """The folder of a bundle, given its path or the name of a packaged bundle.
 
     Raises:
         BundleError: this build has no packaged bundle of that name.
     """
     for name in PACKAGED:
-        if str(named) == name and not named.exists():
+        if str(named) == name and not Path(named).exists():
             return packaged_bundle(name)
-    return named
+    return Path(named)
 
 
 def portable_name(folder: Path) -> str:

@@ -75,7 +75,9 @@ class Gallery:
         looks = np.array([track.looks for track in tracks], np.float32)
         first, last = (np.array([getattr(each, name) for each in tracks]) for name in ("first", "last"))
         labels = np.array([track.label for track in tracks])
-        apart = (labels[:, None] == labels[None]) & ((last[:, None] < first[None]) | (last[None] < first[:, None]))
+        apart = (labels[:, None] == labels[None]) & (
+            (last[:, None] < first[None]) | (last[None] < first[:, None])
+        )
         while True:
             vectors = unit(looks)
             alike = likeness(vectors, vectors)
@@ -87,7 +89,9 @@ class Gallery:
                     taken.update((row, column))
                     joined.append((row, column))
             if not joined:
-                return {track.id: part[0].id for part in parts for track in part[1:] if track.id and part[0].id}
+                return {
+                    track.id: part[0].id for part in parts for track in part[1:] if track.id and part[0].id
+                }
             for row, column in joined:
                 parts[row] += parts[column]
             rows, columns = np.array(joined, np.int64).T
