@@ -27,6 +27,8 @@ MOST_PAIRS: Final = 2000.0
 def appearance(family: Family, frame: FrameBatch, found: DetectionBatch, position: int) -> Float | None:
     """Unit vectors float32 [N, C] of one frame's detections; None if the bundle does not output proposals.
 
+    Zeros where the features are not finite, as those of a network that overflows in float16.
+
     Args:
         family: of the bundle's model.
         frame: the frame engine's outputs of that frame, a batch of one.
@@ -39,8 +41,10 @@ def appearance(family: Family, frame: FrameBatch, found: DetectionBatch, positio
     valid = frame.valid[0]
     rows = found.proposals[position, : int(found.count[position])]
     known = features[:BACKGROUND_ROWS][valid[:BACKGROUND_ROWS]]
+    known = known[np.isfinite(known).all(-1)]
     looks = features[rows] - (known.mean(0) if len(known) > 1 else 0.0)
-    return unit(looks.astype(np.float32))
+    looks = looks.astype(np.float32)
+    return unit(np.where(np.isfinite(looks).all(-1, keepdims=True), looks, np.float32(0)))
 
 
 def unit(vectors: Float) -> Float:

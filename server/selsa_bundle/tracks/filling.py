@@ -1,7 +1,8 @@
 """Frames between two detected ones, answered along tracks and tubes.
 
 What is in both detected frames moves linearly from one to the other. What is in one of them only stays where
-it is, with half of its score, because nothing confirms it.
+it is, with half of its score, because nothing confirms it. If a cut lies between the two, a frame shows what
+is in the nearer one only: it belongs to one scene.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,13 @@ class Filler:
         if last is None or not wanted:
             return
         before = FollowedFrame(last[0].seen, last[1])
+        if frame.seen.cut:
+            nothing = np.zeros(0, np.int64)
+            for index in wanted:
+                is_before = index - before.seen.index <= frame.seen.index - index
+                shown = (before, frame.take(nothing)) if is_before else (before.take(nothing), frame)
+                yield _at(index, *shown, 0)
+            return
         rows, columns = _pairs(last[1], now, frame.tracks)
         lone_rows = np.setdiff1d(np.arange(len(before.seen.scores)), rows)
         lone_columns = np.setdiff1d(np.arange(len(frame.seen.scores)), columns)
@@ -71,12 +79,10 @@ class Filler:
 def _pairs(tracks: Tracks, now: TubeFrame, later: Tracks) -> tuple[Int, Int]:
     """Rows of two consecutive detected frames that are one object, int64 [M] each.
 
-    By track where there are tracks, else by tube, if that does not join two tracks. None over a cut.
+    By track where there are tracks, else by tube, if that does not join two tracks.
     """
-    pairs: dict[int, int] = {}
-    if not now.seen.cut:
-        columns = {id(track): column for column, track in enumerate(later) if track is not None}
-        pairs = {row: columns[id(track)] for row, track in enumerate(tracks) if id(track) in columns}
+    columns = {id(track): column for column, track in enumerate(later) if track is not None}
+    pairs = {row: columns[id(track)] for row, track in enumerate(tracks) if id(track) in columns}
     taken = set(pairs.values())
     for column, row in enumerate(now.before.tolist()):
         two_tracks = bool(tracks and tracks[row] and later[column])

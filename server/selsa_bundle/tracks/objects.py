@@ -62,18 +62,27 @@ class Gallery:
                 parts.setdefault(aliases.get(track.id, track.id), []).append(track)
         return [_object(number, part) for number, part in sorted(parts.items())]
 
-    def aliases(self, likeness: Likeness, least: float) -> dict[int, int]:
+    def aliases(self, likeness: Likeness, least: float, *, filled: bool = False) -> dict[int, int]:
         """Track numbers of objects that have a lower number too: {number: the object's lowest number}.
 
         Two tracks are one object if they have one class, never overlap in time, and are more similar than
         `least` and than either is to any other track. Tracks are joined until no such pair is left.
+
+        Args:
+            likeness: of the video.
+            least: similarity.
+            filled: whether tracks stay on frames that were not detected on. Two tracks then overlap there
+                unless a detected frame lies between them.
         """
         tracks = [each for each in self.tracks if each.looks is not None and each.frames >= LEAST_FRAMES]
         if len(tracks) < 2:
             return {}
         parts = [[track] for track in tracks]
         looks = np.array([track.looks for track in tracks], np.float32)
-        first, last = (np.array([getattr(each, name) for each in tracks]) for name in ("first", "last"))
+        first, last = (
+            np.array([getattr(each, name) for each in tracks])
+            for name in ("before" if filled else "first", "last")
+        )
         labels = np.array([track.label for track in tracks])
         apart = (labels[:, None] == labels[None]) & (
             (last[:, None] < first[None]) | (last[None] < first[:, None])

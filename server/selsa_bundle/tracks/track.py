@@ -20,6 +20,7 @@ class Track:
         looks: float32 [C], sum of its appearances.
         votes: sum of scores by class.
         first: source index of the first frame; `first_time` in seconds.
+        before: source index of the detected frame before `first`; -1: none.
         last: source index of the last frame; `last_time` in seconds.
         frames: number of frames that show it.
         score: sum of its scores.
@@ -31,6 +32,7 @@ class Track:
     first_time: float | None
     last: int
     last_time: float | None
+    before: int = -1
     id: int | None = None
     speed: tuple[float, float] = (0.0, 0.0)
     look: Float | None = None

@@ -18,6 +18,8 @@ from selsa_bundle.tracks.track import Track
 
 # Frames of the source for which an object is predicted to move on; at least the next detected frame.
 MOST_MOTION: Final = 8
+# Detections over which an object's speed is averaged.
+SPEED_FRAMES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ class Tracker:
         self.gallery = Gallery()
         self._count = 0
         self._last: int | None = None
+        self._before: int | None = None  # the detected frame before the last one
         self._step = 1  # frames of the source since the last detected one
 
     def update(self, seen: Observation) -> list[Track | None]:
@@ -87,8 +90,8 @@ class Tracker:
         seen = replace(seen, boxes=np.where(finite, seen.boxes, np.float32(0)))
         covers = overlaps(seen.boxes, seen.boxes)
         usable = self._usable(seen, covers)
-        self._step = 1 if self._last is None else max(1, seen.index - self._last)
-        self._last = seen.index
+        self._before, self._last = self._last, seen.index
+        self._step = 1 if self._before is None else max(1, seen.index - self._before)
         if seen.cut:
             for track in self._tracks:
                 track.placed = False
@@ -105,9 +108,9 @@ class Tracker:
         self._forget(seen.index)
         return linked
 
-    def aliases(self) -> dict[int, int]:
+    def aliases(self, *, filled: bool = False) -> dict[int, int]:
         """Numbers of tracks that are part of another object, see `Gallery.aliases`."""
-        return self.gallery.aliases(self._likeness, self._options.join)
+        return self.gallery.aliases(self._likeness, self._options.join, filled=filled)
 
     def usable(self, seen: Observation) -> npt.NDArray[np.bool_]:
         """bool [N]: has an area, a score that is high enough, and no better detection of the same object."""
@@ -184,6 +187,7 @@ class Tracker:
             first_time=seen.time,
             last=seen.index,
             last_time=seen.time,
+            before=-1 if self._before is None else self._before,
         )
         if seen.looks is not None:
             track.look, track.looks = seen.looks[row].copy(), seen.looks[row] * seen.scores[row]
@@ -262,15 +266,18 @@ def _without(tracks: list[Track], pairs: list[tuple[Track, int]]) -> list[Track]
 
 
 def _speed(track: Track, box: Float, index: int) -> tuple[float, float]:
-    """The mean of the last speed and the new one; zero after a cut or if a frame comes twice."""
+    """The mean speed, of about the last `SPEED_FRAMES` detections; zero after a cut or if a frame comes twice.
+
+    Detected boxes jitter by more than an object's speed changes: a mean of two frames only predicts objects
+    that cross to each other's places.
+    """
     gap = index - track.last
     if not track.placed or gap <= 0:
         return 0.0, 0.0
     x1, y1, x2, y2 = (box - track.box).tolist()
     x, y = (x1 + x2) / 2 / gap, (y1 + y2) / 2 / gap
-    if track.frames == 1:
-        return x, y
-    return (track.speed[0] + x) / 2, (track.speed[1] + y) / 2
+    share = 1 / min(track.frames, SPEED_FRAMES)
+    return (1 - share) * track.speed[0] + share * x, (1 - share) * track.speed[1] + share * y
 
 
 def _predicted(tracks: list[Track], gaps: Float, most: int) -> Float:

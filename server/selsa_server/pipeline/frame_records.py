@@ -129,7 +129,7 @@ class FrameRecords:
         if self._tracker is None:
             return {}
         with self._clock(TRACKS):
-            aliases = self._tracker.aliases()
+            aliases = self._tracker.aliases(filled=self._fill is not None)
             objects = self._tracker.gallery.objects(aliases)
         listed = tuple(
             TrackedObject(

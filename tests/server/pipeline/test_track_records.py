@@ -147,3 +147,19 @@ def test_an_identity_does_not_survive_a_cut_on_position_alone(tmp_path: Path) ->
         pipeline = DetectionPipeline(fake_bundle(engines))
         *_, frame, _ = pipeline.run(path, DetectParams(tracks=True))
         assert {found.track_id for found in frame.detections} == expected
+
+
+class NotFinite(TwoObjects):
+    """The feature of the first object is not a number in every frame."""
+
+    def run_frames(self, frames: np.ndarray, image_size: Int) -> FrameBatch:
+        batch = super().run_frames(frames, image_size)
+        queries = batch.queries.copy()
+        queries[:, 0, 1] = np.nan
+        return batch.replaced(queries=queries)
+
+
+def test_features_that_are_not_finite_are_no_appearance(video: Path) -> None:
+    pipeline = DetectionPipeline(fake_bundle(NotFinite()))
+    _, *frames, _ = pipeline.run(video, DetectParams(tracks=True))
+    assert [[found.track_id for found in frame.detections] for frame in frames] == [[1, 2]] * FRAMES

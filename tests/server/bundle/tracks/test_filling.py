@@ -56,10 +56,11 @@ def test_a_track_joins_what_position_does_not_and_two_tracks_are_never_joined():
     assert weak.tracks == [one]
 
 
-def test_nothing_moves_over_a_cut():
+def test_over_a_cut_a_frame_shows_the_nearer_side_only_so_no_track_is_there_twice():
     one = track(1)
-    (filled,) = between(frame(0, [(0, 0.9)], [one]), frame(2, [(20, 0.9)], [one], cut=True))
-    assert sorted(filled.seen.boxes[:, 0].tolist()) == [0, 20]
+    filled = between(frame(0, [(0, 0.9)], [one]), frame(5, [(20, 0.9)], [one], cut=True))
+    assert [each.seen.boxes[:, 0].tolist() for each in filled] == [[0], [0], [20], [20]]
+    assert [each.tracks for each in filled] == [[one]] * 4
 
 
 def test_frames_without_detections_fill_with_none():

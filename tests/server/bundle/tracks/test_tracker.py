@@ -113,6 +113,52 @@ def test_two_numbers_of_one_object_become_aliases_only_if_they_never_meet():
     assert (second["first_index"], second["last_index"], second["last_time"]) == (0, 59, 59 / 25)
 
 
+def test_tracks_that_meet_on_a_filled_frame_only_are_no_aliases():
+    for gap, joined in ((3, {}), (6, {3: 2})):
+        tracker = Tracker(TrackerOptions(by_look=0, steps=0))
+        for i in range(0, 60, 3):
+            # The first object disappears, and appears elsewhere `gap` frames later, blurred at first.
+            first = {0: (0, 0)} if i < 30 else {0: (400, 0)} if i >= 27 + gap else {}
+            frame = seen(i, {2: (500, 300)} | first)
+            if i == 27 + gap:
+                frame.looks[1] = LOOKS[7]
+            numbers(tracker, frame)
+        assert tracker.gallery.total == 3
+        assert tracker.aliases() == {3: 2}
+        assert tracker.aliases(filled=True) == joined
+
+
+def test_many_tracks_of_equal_appearance_become_one_object_soon():
+    tracker = Tracker(TrackerOptions(by_look=0, steps=0, by_position=0))
+    for i in range(0, 4 * 600, 4):
+        for frame in range(i, i + 3):
+            numbers(tracker, seen(frame, {0: (0, 0)}, cut=frame == i))
+        numbers(tracker, seen(i + 3, {}))
+    assert tracker.gallery.total == 600
+    start = time.process_time()
+    assert set(tracker.aliases().values()) == {1}
+    assert time.process_time() - start < 5
+
+
+def test_new_objects_have_numbers_after_any_number_of_cuts():
+    tracker = Tracker(TrackerOptions(most=50))
+    for shot in range(12):
+        objects = {20 * shot + i: (60 * i, 0) for i in range(20)}
+        for i in range(3):
+            found = numbers(tracker, seen(3 * shot + i, objects, looks=False, cut=i == 0 and shot > 0))
+            assert found == list(range(20 * shot + 1, 20 * shot + 21))
+
+
+def test_an_appearance_of_zeros_says_nothing_about_an_object():
+    tracker = Tracker()
+    for i in range(12):
+        frame = seen(i, {0: (3 * i, 0), 1: (300, 3 * i)})
+        if i in (0, 4, 5):
+            frame.looks[0] = 0
+        assert numbers(tracker, frame) == [1, 2]
+    assert numbers(tracker, seen(40, {0: (400, 400)})) == [1]
+
+
 def test_frames_without_detections_and_a_single_frame_are_no_problem():
     tracker = Tracker()
     assert numbers(tracker, seen(0, {})) == []
