@@ -266,7 +266,7 @@ def _without(tracks: list[Track], pairs: list[tuple[Track, int]]) -> list[Track]
 
 
 def _speed(track: Track, box: Float, index: int) -> tuple[float, float]:
-    """The mean speed, of about the last `SPEED_FRAMES` detections; zero after a cut or if a frame comes twice.
+    """The mean speed over about `SPEED_FRAMES` detections; zero after a cut or if a frame comes twice.
 
     Detected boxes jitter by more than an object's speed changes: a mean of two frames only predicts objects
     that cross to each other's places.
