@@ -17,7 +17,7 @@ from selsa_server.cluster.connection import ClusterConnection, ClusterError, ans
 from selsa_server.cluster.replica import LoadEngines, ReplicaEngines
 from selsa_server.engines.batching import BatchingOptions
 from selsa_server.engines.bundle_loading import load_bundle
-from selsa_server.pipeline.sequence_run import CALLS
+from selsa_server.pipeline.calls import CALLS
 from selsa_server.settings import (
     ClusterSettings,
     EngineSettings,
