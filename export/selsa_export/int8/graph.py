@@ -6,8 +6,6 @@ kernel; nodes that are not fused compute the same in fp32. Anchors, decoding of 
 and the two convolutions that score and place proposals are not quantised.
 
 `QDQQuantizer` of onnxruntime.quantization makes the same weights, scales and zero points from these ranges.
-Given the layers alone, it also quantises before each ReLU: the packaged synthetic model then takes 15.1 ms a
-frame, not 10.3. Given the ReLUs too, it is as fast (10.4 ms) and as exact (features 12.3 % off, not 12.2 %).
 But it must be told which nodes between layers to join, as `_plan` does; a channel whose weights are all zero
 loses its bias; it is not documented; and the `Reshape` below would have to be added to its graph.
 """
@@ -133,7 +131,7 @@ class _Writer:
         """The same image after a Reshape, through which ONNX Runtime moves no Transpose.
 
         Its integer convolutions want channels last. It would move that up to the frames and normalise them
-        with three channels last, which took a third of the packaged models' time.
+        with three channels last, which is slow: see findings/onnxruntime-normalises-channels-last.sh.
         """
         kept = f"{image}_kept"
         sizes = self.made.constant(f"{kept}_sizes", SAME_SIZES)
