@@ -51,9 +51,8 @@ if not hasattr(ov, "convert_model"):
     ov.__getattr__ = _left_out
 
 # OpenVINO compiles kernels for each size of frame and batch, and keeps 5,000 for each engine, so that the
-# memory of a server would grow over many sizes of video. After 59 sizes of the packaged everyday model, 300
-# kernels take 24 MB and 1,000 take 73 MB. R-50 has 130 a size. A kernel that is not kept is compiled again:
-# 10 to 20 ms of processor time for a call of the everyday frame engine.
+# memory of a server would grow over many sizes of video (`python tests/load/generator.py sizes` measures it). A
+# kernel that is not kept is compiled again.
 KERNELS_KEPT: Final = "300"
 HINT: Final = "INFERENCE_PRECISION_HINT"
 POOLING: Final = ("ROIAlign", "MatMul")

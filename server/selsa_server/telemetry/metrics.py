@@ -5,7 +5,7 @@ No label holds text of a client: routes are templates, methods and codes come fr
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -18,12 +18,6 @@ WebhookOutcome = Literal["delivered", "bad_status", "unreachable", "not_allowed"
 
 KINDS: Final[tuple[FrameKind, ...]] = ("detect", "job", "stream")
 OUTCOMES: Final = ("emitted", "corrupt", "saved", "dropped")
-WEBHOOK_OUTCOMES: Final[tuple[WebhookOutcome, ...]] = (
-    "delivered",
-    "bad_status",
-    "unreachable",
-    "not_allowed",
-)
 # How a download ends: complete, cancelled (also by the end of the server), or the code of its job's error.
 DOWNLOAD_OUTCOMES: Final = (
     "complete",
@@ -112,7 +106,7 @@ class Metrics:
         )
         for outcome in DOWNLOAD_OUTCOMES:
             self._downloads.labels(outcome)
-        for sent in WEBHOOK_OUTCOMES:
+        for sent in get_args(WebhookOutcome):
             self._webhooks.labels(sent)
         for end in DECODER_OUTCOMES:
             self._decoders.labels(end)
