@@ -51,8 +51,8 @@ if not hasattr(ov, "convert_model"):
     ov.__getattr__ = _left_out
 
 # OpenVINO compiles kernels for each size of frame and batch, and keeps 5,000 for each engine, so that the
-# memory of a server would grow over many sizes of video (`python tests/load/generator.py sizes` measures it). A
-# kernel that is not kept is compiled again.
+# memory of a server would grow over many sizes of video: `python tests/load/generator.py sizes` measures it.
+# A kernel that is not kept is compiled again.
 KERNELS_KEPT: Final = "300"
 HINT: Final = "INFERENCE_PRECISION_HINT"
 POOLING: Final = ("ROIAlign", "MatMul")

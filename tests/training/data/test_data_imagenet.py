@@ -144,6 +144,7 @@ def test_a_missing_image_is_named_and_its_frame_left_out(root: Path) -> None:
         ("<annotation><size></annotation>", 1, "not well-formed"),
         ("", 1, "not well-formed"),
         ("<annotation>\n</annotation>", None, "<size>"),
+        ("<annotation>\n<size>\n<width>-1</width></size></annotation>", 3, "<width> '-1'"),
         (xml(xml_object(box=("a", 1, 2, 3))), 4, "<xmin> 'a' is no number"),
         (xml(xml_object(box=("nan", 1, 2, 3))), 4, "no number"),
         (xml(xml_object(), xml_object().replace("xmax", "other")), 5, "without <xmax>"),

@@ -72,7 +72,7 @@ class _Parse(XmlParse):
         if name in FIELDS and "object" in self.path:
             self._values.setdefault(name, self.text.strip())
         elif parent == "size" and name in ("width", "height"):
-            setattr(self.found, name, whole_number(f"<{name}>", self.text, self._begin))
+            setattr(self.found, name, whole_number(f"<{name}>", self.text, self.line))
         elif name == "object" and len(self.path) == 1:
             self.found.objects.append(_object(self._values, self._begin))
 
