@@ -86,8 +86,8 @@ class Preprocess(BaseModel):
     def decoded_size(self, height: int, width: int) -> tuple[int, int] | None:
         """(height, width) to which a decoded video frame of that size shrinks as it becomes RGB, or None.
 
-        Averaging the planes of a frame and converting few pixels is faster than converting all pixels and
-        averaging those. Both are linear, so the results differ by rounding.
+        Averaging the planes of a frame and converting few pixels takes less time than converting
+        all pixels and averaging those. Both are linear, so the results differ by rounding.
         """
         if self.area_by is None or not self.averages(height, width):
             return None
