@@ -1,7 +1,7 @@
 """Making the C library give memory back, or keep it.
 
 glibc keeps freed memory for a thread to use again, in up to eight heaps a core, and FFmpeg and the engines
-allocate megabytes in many threads: after a minute of mixed load a server held 1.26 GB where it needed 0.55.
+allocate megabytes in many threads. So a server under mixed load would hold much more memory than it uses.
 
 A process that decodes one video wants the opposite. Every frame has pictures of megabytes, whose pages glibc
 gives back and the system clears and hands out anew: a confined decoder took 5.9 ms for a frame of 1080p, and

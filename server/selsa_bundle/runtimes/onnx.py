@@ -146,8 +146,7 @@ def _session(path: Path, options: RuntimeOptions) -> ort.InferenceSession:
     settings.log_severity_level = 3
     settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spin)))
     # Frame sizes vary from video to video, and a memory plan would be kept for every size. The arena stays
-    # on: without it R-50's frame engine took 1.1 to 1.6 times as long and its sequence engine 2 to 3 times.
-    # `_ArenaTrim` frees what it keeps.
+    # on, since both engines are slower without it. `_ArenaTrim` frees what it keeps.
     settings.enable_mem_pattern = False
     own, *others = options.providers
     providers = [(own, dict(options.provider_options)), *others]

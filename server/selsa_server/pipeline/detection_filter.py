@@ -51,7 +51,7 @@ class DetectionFilter:
 def _shortest(values: npt.NDArray[np.float32]) -> list[list[float]]:
     """The shortest decimals that round to these float32: 12.3 instead of 12.300000190734863.
 
-    orjson writes float32 like that: 500 numbers take 0.02 ms, `str` of each takes 0.4 ms.
+    orjson writes float32 like that, in less time than `str` of each number.
     """
     numbers: list[list[float]] = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
     return numbers
