@@ -123,7 +123,9 @@ class Webhooks:
         except TransferError as error:
             outcome, failure = "unreachable", str(error)
         except RemoteError as error:
-            outcome, failure = "not_allowed", error.detail
+            # Its other reason is a certificate that is not valid.
+            outcome = "not_allowed" if error.code == "url_not_allowed" else "unreachable"
+            failure = error.detail
         final = failure is not None and (final or message.age >= self._settings.webhook_patience)
         self._metrics.webhook(outcome, given_up=final)
         if failure is None:
