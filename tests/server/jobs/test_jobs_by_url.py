@@ -268,22 +268,24 @@ def test_an_orderly_stop_leaves_a_download_to_the_next_server(
     settings: ServerSettings, host: WebHost, video: bytes
 ) -> None:
     over = threading.Event()
-    half = len(video) // 2
+    # With a box of padding, since a server counts and writes about a megabyte at a time.
+    long = video + (3_000_000).to_bytes(4, "big") + b"free" + bytes(3_000_000 - 8)
 
     def act(handler: BaseHTTPRequestHandler) -> None:
-        head = f'HTTP/1.1 200 OK\r\nETag: "one"\r\nContent-Length: {len(video)}\r\n\r\n'
-        handler.wfile.write(head.encode() + video[:half])
+        head = f'HTTP/1.1 200 OK\r\nETag: "one"\r\nContent-Length: {len(long)}\r\n\r\n'
+        handler.wfile.write(head.encode() + long[:2_000_000])
         handler.wfile.flush()
         over.wait(300)
 
-    host.pages["/video.mp4"].act = act
+    host.pages["/video.mp4"] = Page(long, headers={"ETag": '"one"'}, act=act)
     assert settings.jobs_dir is not None
-    with running(settings, host) as client:
+    with running(settings, host, max_upload_bytes=10_000_000) as client:
         job = submit(client, host.url("/video.mp4"))
-        wait_until(lambda: value_of(client, "selsa_download_bytes_total") == half)
-    assert [path.stat().st_size for path in settings.jobs_dir.glob("*.part")] == [half]
+        wait_until(lambda: value_of(client, "selsa_download_bytes_total") > 0)
+    (kept,) = (path.stat().st_size for path in settings.jobs_dir.glob("*.part"))
+    assert 0 < kept <= 2_000_000
     over.set()
     host.pages["/video.mp4"].act = None
-    with running(settings, host) as client:
+    with running(settings, host, max_upload_bytes=10_000_000) as client:
         assert ended(client, job)["state"] == "done"
-    assert host.seen[-1].headers["Range"] == f"bytes={half}-"
+    assert host.seen[-1].headers["Range"] == f"bytes={kept}-"
