@@ -142,9 +142,11 @@ def test_a_decoder_that_ends_costs_its_request_and_no_other(
 
 def test_a_stream_of_records_ends_with_what_happened(settings: ServerSettings, video: bytes) -> None:
     with serving(settings) as client:
-        answer = in_background(client.post, "/detect", content=video, headers=NDJSON)
-        hit(signal.SIGSEGV)
-        records = [json.loads(line) for line in answer.result().text.splitlines()]
+        with client.stream("POST", "/detect", content=video, headers=NDJSON) as answer:
+            lines = answer.iter_lines()
+            records = [json.loads(next(lines)) for _ in range(2)]
+            hit(signal.SIGSEGV)
+            records += [json.loads(line) for line in lines]
         assert (records[-1]["type"], records[-1]["code"]) == ("error", "decoder_failed")
         assert records[-1]["emitted"] == len(records) - 2 > 0
 
