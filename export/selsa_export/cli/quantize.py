@@ -19,7 +19,9 @@ EXPECTED_ERROR = 3
 
 
 def quantize(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.", show_default=False)],
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder of a bundle, or a packaged one's name.", show_default=False)
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder of the new bundle.", show_default=False)
     ],
@@ -32,6 +34,7 @@ def quantize(
 ) -> None:
     """Copy a bundle, add int8 graphs to it, and measure what each precision costs and changes."""
     with expected_errors():
+        from selsa_bundle.default_bundle import bundle_folder
         from selsa_bundle.errors import BundleError
         from selsa_bundle.files.new_folder import check_target
         from selsa_bundle.manifest import MANIFEST_NAME
@@ -42,7 +45,7 @@ def quantize(
         try:
             check_target(output, marker=MANIFEST_NAME, overwrite=overwrite)
             plan = plan_of(precision, calibrate, data, split, limit)
-            report = quantize_bundle(bundle, output, plan, overwrite=overwrite, say=say)
+            report = quantize_bundle(bundle_folder(bundle), output, plan, overwrite=overwrite, say=say)
         except ExportError as error:
             say(f"error: {error}")
             raise typer.Exit(EXPECTED_ERROR) from error

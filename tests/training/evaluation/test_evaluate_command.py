@@ -11,9 +11,11 @@ import typer
 from evaluated import SMALL, small_checkpoint, write_set
 from typer.testing import CliRunner, Result
 
+from selsa_bundle.default_bundle import synthetic_bundle
 from selsa_bundle.runtimes.load import verify_bundle
 from selsa_training.checkpoint.checkpoint import save_checkpoint
 from selsa_training.cli.evaluate import evaluate
+from selsa_training.evaluation.opened_model import ModelOptions, open_model
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,11 @@ def test_curves_are_tables_a_document_and_a_picture(checkpoint: Path, folder: Pa
     height, width = cv2.imread(str(picture)).shape[:2]
     assert height > 400
     assert width > 1000
+
+
+def test_a_packaged_bundle_is_found_by_its_name() -> None:
+    opened = open_model(Path("synthetic"), ModelOptions())
+    assert opened.bundle == synthetic_bundle()
 
 
 def test_a_bundle_contains_its_report(r18_bundle: Path, tmp_path: Path) -> None:

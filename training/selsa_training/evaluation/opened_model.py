@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_bundle.engine import Engines
 from selsa_bundle.manifest import MANIFEST_NAME as BUNDLE_MARKER
 from selsa_bundle.preprocess import Preprocess
@@ -63,11 +64,15 @@ class OpenedModel:
 def open_model(path: Path, options: ModelOptions) -> OpenedModel:
     """Open a bundle, a checkpoint, or the folder of a training run with a checkpoint in it.
 
+    Args:
+        path: the folder, or the name of a packaged bundle.
+
     Raises:
         EvaluationError: the path is none of these, or the model cannot run with these options.
         CheckpointError: the checkpoint is damaged.
         BundleError: the bundle is damaged, or its runtime cannot load it.
     """
+    path = bundle_folder(path)
     if (path / BUNDLE_MARKER).is_file():
         return _at_size(_open_bundle(path, options), options.size)
     for folder in (path, path / IN_A_RUN):
