@@ -93,8 +93,8 @@ train-everyday: $(VENV)/.installed
 		--precision $(PRECISION) $(addprefix --calibrate ,$(wildcard training/everyday-clips/*.mp4)) \
 		--frames server/selsa_bundle/everyday.mp4 --title 'Everyday objects' \
 		--description 'Detects the 80 classes of COCO (people, vehicles, animals, household objects) in ordinary video. Small and fast: for trying the software on your own footage.'
-	test -z "$(QUALITY)" || $(BIN)/python -m benchmarks.quality.everyday_quality $(QUALITY) \
-		--json docs/everyday-model/quality.json $(WORK)/runs/everyday-?
+	$(BIN)/python -m benchmarks.quality.everyday_quality --clips benchmarks/quality/clips $(QUALITY) \
+		--json $(WORK)/everyday-quality.json $(WORK)/runs/everyday-?
 
 # The synthetic model and the single-frame detector that it is compared with, three seeds each. `make train-default`
 # makes tiny-0. Interrupted runs resume.

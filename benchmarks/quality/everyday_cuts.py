@@ -6,7 +6,6 @@ A clip is a video of one scene. With exact cuts every shot has the detections th
 """
 
 import argparse
-from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.quality.everyday_film import joined
 from benchmarks.quality.everyday_quality import SETTINGS, damaged
 from selsa_bundle.tracks.cuts import CutDetector
 from selsa_training.everyday_training.clips import read_clip
@@ -29,18 +29,6 @@ def read_shot(path: Path) -> list[Image]:
     """The first frames of a clip, all clips in one size."""
     frames = read_clip(path)[:MOST]
     return [np.asarray(cv2.resize(each, SIZE, interpolation=cv2.INTER_AREA), np.uint8) for each in frames]
-
-
-def joined(one: Sequence[Image], other: Sequence[Image], dissolve: int) -> list[Image]:
-    """One shot after the other; with a dissolve, the last frames of one fade into the first of the other."""
-    if not dissolve:
-        return [*one, *other]
-    shares = np.linspace(0, 1, dissolve + 2)[1:-1]
-    mixed = [
-        cv2.addWeighted(a, 1 - share, b, share, 0).astype(np.uint8, copy=False)
-        for a, b, share in zip(one[-dissolve:], other[:dissolve], shares, strict=True)
-    ]
-    return [*one[:-dissolve], *mixed, *other[dissolve:]]
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """A film of three shots: person AP50 of its labelled shot, in the film and alone, through the whole pipeline.
 
     python -m benchmarks.quality.everyday_film --video clip.mp4 --truth gt.txt --before a.mp4 --after b.mp4
+        [--dissolve 12]
 
 The truth is as for `everyday_quality.py`, and so is the damage, which the labelled shot alone has. The other
-shots are scaled to the labelled one's size. Films are written without loss.
+shots are scaled to the labelled one's size. Films are written without loss. With a dissolve the labelled
+frames that fade are not scored, neither in the film nor alone.
 """
 
 import argparse
@@ -43,6 +45,18 @@ def write_film(path: Path, frames: Sequence[Image]) -> None:
         container.mux(stream.encode(None))
 
 
+def joined(one: Sequence[Image], other: Sequence[Image], dissolve: int) -> list[Image]:
+    """One shot after the other; with a dissolve, the last frames of one fade into the first of the other."""
+    if not dissolve:
+        return [*one, *other]
+    shares = np.linspace(0, 1, dissolve + 2)[1:-1]
+    mixed = [
+        cv2.addWeighted(a, 1 - share, b, share, 0).astype(np.uint8, copy=False)
+        for a, b, share in zip(one[-dissolve:], other[:dissolve], shares, strict=True)
+    ]
+    return [*one[:-dissolve], *mixed, *other[dissolve:]]
+
+
 def persons(pipeline: DetectionPipeline, film: Path, mode: str, first: int, count: int) -> list[Found]:
     """Persons of `count` frames from `first` on."""
     params = DetectParams(mode=mode, score_threshold=0.01, classes=("person",))
@@ -60,15 +74,22 @@ def main() -> None:
     parser.add_argument("--bundle", type=bundle_folder)
     for name in ("--video", "--truth", "--before", "--after"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--dissolve", type=int, default=0, help="frames of a dissolve; 0: cuts")
     given = parser.parse_args()
     shot = read_clip(given.video)
     truth = read_truth(given.truth, len(shot))
     height, width = shot[0].shape[:2]
     before, after = (
-        [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in read_clip(path)]
+        [
+            np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            for frame in read_clip(path)
+        ]
         for path in (given.before, given.after)
     )
     pipeline = local_pipeline(given.bundle, print, {})
+    fade = given.dissolve
+    scored = slice(fade, len(shot) - fade)
+    truth = truth[scored]
     print(f"{len(before)}, {len(shot)} and {len(after)} frames")
     print("| setting | mode | shot alone | in the film |")
     print("|---|---|---|---|")
@@ -80,9 +101,10 @@ def main() -> None:
                 labelled = damaged(shot, setting, seed)
                 for mode in MODES:
                     row = []
-                    for frames, first in ((labelled, 0), ([*before, *labelled, *after], len(before))):
+                    film = joined(joined(before, labelled, fade), after, fade)
+                    for frames, first in ((labelled, fade), (film, len(before))):
                         write_film(path, frames)
-                        found = persons(pipeline, path, mode, first, len(shot))
+                        found = persons(pipeline, path, mode, first, len(truth))
                         row.append(Ranked.of(found, truth).ap50)
                     scores[mode].append(row)
             for mode in MODES:
