@@ -6,6 +6,7 @@ A clip is a video of one scene. With exact cuts every shot has the detections th
 """
 
 import argparse
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from benchmarks.quality.everyday_film import joined
 from benchmarks.quality.everyday_quality import SETTINGS, damaged
-from selsa_bundle.tracks.cuts import CutDetector
+from selsa_bundle.tracks.cuts import HALF, CutDetector, DissolveDetector
 from selsa_training.everyday_training.clips import read_clip
 
 Image = npt.NDArray[np.uint8]
@@ -29,6 +30,17 @@ def read_shot(path: Path) -> list[Image]:
     """The first frames of a clip, all clips in one size."""
     frames = read_clip(path)[:MOST]
     return [np.asarray(cv2.resize(each, SIZE, interpolation=cv2.INTER_AREA), np.uint8) for each in frames]
+
+
+def scene_changes(film: Sequence[Image]) -> Iterator[int]:
+    """Places of the cuts and of the middles of dissolves."""
+    cuts, dissolves = CutDetector(), DissolveDetector()
+    for place, frame in enumerate(film):
+        if cuts.is_cut(frame):
+            dissolves.clear()
+            yield place
+        elif dissolves.was_dissolve(frame):
+            yield place - HALF
 
 
 def main() -> None:
@@ -45,9 +57,8 @@ def main() -> None:
         for seed in seeds:
             shots = {name: damaged(frames, setting, seed) for name, frames in clips.items()}
             for one, other in permutations(shots, 2):
-                detector = CutDetector()
                 film = joined(shots[one], shots[other], given.dissolve)
-                cuts = {place for place, frame in enumerate(film) if detector.is_cut(frame)}
+                cuts = set(scene_changes(film))
                 first = len(shots[one]) - given.dissolve
                 right = {place for place in cuts if first <= place <= first + given.dissolve}
                 joins += 1

@@ -88,3 +88,52 @@ class CutDetector:
         # A cut is remembered too: one does not move the median, and where every frame differs none is a cut.
         self._usual.append(change)
         return not alike(scene, last) and change > TIMES * usual
+
+
+# Frames between the two pictures that a dissolve's middle is compared with, and the middle.
+HALF: Final = 12
+# The two show different scenes, more surely than at a cut.
+APART: Final = 0.5
+# Share of the middle picture's contrast that a mix of the two explains, and the least part of each in it.
+EXPLAINED: Final = 0.85
+PART: Final = 0.2
+
+
+class DissolveDetector:
+    """Finds cross-fades of up to about a second, `HALF` frames after their middle.
+
+    In the middle of a dissolve the picture is a mix of an earlier and a later picture, which differ. A camera
+    or an object that moves gives no such mix: on 18 clips, with and without damage, none was found.
+    """
+
+    def __init__(self) -> None:
+        self._cells: deque[npt.NDArray[np.float32]] = deque(maxlen=2 * HALF + 1)
+
+    def was_dissolve(self, pixels: npt.NDArray[np.uint8]) -> bool:
+        """Whether the middle of a dissolve lies `HALF` frames before this frame.
+
+        Args:
+            pixels: uint8 [H, W, 3], without padding.
+        """
+        self._cells.append(_cells(pixels))
+        if len(self._cells) <= 2 * HALF:
+            return False
+        pictures = np.stack([self._cells[0], self._cells[-1], self._cells[HALF]])
+        if (pictures.std(1) < FLAT).any():
+            return False
+        pictures -= pictures.mean(1, keepdims=True)
+        pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
+        ends, middle = pictures[:2], pictures[2]
+        if float(ends[0] @ ends[1]) >= APART:
+            return False
+        # The small number: a picture and its negative are no two directions.
+        parts = np.linalg.solve(ends @ ends.T + 1e-4 * np.eye(2), ends @ middle)
+        explained = 1 - float(np.square(middle - parts @ ends).sum())
+        found = explained > EXPLAINED and float(parts.min()) > PART
+        if found:
+            self.clear()
+        return found
+
+    def clear(self) -> None:
+        """Forget all frames: a cut lies before the next one."""
+        self._cells.clear()

@@ -9,7 +9,7 @@ from selsa_bundle.bank import FirstFrameBank, OnlineBank, SpreadBank
 from selsa_bundle.engine import DetectionBatch, FrameBatch
 from selsa_bundle.preprocess import PreparedFrame
 from selsa_bundle.runtimes.load import LoadedBundle
-from selsa_bundle.tracks.cuts import CutDetector
+from selsa_bundle.tracks.cuts import CutDetector, DissolveDetector
 from selsa_server.pipeline.inference import Inference
 from selsa_server.schema.detect import DetectParams
 
@@ -27,6 +27,7 @@ class OnlineDetection:
         self._position = 0
         by_shot = bundle.engines.dimensions.tensors.by_shot and params.bank == "spread"
         self._cuts = CutDetector() if by_shot else None
+        self._dissolves = DissolveDetector()
 
     def detect(
         self, frames: Sequence[PreparedFrame], features: Sequence[FrameBatch]
@@ -41,13 +42,22 @@ class OnlineDetection:
             EngineFailureError: the engine failed.
         """
         for frame, known in zip(frames, features, strict=True):
-            if self._cuts is not None and self._cuts.is_cut(frame.picture):
+            if self._is_other_scene(frame):
                 self._bank, self._position = _bank(self._bundle, self._params), 0
             self._bank.before(self._position, known)
             detections = self._inference.sequence([frame], [known], self._bank.bank)
             self._bank.after(self._position, known)
             self._position += 1
             yield detections
+
+    def _is_other_scene(self, frame: PreparedFrame) -> bool:
+        """Whether the frames in the bank show another scene, because of a cut or a dissolve."""
+        if self._cuts is None:
+            return False
+        if self._cuts.is_cut(frame.picture):
+            self._dissolves.clear()
+            return True
+        return self._dissolves.was_dissolve(frame.picture)
 
 
 def _bank(bundle: LoadedBundle, params: DetectParams) -> OnlineBank:

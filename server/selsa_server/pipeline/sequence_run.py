@@ -161,7 +161,9 @@ class PipelineRun:
             for frame, known in zip(batch, found, strict=True):
                 bank.add(frame.index, known)
                 scenes.append(scene_of(frame.prepared.picture))
-        one_scene = all(itertools.starmap(alike, itertools.pairwise(scenes)))
+        # In a dissolve of a short film each reference frame may be like the next.
+        pairs = itertools.chain(itertools.pairwise(scenes), zip(scenes, scenes[2:], strict=False))
+        one_scene = all(itertools.starmap(alike, pairs))
         self._by_shot = self.bundle.engines.dimensions.tensors.by_shot and not one_scene
         return bank
 

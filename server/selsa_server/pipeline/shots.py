@@ -1,15 +1,16 @@
 """The frames of a film, grouped by shot for detection, in bounded memory.
 
 A shot's references can be chosen when its last frame is known. So frames wait, with their features, until a
-cut comes. Of a shot longer than `LONGEST` frames the first half of those that wait is detected, with
-references from all that wait: every frame has references before and after it, as far as the shot goes.
+cut comes, or a dissolve, which ends a shot at its middle. Of a shot longer than `LONGEST` frames the first
+half of those that wait is detected, with references from all that wait: every frame has references before and
+after it, as far as the shot goes.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
 from selsa_bundle.engine import FrameBatch
-from selsa_bundle.tracks.cuts import CutDetector
+from selsa_bundle.tracks.cuts import HALF, CutDetector, DissolveDetector
 from selsa_server.video.prepared import TimedFrame
 
 LONGEST: Final = 128
@@ -35,15 +36,21 @@ class ShotParts:
 
     def __init__(self) -> None:
         self._cuts = CutDetector()
+        self._dissolves = DissolveDetector()
         self._waiting = ShotPart()
 
     def add(self, frame: TimedFrame, features: FrameBatch) -> ShotPart:
         """What can be detected before this frame; `ready` is 0 if nothing can."""
-        part = ShotPart()
+        part, waiting = ShotPart(), self._waiting
         if self._cuts.is_cut(frame.prepared.picture):
+            self._dissolves.clear()
             part = self.rest()
-        elif len(self._waiting.frames) == LONGEST:
-            part, half = self._waiting, LONGEST // 2
+        elif self._dissolves.was_dissolve(frame.prepared.picture):
+            part = ShotPart(waiting.frames[:-HALF], waiting.features[:-HALF])
+            part.ready = len(part.frames)
+            self._waiting = ShotPart(waiting.frames[-HALF:], waiting.features[-HALF:])
+        elif len(waiting.frames) == LONGEST:
+            part, half = waiting, LONGEST // 2
             part.ready = half
             self._waiting = ShotPart(part.frames[half:], part.features[half:])
         self._waiting.frames.append(frame)

@@ -68,6 +68,31 @@ def test_a_shot_has_the_detections_that_it_has_alone(bundle: LoadedBundle, tmp_p
             assert np.allclose([d.score for d in mine], [d.score for d in theirs], atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["sequence", "online"])
+def test_a_dissolve_ends_the_references_of_a_shot(bundle: LoadedBundle, tmp_path: Path, mode: str) -> None:
+    one, other, fade = shot(1, 30), shot(2, 42), 12
+    mixed = [
+        np.asarray(cv2.addWeighted(a, 1 - share, b, share, 0), np.uint8)
+        for a, b, share in zip(one[-fade:], other, np.linspace(0, 1, fade + 2)[1:-1], strict=False)
+    ]
+    dissolved = [*one[:-fade], *mixed, *other[fade:]]
+    params, pipeline = DetectParams(mode=mode, score_threshold=0.01), DetectionPipeline(bundle)
+    # From some frame on the records are those of a film that begins in the dissolve.
+    begin = dissolved[20 if mode == "sequence" else 32 :]
+
+    def last(name: str, frames: list[Image]) -> list[tuple]:
+        found = list(pipeline.run(film(tmp_path / name, frames), params))
+        assert isinstance(found[0], VideoRecord)
+        records = [each for each in found if isinstance(each, FrameRecord)]
+        assert len(records) == len(frames)
+        return [each.detections for each in records[-6:]]
+
+    whole, alone = last("whole.mkv", dissolved), last("begin.mkv", begin)
+    for mine, theirs in zip(whole, alone, strict=True):
+        assert [d.class_id for d in mine] == [d.class_id for d in theirs]
+        assert np.allclose([d.score for d in mine], [d.score for d in theirs], atol=1e-4)
+
+
 def test_the_published_family_spreads_its_references_over_the_whole_film(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mkv", shot(1, FIRST) + shot(2, SECOND))
     first, *_ = DetectionPipeline(fake_bundle(FakeEngines())).run(path, DetectParams())
