@@ -22,6 +22,7 @@ import numpy.typing as npt
 from benchmarks.quality.everyday_classes import OBJECTS, made_clip
 from benchmarks.quality.everyday_film import write_film
 from benchmarks.quality.everyday_quality import THRESHOLD, dark
+from selsa_bundle.default_bundle import bundle_folder
 from selsa_server.pipeline.local import local_pipeline
 from selsa_server.pipeline.pipeline import DetectionPipeline
 from selsa_server.render.drawing import draw_caption, draw_detections
@@ -91,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--sources", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=bundle_folder)
     given = parser.parse_args()
     pipeline, tiles = local_pipeline(given.bundle, print, {}), []
     for each in SHOWN:
