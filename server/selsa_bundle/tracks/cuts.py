@@ -103,7 +103,7 @@ class DissolveDetector:
     """Finds cross-fades of up to about a second, `HALF` frames after their middle.
 
     In the middle of a dissolve the picture is a mix of an earlier and a later picture, which differ. A camera
-    or an object that moves gives no such mix: on 18 clips, with and without damage, none was found.
+    or an object that moves gives no such mix. Measured by benchmarks/quality/everyday_cuts.py.
     """
 
     def __init__(self) -> None:
