@@ -62,13 +62,17 @@ class TwoPasses:
 
     def _first(self, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
         references, keys = set(self._references), set(self._keys)
-        for item in items:
-            if item.index in keys:
-                self._kept.append(item)
-            if item.index in references:
-                yield item
-            if item.index == self._references[-1]:
-                return
+        try:
+            for item in items:
+                if item.index in keys:
+                    self._kept.append(item)
+                if item.index in references:
+                    yield item
+                if item.index == self._references[-1]:
+                    return
+        except BaseException:  # also where the pass ends early
+            items.close()
+            raise
 
     def _second(self, items: Generator[Item, None, None], keys: Sequence[int]) -> Generator[Item, None, None]:
         wanted = set(keys)

@@ -3,6 +3,8 @@
 Decoding goes through the file in order and jumps ahead only where a random access point lies between what
 was decoded and what is wanted next. A frame after a jump is bit for bit the one of decoding in order:
 frames shown before the random access point (the leading pictures of an open GOP) are never taken from there.
+Pictures of H.264 and H.265 that are not wanted and that no other picture refers to are not decoded; damage in
+them is no error.
 """
 
 from collections.abc import Callable, Generator, Sequence
