@@ -71,9 +71,14 @@ def pipeline_of(bundle: Path) -> DetectionPipeline:
 
 
 def answered(pipeline: DetectionPipeline, clip: Clip, params: DetectParams) -> Answer:
-    """Detect on a clip; numbers are those of the final files, aliases applied."""
+    """Detect on a clip.
+
+    Numbers are those of a document or file in sequence mode, aliases applied, and those of the stream in
+    online mode, because an alias is known at the end only.
+    """
     records = list(pipeline.run(clip.path, params))
-    aliases = next(each.aliases or {} for each in records if isinstance(each, SummaryRecord))
+    summary = next(each for each in records if isinstance(each, SummaryRecord))
+    aliases = (params.mode == "sequence" and summary.aliases) or {}
     frames = [each for each in records if isinstance(each, FrameRecord)]
     return Answer(
         frames=[_observation(each) for each in frames],
