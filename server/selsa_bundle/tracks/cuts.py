@@ -56,14 +56,9 @@ def alike(one: Scene | None, other: Scene | None) -> bool:
 
 
 class CutDetector:
-    """Looks at one frame after the other. Memory: one small picture and a few numbers.
-
-    Attributes:
-        scene: of the last frame.
-    """
+    """Looks at one frame after the other. Memory: one small picture and a few numbers."""
 
     def __init__(self) -> None:
-        self.scene: Scene | None = None
         self._size: tuple[int, ...] | None = None
         self._last: Scene | None = None
         self._level: float | None = None  # of the last frame, if it showed no scene
@@ -78,7 +73,6 @@ class CutDetector:
         size, self._size = self._size, pixels.shape
         cells = _cells(pixels)
         scene, last, level = _scene(cells), self._last, self._level
-        self.scene = scene
         self._level = float(cells.mean()) if scene is None else None
         if scene is not None:
             self._last = scene

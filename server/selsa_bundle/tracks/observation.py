@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selsa_bundle.tracks.cuts import Scene
 from selsa_bundle.tracks.geometry import Float, Int
 
 
@@ -20,7 +19,6 @@ class Observation:
         labels: int64 [N].
         looks: float32 [N, C], unit vectors; None without appearance.
         cut: whether a cut lies before this frame.
-        scene: of this frame, see `cuts`; None if it shows none or nobody looked.
     """
 
     index: int
@@ -30,7 +28,6 @@ class Observation:
     labels: Int
     looks: Float | None = None
     cut: bool = False
-    scene: Scene | None = None
 
     def take(self, rows: Int) -> "Observation":
         """The detections in these rows, in their order; int64 [M]."""

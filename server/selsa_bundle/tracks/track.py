@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from selsa_bundle.tracks.cuts import Scene
-
 Float = npt.NDArray[np.float32]
 
 
@@ -26,7 +24,6 @@ class Track:
         last: source index of the last frame; `last_time` in seconds.
         frames: number of frames that show it.
         score: sum of its scores.
-        scene: of the last frame that shows it.
         placed: whether its position can be used; false after a cut.
     """
 
@@ -43,7 +40,6 @@ class Track:
     votes: dict[int, float] = field(default_factory=dict)
     frames: int = 0
     score: float = 0.0
-    scene: Scene | None = None
     placed: bool = True
 
     @property

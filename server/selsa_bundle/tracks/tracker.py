@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from selsa_bundle.tracks.appearance import Likeness, unit
-from selsa_bundle.tracks.cuts import alike as show_one_scene
 from selsa_bundle.tracks.geometry import Float, Int, areas, enlarged, match, matched, overlaps
 from selsa_bundle.tracks.objects import Gallery
 from selsa_bundle.tracks.observation import Observation
@@ -136,8 +135,6 @@ class Tracker:
         low = np.flatnonzero(usable & (seen.scores < options.start))
         limit = self._at_least(options.by_position)
         near = [t for t in self._tracks if t.placed and seen.index - t.last <= limit]
-        # Without a cut too, as after a dissolve or a pan, a position says nothing in another scene.
-        near = [t for t in near if t.last == self._before or show_one_scene(t.scene, seen.scene)]
         pairs = self._by_position(near, seen, high, least=0.0)
         left = _without(near, pairs)
         recent = [track for track in left if track.frames > 1 or track.id is not None]
@@ -203,7 +200,6 @@ class Tracker:
         if track.frames:
             track.speed = _speed(track, box, seen.index)
         track.box, track.last, track.last_time, track.placed = box, seen.index, seen.time, True
-        track.scene = seen.scene
         track.frames += 1
         track.score += score
         label = int(seen.labels[row])

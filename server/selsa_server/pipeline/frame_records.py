@@ -158,7 +158,6 @@ class FrameRecords:
             labels=found.labels[position, rows],
             looks=None if looks is None else looks[rows],
             cut=self._cuts is not None and self._cuts.is_cut(frame.prepared.picture),
-            scene=None if self._cuts is None else self._cuts.scene,
         )
 
     def _plain(self, frame: TimedFrame, found: DetectionBatch, position: int) -> FrameRecord:

@@ -1,7 +1,6 @@
 """Objects keep their numbers through motion, crossings, gaps and cuts; position alone survives no cut."""
 
 import time
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -74,17 +73,6 @@ def test_an_object_that_is_on_both_sides_of_a_cut_keeps_its_number_by_appearance
         assert numbers(tracker, seen(10, {0: (300, 100)}, looks=looks, cut=True))[0] == (
             number if looks else 3
         )
-
-
-def test_a_lost_object_is_not_found_by_position_in_another_scene_even_if_no_cut_was_seen():
-    one, other = unit(np.random.default_rng(2).normal(size=(2, 64)).astype(np.float32))
-    for after, number in ((one, 1), (None, 1), (other, 2)):
-        tracker = Tracker()
-        for i in range(10):
-            objects = {} if i in (5, 6) else {0: (0, 0)}
-            frame = replace(seen(i, objects, looks=False), scene=one if i < 6 else after)
-            found = numbers(tracker, frame)
-        assert found == [number]
 
 
 def test_a_low_score_continues_a_track_and_begins_none():
