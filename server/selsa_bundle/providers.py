@@ -27,7 +27,7 @@ class Provider:
     """A way to run engines.
 
     Attributes:
-        opener: `module:function`; it takes `selsa_bundle.runtime_base.Graphs` and returns the engines. The
+        opener: `module:function`; it takes `selsa_bundle.runtimes.choice.Graphs` and returns the engines. The
             module is imported when the provider is chosen.
         graphs: by precision, the graphs that it can run, the best first.
         flags: by precision, instruction sets of which the processor must have one: without them the precision

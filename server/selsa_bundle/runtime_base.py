@@ -5,7 +5,7 @@ from `Graphs`, and an entry in `selsa_bundle.providers`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,30 +25,8 @@ from selsa_bundle.engine import (
     sequence_feeds,
 )
 from selsa_bundle.errors import ContractError, EngineError
-from selsa_bundle.manifest import Manifest, Variant
-from selsa_bundle.tolerance import Precision
 
 CLOSED: Final = "The engines were closed."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graphs:
-    """What a runtime is opened with; see `selsa_bundle.runtimes.choice.EngineOptions` for the last six."""
-
-    folder: Path
-    manifest: Manifest
-    variant: Variant
-    precision: Precision
-    calls: int
-    threads: int
-    allow_cpu: bool
-    max_batch: int
-    engine_cache: Path | None
-    say: Callable[[str], None]
-
-    def path(self, engine: EngineName) -> Path:
-        """The graph's file of one engine."""
-        return self.folder / self.manifest.engines[self.variant][engine].file
 
 
 class RuntimeEngines(ABC):

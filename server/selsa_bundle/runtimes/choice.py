@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast, get_args
 
+from selsa_bundle.contract import EngineName
 from selsa_bundle.errors import ChoiceError
-from selsa_bundle.manifest import Variant
+from selsa_bundle.manifest import Manifest, Variant
 from selsa_bundle.precision_report import PrecisionReport
 from selsa_bundle.providers import PROVIDERS, PrecisionName, ProviderKind, ProviderName
 from selsa_bundle.runtimes.host import Host
@@ -52,6 +53,21 @@ class EngineOptions:
     engine_cache: Path | None = None
     size: int = 0
     say: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graphs:
+    """What a runtime is opened with: the graphs of a bundle that were chosen, and the request."""
+
+    folder: Path
+    manifest: Manifest
+    variant: Variant
+    precision: Precision
+    options: EngineOptions
+
+    def path(self, engine: EngineName) -> Path:
+        """The graph's file of one engine."""
+        return self.folder / self.manifest.engines[self.variant][engine].file
 
 
 def options_named(

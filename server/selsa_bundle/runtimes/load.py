@@ -12,8 +12,7 @@ from selsa_bundle.gate.gate import Gate, read_gate
 from selsa_bundle.manifest import Manifest, Variant, read_manifest_bytes
 from selsa_bundle.precision_report import PrecisionReport, read_precisions
 from selsa_bundle.providers import PROVIDERS
-from selsa_bundle.runtime_base import Graphs
-from selsa_bundle.runtimes.choice import Choice, EngineOptions, choose
+from selsa_bundle.runtimes.choice import Choice, EngineOptions, Graphs, choose
 from selsa_bundle.runtimes.host import Host
 from selsa_bundle.tolerance import USUAL_TOLERANCES
 
@@ -117,12 +116,7 @@ def _open(folder: Path, manifest: Manifest, choice: Choice, options: EngineOptio
         manifest=manifest,
         variant=choice.variant,
         precision=choice.precision,
-        calls=options.calls,
-        threads=options.threads,
-        allow_cpu=options.allow_cpu,
-        max_batch=options.max_batch,
-        engine_cache=options.engine_cache,
-        say=options.say,
+        options=options,
     )
     engines: Engines = getattr(importlib.import_module(module), function)(graphs)
     return engines

@@ -13,12 +13,12 @@ from selsa_bundle.errors import EngineError
 from selsa_bundle.runtime_base import (
     CLOSED,
     FoundTensor,
-    Graphs,
     RuntimeEngines,
     check_tensors,
     failure,
     lines_of,
 )
+from selsa_bundle.runtimes.choice import Graphs
 from selsa_bundle.runtimes.onnx_device import ResidentBanks, run_bound
 from selsa_bundle.runtimes.processor import usable_cores
 from selsa_bundle.tolerance import Precision
@@ -180,7 +180,7 @@ def open_onnx(
         EngineError: ONNX Runtime chose another one, and the CPU was not allowed instead.
     """
     options = RuntimeOptions(
-        threads=graphs.threads or _share_of_cores(graphs.calls),
+        threads=graphs.options.threads or _share_of_cores(graphs.options.calls),
         providers=providers,
         precision=graphs.precision,
         provider_options=provider_options or {},
@@ -188,7 +188,7 @@ def open_onnx(
     dims = graphs.manifest.dimensions
     engines = OnnxEngines(graphs.path("frame"), graphs.path("sequence"), dims, options)
     found = engines.info.provider
-    if found == providers[0] or (graphs.allow_cpu and found == CPU):
+    if found == providers[0] or (graphs.options.allow_cpu and found == CPU):
         return engines
     engines.close()
     raise EngineError(

@@ -21,12 +21,12 @@ from selsa_bundle.errors import EngineError
 from selsa_bundle.runtime_base import (
     CLOSED,
     FoundTensor,
-    Graphs,
     RuntimeEngines,
     check_tensors,
     failure,
     lines_of,
 )
+from selsa_bundle.runtimes.choice import Graphs
 from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey
 from selsa_bundle.runtimes.processor import processor_flags, processor_name
 from selsa_bundle.runtimes.starting import started, without
@@ -250,18 +250,18 @@ def _hint(engine: EngineName, precision: Precision) -> str:
 
 def open_openvino(graphs: Graphs) -> OpenVinoEngines:
     """Engines on the CPU; compiled ones are kept if a folder for them is named."""
-    compiled = None
-    if graphs.engine_cache is not None:
+    options, compiled = graphs.options, None
+    if options.engine_cache is not None:
         files = graphs.manifest.engines[graphs.variant]
-        cache = EngineCache(graphs.engine_cache, graphs.say)
+        cache = EngineCache(options.engine_cache, options.say)
         compiled = Compiled(cache, {name: file.sha256 for name, file in files.items()})
     return OpenVinoEngines(
         graphs.path("frame"),
         graphs.path("sequence"),
         graphs.manifest.dimensions,
         precision=graphs.precision,
-        threads=graphs.threads,
-        calls=graphs.calls,
+        threads=options.threads,
+        calls=options.calls,
         compiled=compiled,
     )
 

@@ -8,7 +8,8 @@ from typing import Final, Literal
 from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.errors import EngineError
 from selsa_bundle.manifest import EngineFile, Manifest, Variant
-from selsa_bundle.runtime_base import Graphs, RuntimeEngines
+from selsa_bundle.runtime_base import RuntimeEngines
+from selsa_bundle.runtimes.choice import Graphs
 from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey, default_engine_cache
 from selsa_bundle.runtimes.onnx import CPU, CUDA, TENSORRT, open_onnx
 from selsa_bundle.tensorrt.builder import BUILD_FLAGS, BuildOptions, build_engine
@@ -156,5 +157,6 @@ def open_graphs(graphs: Graphs) -> RuntimeEngines:
     """
     if graphs.variant == "fp32" or graphs.precision == "bf16":
         return open_onnx(graphs, (TENSORRT, CUDA, CPU))
-    options = TensorRtOptions(cache=graphs.engine_cache, max_batch=graphs.max_batch, say=graphs.say)
+    asked = graphs.options
+    options = TensorRtOptions(cache=asked.engine_cache, max_batch=asked.max_batch, say=asked.say)
     return open_tensorrt(graphs.folder, graphs.manifest, graphs.precision, options)
