@@ -3,18 +3,16 @@
 import itertools
 import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import browsing, opened
+from browser import opened
 from colour_vision import SIMULATIONS, distance, luminance
 from made_records import answer_with, detection
 from media import write_video
 from overlay_pixels import drawn_pixels, edges_are_drawn, pause, seek
 from playwright.sync_api import Browser, Page, expect
-from served_page import fake_server
 
 SIZE = (320, 240)
 LABEL_INK = (0x14, 0x13, 0x0F)
@@ -42,18 +40,6 @@ CanvasRenderingContext2D.prototype.strokeRect = function (...area) {
   return stroke.apply(this, area);
 };
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with fake_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

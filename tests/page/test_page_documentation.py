@@ -7,18 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
-import pytest
-from browser import PATIENCE, WatchedPage, browsing
+from browser import PATIENCE, WatchedPage
 from playwright.sync_api import Browser, expect
 from served_page import fake_server
 
 PREFIX = "/selsa"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @contextmanager

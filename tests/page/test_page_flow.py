@@ -1,34 +1,14 @@
 """From a file to results: playback, the queue, settings, a busy server, full screen."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from browser import browsing, opened
+from browser import opened
 from made_records import answer_with, detection
 from media import write_video
 from overlay_pixels import pause, wait_for_frame
 from playwright.sync_api import Browser, Page, Route, expect
 from served_page import fake_server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with fake_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
-
-
-@pytest.fixture
-def page(browser: Browser, server: str) -> Iterator[Page]:
-    with opened(browser, server) as page:
-        yield page
 
 
 def choose(page: Page, *paths: Path) -> None:

@@ -1,35 +1,15 @@
 """Playback of all kinds of videos: in time with the frames, rotated, mirrored, damaged, unplayable."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import browsing, opened
+from browser import opened
 from media import damage_packet, write_video
 from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, seek, wait_for_frame
 from playwright.sync_api import Browser, Page, expect
-from served_page import fake_server
 
 WHOLE = {"x1": 0.0, "y1": 0.0}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with fake_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
-
-
-@pytest.fixture
-def page(browser: Browser, server: str) -> Iterator[Page]:
-    with opened(browser, server) as page:
-        yield page
 
 
 def choose(page: Page, path: Path) -> None:

@@ -1,33 +1,19 @@
 """What a visitor sees first, on a desk and on a phone, and whether everybody can use it (axe)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import browsing, opened
+from browser import opened
 from media import write_video
 from page_tools import page_tools
 from playwright.sync_api import Browser, Page, Route, expect
-from served_page import fake_server
 
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,
     "has_touch": True,
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with fake_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 def finish(page: Page, frames: int) -> None:

@@ -2,11 +2,10 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import browsing, opened
+from browser import opened
 from contrast import contrasts
 from media import write_video
 from overlay_pixels import pause, wait_for_frame
@@ -15,24 +14,6 @@ from served_page import fake_server
 
 WHOLE = {"x1": 1.0, "y1": 1.0}
 KEY = "käse/+?"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with fake_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
-
-
-@pytest.fixture
-def page(browser: Browser, server: str) -> Iterator[Page]:
-    with opened(browser, server) as page:
-        yield page
 
 
 def choose(page: Page, path: Path) -> None:

@@ -13,7 +13,7 @@ import av
 import httpx
 import numpy as np
 import pytest
-from browser import browsing, opened
+from browser import opened
 from overlay_pixels import drawn_pixels, edges_are_drawn, frame_shown, pause, seek
 from playwright.sync_api import Browser, Page, expect
 from served_page import packaged_server
@@ -26,12 +26,6 @@ SIZE = (320, 192)
 LEAST = 0.3
 GAP = 1 / 25
 Frames = list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
