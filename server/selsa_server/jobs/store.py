@@ -200,6 +200,8 @@ class JobStore:
             lease=None,
             url=None,
             **({} if keep_key else {"reuse_key": None}),
+            # A server that was killed after the last record may not have stored the progress.
+            **({} if summary is None else {"done": _frames(summary), "total": _frames(summary)}),
         )
         with self._engine.begin() as connection:
             found = connection.execute(change.returning(*JOB.c)).mappings().one_or_none()
@@ -261,6 +263,11 @@ class JobStore:
     def _count(self, statement: sa.Executable) -> int:
         with self._engine.begin() as connection:
             return int(connection.execute(statement).scalar_one())
+
+
+def _frames(summary: SummaryRecord) -> int:
+    """Frames that were selected."""
+    return summary.emitted + summary.corrupt
 
 
 def _of_run(job_id: str, run: int) -> sa.ColumnElement[bool]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,21 @@ def test_files_of_unknown_jobs_are_deleted_and_other_files_are_not(
         path.write_bytes(b"x")
     with running(FakeEngines(), settings):
         assert [path.exists() for path in (*lost, *kept)] == [False] * 3 + [True] * 3
+
+
+def test_a_job_whose_last_progress_a_kill_prevented_ends_with_all_frames(
+    settings: ServerSettings, video: bytes
+) -> None:
+    """The records were written and the server was killed before it stored the progress and the state."""
+    with running(FakeEngines(), settings) as client:
+        job = client.post("/v1/jobs", content=video).headers["location"]
+        wait_until(lambda: client.get(job).json()["state"] == "done")
+    assert settings.jobs_dir is not None
+    with closing(sqlite3.connect(settings.jobs_dir / "jobs.sqlite3")) as database, database:
+        database.execute("UPDATE job SET state = 'running', ended = NULL, done = 27")
+    with running(FakeEngines(), settings) as client:
+        wait_until(lambda: client.get(job).json()["state"] == "done")
+        assert client.get(job).json()["progress"] == {"done": FRAMES, "total": FRAMES}
 
 
 def test_a_job_that_repeatedly_ends_the_process_fails(tmp_path: Path) -> None:
