@@ -9,12 +9,12 @@ is a process of its own; within a round both installations have a turn. Above 1:
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.speed.start import without_settings
 from selsa_bundle.default_bundle import bundle_folder
 from selsa_server.bench.machine import Machine
 from selsa_server.bench.report import Spread
@@ -22,12 +22,10 @@ from selsa_server.bench.report import Spread
 
 def milliseconds(python: Path, bundle: Path, arguments: list[str]) -> dict[str, float]:
     """Milliseconds a frame by part of a bench, for its first way to run the bundle."""
-    # The user's own SELSA_ settings must not change what is measured.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SELSA_")}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "bench.json"
         command = [python.with_name("selsa"), "bench", "--bundle", bundle, "--json", report, "--rounds", "1"]
-        ran = subprocess.run([*command, *arguments], env=environment, capture_output=True, check=False)
+        ran = subprocess.run([*command, *arguments], env=without_settings(), capture_output=True, check=False)
         if ran.returncode:
             raise SystemExit(f"error: {python}: selsa bench: {ran.stderr.decode().strip()[-400:]}")
         parts = json.loads(report.read_bytes())["ways"][0]["seconds"]

@@ -30,6 +30,11 @@ SECONDS_TO_END = 30
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def without_settings() -> dict[str, str]:
+    """The environment without the user's SELSA_ settings, which must not change what is measured."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SELSA_")}
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """A `selsa` command and the bundle that it runs."""
@@ -39,9 +44,9 @@ class Installation:
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         command = [str(self.python.with_name("selsa")), *arguments]
-        # The user's own SELSA_ settings must not change what is measured.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SELSA_")}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=without_settings()
+        )
 
 
 @dataclass(frozen=True, slots=True)

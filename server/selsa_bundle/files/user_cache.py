@@ -1,13 +1,18 @@
 """The user's folder of downloaded and compiled files. All of it may be deleted at any time."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from selsa_bundle.errors import BundleError
+
 
 def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """`SELSA_CACHE`, else `selsa` in `XDG_CACHE_HOME`, else `~/.cache/selsa`."""
+    """`SELSA_CACHE`, else `selsa` in `XDG_CACHE_HOME`, else `~/.cache/selsa`.
+
+    Raises:
+        BundleError: the user has no home folder, as in some containers.
+    """
     if chosen := environment.get("SELSA_CACHE"):
         return Path(chosen).expanduser()
     base = environment.get("XDG_CACHE_HOME")
@@ -16,5 +21,7 @@ def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
         return Path(base) / "selsa"
     try:
         return Path.home() / ".cache" / "selsa"
-    except RuntimeError:  # A container's user need not have a home.
-        return Path(tempfile.gettempdir()) / f"selsa-{os.getuid()}"
+    except RuntimeError as error:
+        raise BundleError(
+            "this user has no home folder; set SELSA_CACHE to a folder to use"
+        ) from error

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from selsa_bundle.contract import EngineName
-from selsa_bundle.errors import EngineError
+from selsa_bundle.errors import BundleError, EngineError
 from selsa_bundle.files.lock import exclusive
 from selsa_bundle.files.stored_file import Sha256
 from selsa_bundle.files.user_cache import user_cache
@@ -116,9 +116,12 @@ class EngineCache:
         return found
 
 
-def default_engine_cache() -> Path:
-    """The folder of engines in the user's cache."""
-    return user_cache() / "engines"
+def default_engine_cache() -> Path | None:
+    """The folder of engines in the user's cache; None if the user has none."""
+    try:
+        return user_cache() / "engines"
+    except BundleError:
+        return None
 
 
 class _UnusableError(Exception):

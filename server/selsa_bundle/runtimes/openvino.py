@@ -32,8 +32,8 @@ from selsa_bundle.runtimes.processor import processor_flags, processor_name
 from selsa_bundle.runtimes.starting import started, without
 from selsa_bundle.tolerance import Precision
 
-# The converter of other frameworks' models is half of OpenVINO's import, and no engine needs it. With it the
-# first record of `selsa detect --local` comes a fifth later (`python -m benchmarks.speed.start`).
+# The converter of other frameworks' models is half of OpenVINO's import, and no engine needs it; see
+# findings/openvino-import-loads-its-converter.sh.
 with without("openvino.tools.ovc"):
     import openvino as ov
 
@@ -61,9 +61,10 @@ DTYPES: Final = {"u8": "uint8", "i64": "int64", "boolean": "bool", "f32": "float
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Compiled engines of a bundle in the user's cache, from which they load in a fifth of the time.
+    """Compiled engines of a bundle in the user's cache: loading one takes less time than compiling it.
 
     Attributes:
+        cache: the folder.
         sha256: of the graph's file, by engine.
     """
 
@@ -216,8 +217,8 @@ class _Requests:
         contract = contract_for(engine, dims)
         inputs = [_tensor(node) for node in self._model.inputs]
         # `keep_boxes_exact` adds outputs after those of the graph.
-        added = self._model.outputs[len(contract.outputs) :] if settings[HINT] == "bf16" else []
-        outputs = [_tensor(node) for node in self._model.outputs[: len(self._model.outputs) - len(added)]]
+        given = len(contract.outputs) if settings[HINT] == "bf16" else None
+        outputs = [_tensor(node) for node in self._model.outputs[:given]]
         # A dimension that OpenVINO does not derive is dynamic to it.
         check_tensors(path, contract, inputs, outputs, derives_all=False)
         self.outputs = [spec.name for spec in contract.outputs]

@@ -7,10 +7,11 @@ from typing import Final, Literal
 
 from selsa_bundle.contract import ENGINES, EngineName
 from selsa_bundle.errors import EngineError
+from selsa_bundle.files.user_cache import user_cache
 from selsa_bundle.manifest import EngineFile, Manifest, Variant
 from selsa_bundle.runtime_base import RuntimeEngines
 from selsa_bundle.runtimes.choice import Graphs
-from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey, default_engine_cache
+from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey
 from selsa_bundle.runtimes.onnx import CPU, CUDA, TENSORRT, open_onnx
 from selsa_bundle.tensorrt.builder import BUILD_FLAGS, BuildOptions, build_engine
 from selsa_bundle.tensorrt.cuda_device import CudaDevice
@@ -90,7 +91,7 @@ def cached_engine(
         profiles=tuple(profile.describe() for profile in profiles),
         flags=BUILD_FLAGS,
     )
-    engines = options.cache or default_engine_cache()
+    engines = options.cache or user_cache() / "engines"
     timings = engines / f"{library.name}-{library.version}-{target}.timings"
 
     def built() -> bytes:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from selsa_bundle.errors import EngineError
-from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey
+from selsa_bundle.errors import BundleError, EngineError
+from selsa_bundle.files.user_cache import user_cache
+from selsa_bundle.runtimes.engine_cache import EngineCache, EngineKey, default_engine_cache
 
 KEY = EngineKey(
     engine="frame",
@@ -153,3 +154,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(EngineError, match=r"engine cache .*file.* cannot be used"):
         EngineCache(tmp_path / "file" / "cache").get(KEY, Builds())
+
+
+def test_a_user_without_a_home_has_no_cache_and_is_told_how_to_name_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SELSA_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert default_engine_cache() is None
+    with pytest.raises(BundleError, match="set SELSA_CACHE"):
+        user_cache()
