@@ -36,3 +36,20 @@ def test_a_block_returns_to_int8_if_the_bounds_hold_with_it() -> None:
     weights = {each.name for each in found.model.graph.initializer if each.data_type == onnx.TensorProto.INT8}
     assert f"{HARMFUL}_quantized" not in weights
     assert np.isclose(sum(layer.cost for layer in found.layers), 1, atol=1e-3)
+
+
+def test_the_search_ends_if_fp32_finds_nothing_to_compare() -> None:
+    manifest = Manifest.read(synthetic_bundle())
+    model = onnx.load(str(synthetic_bundle() / "frame.onnx"))
+    frames = [manifest.preprocess.prepare(frame) for frame in read_frames(synthetic_video(), 1)]
+    compared = []
+
+    def nothing(quantized: onnx.ModelProto) -> DetectionAgreement:
+        compared.append(quantized)
+        return agreement(quantized).model_copy(update={"compared": 0, "matched": 0})
+
+    said: list[str] = []
+    found = quantize_until(model, frames, nothing, Bounds(), manifest.dimensions.tensors, said.append)
+    assert len(compared) == 1
+    assert not any(layer.kept_fp32 for layer in found.layers)
+    assert "nothing can be compared" in said[-1]

@@ -1,12 +1,21 @@
 """A browser, a server with fake engines, and a page of it, for each file of tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:  # Playwright may be missing; then the files of tests are skipped.
     from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture(scope="session")
+def page_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `node_modules` with the page's npm packages."""
+    from page_tools import installed_into
+
+    return installed_into(tmp_path_factory.mktemp("page-tools"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from browser import opened
 from media import write_video
-from page_tools import page_tools
 from playwright.sync_api import Browser, Page, Route, expect
 
 PHONE: dict[str, Any] = {
@@ -111,8 +110,10 @@ def serious(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: Browser, server: str, scheme: str, tmp_path: Path) -> None:
-    axe = (page_tools() / "axe-core" / "axe.min.js").read_text()
+def test_axe_finds_nothing_serious(
+    browser: Browser, server: str, page_tools: Path, scheme: str, tmp_path: Path
+) -> None:
+    axe = (page_tools / "axe-core" / "axe.min.js").read_text()
     with opened(browser, server, axe, color_scheme=scheme) as page:
         expect(page.locator("#about-model")).to_be_visible()
         assert serious(page) == []

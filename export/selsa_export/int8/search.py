@@ -48,7 +48,7 @@ def quantize_until(
     First each block alone, to measure its effect on the features. Then all blocks: while the bounds do not
     hold, the fewest blocks with half of the remaining damage go back to fp32. Where the bounds hold then,
     each of those blocks, the most expensive first, becomes int8 again if they still hold. If the bounds never
-    hold, all blocks are int8, and the report shows the difference.
+    hold, or fp32 finds nothing to compare, all blocks are int8, and the report shows the difference.
 
     Args:
         model: the fp32 frame engine.
@@ -67,29 +67,17 @@ def quantize_until(
     calibration = calibrate(model, tensors_to_calibrate(model, layers), outputs, frames, say)
     ranked = _damages(model, layers, calibration, frames[:DAMAGE_FRAMES], family, say)
     costs = _costs(layers, calibration)
-    kept: list[str] = []
 
     def graph(fp32: Sequence[str]) -> Any:
         nodes = [layer.node for layer in layers if layer.group not in fp32]
         return quantize_graph(model, nodes, calibration.ranges)
 
-    def hold(fp32: Sequence[str]) -> bool:
+    def compare(fp32: Sequence[str]) -> DetectionAgreement:
         found = agreement(graph(fp32))
         say(f"int8, {len(fp32)} of {len(ranked)} blocks in fp32: {found.matched} of {found.compared} matched")
-        return _holds(found, bounds)
+        return found
 
-    for _ in range(MOST_TRIES):
-        if held := hold(kept):
-            break
-        kept += _worst([group for group in ranked if group not in kept], ranked)
-        if len(kept) == len(ranked):
-            break
-    if not held:
-        kept = []
-    for group in sorted(kept, key=lambda group: -costs[group]):
-        fewer = [each for each in kept if each != group]
-        if hold(fewer):
-            kept = fewer
+    kept = _cheapest(_enough(ranked, compare, bounds, say), costs, compare, bounds)
     return QuantizedModel(
         graph(kept),
         tuple(
@@ -99,6 +87,36 @@ def quantize_until(
             for group, damage in ranked.items()
         ),
     )
+
+
+Compare = Callable[[Sequence[str]], DetectionAgreement]
+
+
+def _enough(
+    damages: dict[str, float], compare: Compare, bounds: Bounds, say: Callable[[str], None]
+) -> list[str]:
+    """Blocks that, in fp32, make the bounds hold; none if no choice does."""
+    kept: list[str] = []
+    for _ in range(MOST_TRIES):
+        found = compare(kept)
+        if _holds(found, bounds):
+            return kept
+        if not found.compared:
+            say("fp32 finds no object in these frames, so nothing can be compared: every block becomes int8")
+            break
+        kept += _worst([group for group in damages if group not in kept], damages)
+        if len(kept) == len(damages):
+            break
+    return []
+
+
+def _cheapest(kept: list[str], costs: dict[str, float], compare: Compare, bounds: Bounds) -> list[str]:
+    """Those of `kept` without which the bounds do not hold; the most expensive are tried first."""
+    for group in sorted(kept, key=lambda group: -costs[group]):
+        fewer = [each for each in kept if each != group]
+        if _holds(compare(fewer), bounds):
+            kept = fewer
+    return kept
 
 
 def _holds(found: DetectionAgreement, bounds: Bounds) -> bool:
