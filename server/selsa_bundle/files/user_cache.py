@@ -22,6 +22,4 @@ def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
     try:
         return Path.home() / ".cache" / "selsa"
     except RuntimeError as error:
-        raise BundleError(
-            "this user has no home folder; set SELSA_CACHE to a folder to use"
-        ) from error
+        raise BundleError("this user has no home folder; set SELSA_CACHE to a folder to use") from error
