@@ -49,7 +49,7 @@ def labelled_clips(path: Path, folder: Path) -> Iterator[Clip]:
     for video in range(data.video_count):
         out = folder / f"{video}.mkv"
         frames = data.frames_of(video)
-        _write(out, [read_image(data.path(frame)) for frame in frames])
+        write_clip(out, [read_image(data.path(frame)) for frame in frames])
         counted = [(each, ~each.ignored) for each in map(data.objects, frames)]
         yield Clip(path=out, truth=[(each.boxes[rows], each.tracks[rows]) for each, rows in counted])
         out.unlink()
@@ -103,7 +103,7 @@ def _observation(frame: FrameRecord) -> Observation:
     )
 
 
-def _write(path: Path, images: Sequence[np.ndarray]) -> None:
+def write_clip(path: Path, images: Sequence[np.ndarray]) -> None:
     height, width = images[0].shape[:2]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=RATE)

@@ -36,6 +36,7 @@ class TrackerOptions:
         by_look: frames of the source after which a lost object is no longer searched by appearance.
         steps: each of these limits is at least so many detected frames, however far apart they are.
         alike: least similarity that finds a lost object again.
+        across: the same for an object that was lost at a cut; in another scene most objects are others.
         join: least similarity that makes two tracks one object after the whole video.
         same_place: overlap from which two detections of different classes in a frame are one object.
         too_close: overlap with an object of its class above which a detection starts no track, and with any
@@ -54,7 +55,8 @@ class TrackerOptions:
     by_look: int = 300
     steps: int = 2
     alike: float = 0.6
-    join: float = 0.7
+    across: float = 0.8
+    join: float = 0.8
     same_place: float = 0.4
     weak: float = 0.5
     too_close: float = 0.3
@@ -173,7 +175,10 @@ class Tracker:
         alike = self._likeness(_looks(tracks), seen.looks[rows])
         same_class = np.array([track.label for track in tracks])[:, None] == seen.labels[rows][None]
         affinity = (alike + 0.1 * same_class - 0.1).astype(np.float32)
-        return [(tracks[track], int(rows[row])) for track, row in match(affinity, self._options.alike)]
+        options = self._options
+        least = np.array([options.alike if track.placed else options.across for track in tracks])[:, None]
+        affinity[affinity < least] = -1
+        return [(tracks[track], int(rows[row])) for track, row in match(affinity, options.alike)]
 
     def _may_begin(self, labels: Int, linked: list[Track | None], row: int, covers: Float) -> bool:
         """Whether no object of the class overlaps too much with a detection without a track."""

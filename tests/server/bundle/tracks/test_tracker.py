@@ -1,5 +1,7 @@
 """Objects keep their numbers through motion, crossings, gaps and cuts; position alone survives no cut."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -71,6 +73,19 @@ def test_an_object_that_is_on_both_sides_of_a_cut_keeps_its_number_by_appearance
         assert numbers(tracker, seen(10, {0: (300, 100)}, looks=looks, cut=True))[0] == (
             number if looks else 3
         )
+
+
+def test_an_object_that_looks_somewhat_like_a_lost_one_is_the_same_in_its_scene_and_another_after_a_cut():
+    other = unit((LOOKS[7] - LOOKS[7] @ LOOKS[0] * LOOKS[0])[None])
+    similar = 0.78 * LOOKS[:1] + np.float32(np.sqrt(1 - 0.78**2)) * other
+    for cut, number in ((False, 1), (True, 3)):
+        tracker = Tracker()
+        for i in range(10):
+            numbers(tracker, seen(i, {0: (0, 0), 1: (200, 0)}))
+        for i in range(10, 40):
+            numbers(tracker, seen(i, {1: (200, 0)}))
+        frame = replace(seen(40, {0: (400, 300)}, cut=cut), looks=similar)
+        assert numbers(tracker, frame) == [number]
 
 
 def test_a_low_score_continues_a_track_and_begins_none():
