@@ -36,7 +36,10 @@ def main(spool: Path, address: str, seconds: float) -> None:
         bundle = cluster.around(fake_bundle(FakeEngines()), FakeLoad(seconds_per_frame=seconds))
         pipeline = DetectionPipeline(bundle, PipelineOptions(limits=LIMITS, batch=4))
         serve_until_drained(
-            pipeline, serving_settings(settings), listener, on_ready=lambda: print(serving, flush=True)
+            pipeline,
+            serving_settings(settings, bundle.manifest.preprocess.largest_bytes),
+            listener,
+            on_ready=lambda: print(serving, flush=True),
         )
 
 

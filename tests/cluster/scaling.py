@@ -35,6 +35,7 @@ from media import write_video  # noqa: E402
 
 from selsa_bundle.engine import FrameBatch  # noqa: E402
 from selsa_bundle.preprocess import Preprocess  # noqa: E402
+from selsa_bundle.runtimes.processor import usable_cores  # noqa: E402
 from selsa_server.bench.sample_video import write_sample_video  # noqa: E402
 from selsa_server.pipeline.pipeline import DetectionPipeline  # noqa: E402
 from selsa_server.schema.detect import DetectParams  # noqa: E402
@@ -162,7 +163,7 @@ def _compare(options: argparse.Namespace, ways: dict[str, list[str]]) -> dict[st
             command += ["--jobs-dir", str(jobs), "--threads", str(options.threads)]
             command += ["--bundle", str(options.bundle)] if options.bundle else []
             if "--cluster" in more:
-                command += ["--object-store", str(500 << 20), "--replica-cpus", "1"]
+                command += ["--object-store", str(500 << 20), "--replica-cpus", str(usable_cores())]
             addresses[name] = stack.enter_context(process([*command, *more], environment()))
         for number in range(options.rounds + 1):
             for name, address in addresses.items():
@@ -183,7 +184,7 @@ def main() -> None:
     parser.add_argument("--seconds-per-frame", type=float, default=0.1)
     parser.add_argument("--videos-per-replica", type=int, default=4)
     parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="of an engine call; 0: the server's default")
     parser.add_argument("--size", default="320x192")
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--videos", type=int, default=4)

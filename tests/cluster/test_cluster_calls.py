@@ -8,8 +8,10 @@ from fake_engines import FakeEngines
 from fakes import fake_bundle
 
 from selsa_bundle.engine import EngineInfo, FrameBatch
+from selsa_server.cluster.cluster import replica_engines, serving_settings
 from selsa_server.cluster.replica import EngineReplica, halved, whole
 from selsa_server.engines.batching import BatchingOptions
+from selsa_server.settings import ServerSettings
 
 SIZE = np.array([[16, 16]])
 
@@ -52,3 +54,29 @@ def test_a_memory_beyond_float16_travels_as_it_is() -> None:
     batch = engines.run_frames(frames(1), SIZE)
     batch.memory[0, 0, 0, 0, 0] = 1e6
     assert halved(batch, engines.dimensions).memory is batch.memory
+
+
+@pytest.mark.parametrize(
+    ("cores", "calls", "asked", "threads"), [(8, 2, 0, 4), (1, 2, 0, 1), (0.5, 1, 0, 1), (8, 2, 3, 3)]
+)
+def test_the_calls_of_a_replica_share_its_cores(cores: float, calls: int, asked: int, threads: int) -> None:
+    settings = ServerSettings(replica_cpus=cores, engine_calls=calls, threads=asked)
+    engines = replica_engines(None, None, settings)
+    assert (engines.calls, engines.threads) == (calls, threads)
+
+
+@pytest.mark.parametrize(
+    ("given", "frame_bytes", "batch"),
+    [
+        ({}, 416 * 416 * 3, 16),
+        ({}, 16 * 16 * 3, 16),
+        ({"max_batch": 4}, 416 * 416 * 3, 8),
+        ({}, 1024 * 608 * 3, 4),
+        ({}, 4096 * 4096 * 3, 4),
+        ({"batch": 2}, 416 * 416 * 3, 2),
+    ],
+)
+def test_small_frames_of_a_video_travel_together_unless_the_settings_say_how_many(
+    given: dict[str, int], frame_bytes: int, batch: int
+) -> None:
+    assert serving_settings(ServerSettings(**given), frame_bytes).batch == batch

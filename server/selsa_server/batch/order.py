@@ -13,7 +13,7 @@ from selsa_server.batch.inputs import BatchVideo
 from selsa_server.batch.output import BatchOutput, ResultFormat, open_output
 from selsa_server.batch.run import BatchPlan, run_batch
 from selsa_server.batch.worker import Outcome
-from selsa_server.cluster.cluster import Cluster, on_cluster, replica_engines, with_replicas
+from selsa_server.cluster.cluster import Cluster, on_cluster, replica_engines, video_batch, with_replicas
 from selsa_server.cluster.replica import LoadEngines
 from selsa_server.engines.bundle_choice import choose_bundles
 from selsa_server.errors import ParameterError
@@ -161,10 +161,16 @@ def _check(params: DetectParams, manifest: Manifest) -> None:
 
 def _plan(order: BatchOrder, cluster: Cluster, folder: Path, digest: str, output: BatchOutput) -> BatchPlan:
     settings = order.settings
-    # A worker's own engine runs on what its node has, in as many threads as the worker has cores.
+    # A worker's own engine runs one call at a time, on what its node has and with the threads of its cores.
     here = settings.model_copy(
-        update={"provider": "auto", "allow_cpu": True, "replica_cpus": max(1.0, order.worker_cpus)}
+        update={
+            "provider": "auto",
+            "allow_cpu": True,
+            "engine_calls": 1,
+            "replica_cpus": max(1.0, order.worker_cpus),
+        }
     )
+    batch = video_batch(settings, Manifest.read(folder).preprocess.largest_bytes)
     bundle = WorkerBundle(
         load=replica_engines(folder, digest, here),
         application=cluster.deploy(digest, replica_engines(folder, digest, settings)),
@@ -172,7 +178,7 @@ def _plan(order: BatchOrder, cluster: Cluster, folder: Path, digest: str, output
     )
     return BatchPlan(
         open_bundle=bundle,
-        options=pipeline_options(settings),
+        options=pipeline_options(settings.model_copy(update={"batch": batch})),
         params=order.params,
         output=output,
         workers=order.workers,

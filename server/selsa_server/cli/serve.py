@@ -142,7 +142,9 @@ def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer", liste
     try:
         with on_cluster(settings, _say) as cluster:
             loaded = _load_all(settings, cluster.load)
-            _run(lambda: loaded, serving_settings(settings), fork_server, cluster.load, listener)
+            largest = max(each.manifest.preprocess.largest_bytes for each in loaded.values())
+            serving = serving_settings(settings, largest)
+            _run(lambda: loaded, serving, fork_server, cluster.load, listener)
             lost = cluster.watch.lost
     except ClusterError as error:
         raise _refuse(str(error)) from error

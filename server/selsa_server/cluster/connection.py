@@ -27,8 +27,14 @@ JOIN_TRIES: Final = 3
 TOO_SLOW: Final = "timed out during startup"
 END_SECONDS: Final = 10.0
 PR_SET_PDEATHSIG: Final = 1
-# No usage reports and no dashboard, unless the environment asks for them.
-QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_enable_metrics_collection": "0"}
+# No usage reports and no dashboard, unless the environment asks for them. Serve's controller compares once a
+# second what runs with what should run, instead of ten times.
+QUIET: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
+}
 
 
 class ClusterError(Exception):

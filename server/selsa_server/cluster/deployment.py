@@ -54,6 +54,8 @@ def application(load: LoadEngines, options: ReplicaOptions) -> Any:
         name="engines",
         max_ongoing_requests=CALLS_IN_HAND,
         health_check_period_s=HEALTH_SECONDS,
+        # Else each call of a frame engine writes a line.
+        logging_config={"enable_access_log": False},
         ray_actor_options={"num_cpus": options.cpus, "num_gpus": options.gpus},
         **scaling,
     )

@@ -124,7 +124,8 @@ class ReplicaEngines:
         digest: of the expected bundle; None: the caller checks it.
         provider: what the engines run on.
         precision: what they compute in.
-        threads: of an engine; 0: one per physical core.
+        calls: of an engine that run at the same time.
+        threads: of one call; 0: the node's cores, shared out among the calls.
         max_batch: frames in a call at most.
         allow_cpu: run on the CPU if that provider is not available.
         engine_cache: folder of engines that TensorRT compiled, on the node.
@@ -135,6 +136,7 @@ class ReplicaEngines:
     digest: str | None
     provider: ProviderName
     precision: PrecisionName
+    calls: int
     threads: int
     max_batch: int
     allow_cpu: bool
@@ -150,6 +152,7 @@ class ReplicaEngines:
         options = EngineOptions(
             provider=self.provider,
             precision=self.precision,
+            calls=self.calls,
             threads=self.threads,
             allow_cpu=self.allow_cpu,
             max_batch=self.max_batch,
