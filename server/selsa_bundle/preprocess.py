@@ -6,7 +6,6 @@ Normalisation is part of the frame engine, so a prepared frame is uint8 and a qu
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
@@ -121,6 +120,9 @@ class Preprocess(BaseModel):
         height, width = self.resized_size(source_h, source_w)
         padded_h, padded_w = self.padded_size(height, width)
         if source_size is None:
+            # Imported here: manifests are read with this module before the engines load.
+            import cv2
+
             how = cv2.INTER_AREA if self.averages(source_h, source_w) else cv2.INTER_LINEAR
             frame = np.asarray(cv2.resize(frame, (width, height), interpolation=how), np.uint8)
         pixels = np.zeros((padded_h, padded_w, 3), np.uint8)

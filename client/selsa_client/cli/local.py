@@ -4,6 +4,7 @@ The pipeline is found by the entry points `detect` and `stream` of the group `se
 only their signatures.
 """
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class LocalPipeline:
         emitted = 0
         complete = False
         with needs_extra("detect --local", "selsa_server"):
+            # NumPy's threads would spin while the pipeline is imported; its engines have their own.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             runner = _entry_point(name).load()
             try:
                 found = runner(source, wanted, bundle=self.bundle, say=self.say, engines=self.engines)

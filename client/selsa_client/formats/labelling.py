@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, Final
-from xml.sax.saxutils import escape, quoteattr
 
 from selsa_client.formats.encoder import Encode, to_json
 from selsa_client.formats.thinned_tracks import Place, Track, Tracks
@@ -134,8 +133,13 @@ def _studio_sequence(track: Track, tracks: Tracks, size: tuple[int, int]) -> Ite
 
 
 def _text(text: str) -> str:
+    # Imported here: it imports modules for HTTP, which every start of `selsa detect` would wait for.
+    from xml.sax.saxutils import escape
+
     return escape(_NOT_XML.sub("\ufffd", text))
 
 
 def _attribute(text: str) -> str:
+    from xml.sax.saxutils import quoteattr
+
     return quoteattr(_NOT_XML.sub("\ufffd", text))

@@ -2,13 +2,14 @@
 
 import difflib
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -19,12 +20,14 @@ from selsa_server.settings import BundleSource, ServerSettings
 if TYPE_CHECKING:
     import socket
 
-    from selsa_bundle.runtimes.load import LoadedBundle
+    from selsa_bundle.runtimes.load import EnginePlan, LoadedBundle
     from selsa_server.api.app import LoadBundle
     from selsa_server.confined.fork_server import ForkServer
 
 EXIT_CANNOT_SERVE: Final = 3
 SECRET: Final = ("jobs_database",)
+
+Bundle = TypeVar("Bundle", "LoadedBundle", "EnginePlan")
 
 
 @with_server_options
@@ -37,6 +40,10 @@ def serve(**options: Any) -> None:
     from selsa_server.malloc import return_freed_memory
 
     return_freed_memory()
+    # Until the server is ready: nearly everything that the start makes stays.
+    gc.disable()
+    # NumPy's threads would spin while the rest is imported; the engines have their own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
     with closing(_fork_server(settings)) as fork_server:
         from selsa_server.telemetry.log import configure_log
@@ -48,11 +55,12 @@ def serve(**options: Any) -> None:
             _serve_on_cluster(settings, fork_server, listener)
         else:
             from selsa_bundle.runtimes.starting import started
-            from selsa_server.engines.bundle_loading import load_bundle
+            from selsa_server.engines.bundle_loading import load_bundle, plan_bundle
 
-            load = partial(load_bundle, settings=settings)
-            loaded = started(partial(_load_all, settings, load))
-            _run(loaded, settings, fork_server, load, listener)
+            plans = _by_name(settings, partial(plan_bundle, settings=settings))
+            # The engines load while the application is imported.
+            loaded = started(lambda: {name: _usable(plan.load) for name, plan in plans.items()})
+            _run(loaded, settings, fork_server, partial(load_bundle, settings=settings), listener)
 
 
 def _fork_server(settings: ServerSettings) -> "ForkServer":
@@ -141,7 +149,7 @@ def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer", liste
 
     try:
         with on_cluster(settings, _say) as cluster:
-            loaded = _load_all(settings, cluster.load)
+            loaded = _by_name(settings, cluster.load)
             largest = max(each.manifest.preprocess.largest_bytes for each in loaded.values())
             serving = serving_settings(settings, largest)
             _run(lambda: loaded, serving, fork_server, cluster.load, listener)
@@ -152,16 +160,16 @@ def _serve_on_cluster(settings: ServerSettings, fork_server: "ForkServer", liste
         raise _refuse("the cluster's head does not answer any more")
 
 
-def _load_all(settings: ServerSettings, load: "LoadBundle") -> "dict[str, LoadedBundle]":
+def _by_name(settings: ServerSettings, opened: Callable[[Path], Bundle]) -> dict[str, Bundle]:
     """The bundles by the names they are served by, the default first."""
-    loaded: dict[str, LoadedBundle] = {}
+    found: dict[str, Bundle] = {}
     for source in _sources(settings):
-        bundle = _load(source.path, load)
+        bundle = _usable(partial(opened, source.path))
         name = source.name or bundle.manifest.name
-        if name in loaded:
+        if name in found:
             raise _refuse(f"two bundles have the name {name}; give one of them another: --bundle NAME=FOLDER")
-        loaded[name] = bundle
-    return loaded
+        found[name] = bundle
+    return found
 
 
 def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
@@ -174,11 +182,11 @@ def _sources(settings: ServerSettings) -> tuple[BundleSource, ...]:
         raise _refuse(str(error)) from error
 
 
-def _load(folder: Path, load: "LoadBundle") -> "LoadedBundle":
+def _usable(load: Callable[[], Bundle]) -> Bundle:
     from selsa_bundle.errors import BundleError
 
     try:
-        return load(folder)
+        return load()
     except BundleError as error:
         raise _refuse(" ".join(str(error).split())) from error
 
@@ -242,7 +250,7 @@ def _run(
         first[1],
         settings,
         listener,
-        on_ready=partial(_greet, ", ".join(loaded), address),
+        on_ready=partial(_ready, ", ".join(loaded), address),
         on_no_jobs=lambda reason: _say(f"this server takes no jobs (/v1/jobs): {reason}"),
         others=dict(others),
         load=load,
@@ -261,7 +269,10 @@ def mistyped_variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     return found
 
 
-def _greet(names: str, address: str) -> None:
+def _ready(names: str, address: str) -> None:
+    # From now on the collector skips what the start made.
+    gc.freeze()
+    gc.enable()
     typer.echo(f"Serving {names} at {address}")
     if sys.stderr.isatty():
         _say(f"open {address} in a browser, or run: selsa detect VIDEO --server {address}; Ctrl-C ends it")

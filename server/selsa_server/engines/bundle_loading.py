@@ -6,12 +6,21 @@ import structlog
 
 from selsa_bundle.runtimes.choice import EngineOptions
 from selsa_bundle.runtimes.engine_cache import default_engine_cache
-from selsa_bundle.runtimes.load import LoadedBundle, load_engines
+from selsa_bundle.runtimes.load import EnginePlan, LoadedBundle, plan_engines
 from selsa_server.settings import EngineSettings
 
 
 def load_bundle(folder: Path, settings: EngineSettings) -> LoadedBundle:
     """Check the bundle in `folder` and load its engines.
+
+    Raises:
+        BundleError: it cannot be used, or does not run as asked for.
+    """
+    return plan_bundle(folder, settings).load()
+
+
+def plan_bundle(folder: Path, settings: EngineSettings) -> EnginePlan:
+    """Choose how to run the bundle in `folder`; see `plan_engines`.
 
     Raises:
         BundleError: it cannot be used, or does not run as asked for.
@@ -27,4 +36,4 @@ def load_bundle(folder: Path, settings: EngineSettings) -> LoadedBundle:
         size=settings.size,
         say=structlog.get_logger().info,
     )
-    return load_engines(folder, options)
+    return plan_engines(folder, options)

@@ -1,14 +1,16 @@
 """Detection without a server: the same pipeline, called directly."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from selsa_bundle.runtimes.choice import EngineOptions, options_named
+from selsa_bundle.runtimes.choice import options_named
 from selsa_bundle.runtimes.engine_cache import default_engine_cache
-from selsa_bundle.runtimes.load import LoadedBundle, load_engines, prove_engines
+from selsa_bundle.runtimes.load import plan_engines, prove_engines
 from selsa_bundle.runtimes.starting import started
 from selsa_server.engines.bundle_choice import choose_bundle
 from selsa_server.malloc import keep_freed_memory
@@ -18,6 +20,8 @@ from selsa_server.schema.detect import DetectParams, FrameRecord, SummaryRecord,
 if TYPE_CHECKING:
     from selsa_server.pipeline.pipeline import DetectionPipeline
 
+Record = VideoRecord | FrameRecord | SummaryRecord
+
 
 def detect(
     video: Path,
@@ -26,7 +30,7 @@ def detect(
     bundle: Path | None,
     say: Callable[[str], None],
     engines: Mapping[str, str] = MappingProxyType({}),
-) -> Iterator[VideoRecord | FrameRecord | SummaryRecord]:
+) -> Generator[Record, None, None]:
     """Detect on a video file with the bundle in a folder.
 
     Args:
@@ -38,7 +42,8 @@ def detect(
         BundleError: the bundle cannot be used, or not as `engines` asks for.
         DetectError: as `DetectionPipeline.run`.
     """
-    return local_pipeline(bundle, say, engines).run(video, params)
+    pipeline, proven = _started(bundle, say, engines)
+    yield from _once(proven, pipeline.run(video, params))
 
 
 def local_pipeline(
@@ -49,6 +54,15 @@ def local_pipeline(
     Raises:
         BundleError: the bundle cannot be used, or not as `engines` asks for.
     """
+    pipeline, proven = _started(bundle, say, engines)
+    proven()
+    return pipeline
+
+
+def _started(
+    bundle: Path | None, say: Callable[[str], None], engines: Mapping[str, str]
+) -> "tuple[DetectionPipeline, Callable[[], object]]":
+    """The pipeline, and what waits until its engines have passed the bundle's gate."""
     keep_freed_memory()
     folder = choose_bundle(bundle, say)
     options = options_named(
@@ -57,14 +71,26 @@ def local_pipeline(
         size=int(engines.get("size", "0")),
     )
     options = replace(options, calls=CALLS, engine_cache=default_engine_cache())
-    loaded = started(lambda: _proven(folder, options))
+    loading = started(plan_engines(folder, options).load)
     # Imports the decoder, OpenCV and the records, which takes about as long as the engines.
     from selsa_server.pipeline.pipeline import DetectionPipeline
 
-    return DetectionPipeline(loaded())
+    loaded = loading()
+    return DetectionPipeline(loaded), started(partial(prove_engines, loaded))
 
 
-def _proven(folder: Path, options: EngineOptions) -> LoadedBundle:
-    loaded = load_engines(folder, options)
-    prove_engines(loaded)
-    return loaded
+def _once(
+    proven: Callable[[], object], records: Generator[Record, None, None]
+) -> Generator[Record, None, None]:
+    """The records, once the engines have passed: reference frames are computed meanwhile."""
+    with closing(records):
+        try:
+            first = next(records, None)
+        except Exception:
+            # Wrong outputs explain whatever the pipeline raised.
+            proven()
+            raise
+        proven()
+        if first is not None:
+            yield first
+        yield from records
