@@ -202,7 +202,7 @@ for words in ([], *([name] for name in names)):
     flat = "".join(text.split())  # lines may break after a hyphen
     if not words:
         for name in names:
-            help_ = group.get_command(root, name).help
+            help_ = group.get_command(root, name).get_short_help_str()
             assert help_ and "".join([name, *help_.split()]) in flat, name
         continue
     lazy = group.get_command(root, words[0])
