@@ -40,11 +40,18 @@ def serve(**options: Any) -> None:
     from selsa_server.malloc import return_freed_memory
 
     return_freed_memory()
-    # Until the server is ready: nearly everything that the start makes stays.
-    gc.disable()
     # NumPy's threads would spin while the rest is imported; the engines have their own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     settings = _settings({name: value for name, value in options.items() if value not in (None, [])})
+    # Until the server is ready: nearly everything that the start makes stays.
+    gc.disable()
+    try:
+        _serve(settings)
+    finally:
+        gc.enable()
+
+
+def _serve(settings: ServerSettings) -> None:
     with closing(_fork_server(settings)) as fork_server:
         from selsa_server.telemetry.log import configure_log
 
