@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,34 @@ from selsa_server.pipeline.pipeline import DetectionPipeline  # noqa: E402
 from selsa_server.schema.detect import DetectParams  # noqa: E402
 
 SERVER = TESTS / "cluster" / "cluster_server.py"
+KINDS = {
+    "selsa serve": "server",
+    "fork_server": "decoders",
+    "ServeReplica": "replica",
+    "raylet/raylet ": "raylet",
+}
 NDJSON = {"Accept": "application/x-ndjson"}
+
+
+def processor_seconds(server: int) -> Counter[str]:
+    """Processor time of a server's process and of all below it, Ray's included, by what they are."""
+    found: Counter[str] = Counter()
+    tick = os.sysconf("SC_CLK_TCK")
+    stats: dict[int, list[str]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            stats[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
+    below = {server}
+    while more := {pid for pid, stat in stats.items() if int(stat[1]) in below} - below:
+        below |= more
+    for pid in below & stats.keys():
+        with suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+            kind = next((kind for part, kind in KINDS.items() if part in command), "rest of Ray")
+            # Of ended children too: decoders.
+            times = stats[pid][11:15] if kind == "decoders" else stats[pid][11:13]
+            found[kind] += sum(map(int, times)) / tick
+    return found
 
 
 @contextmanager
@@ -142,6 +170,10 @@ def decode(options: argparse.Namespace) -> dict[str, Any]:
     return {"core_seconds_per_frame": round(found, 5), "rounds": [round(each, 5) for each in seconds]}
 
 
+def _children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
 def _compare(options: argparse.Namespace, ways: dict[str, list[str]]) -> dict[str, Any]:
     width, height = (int(part) for part in options.size.split("x"))
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -149,7 +181,8 @@ def _compare(options: argparse.Namespace, ways: dict[str, list[str]]) -> dict[st
         video = Path(folder) / "video.mp4"
         write_sample_video(video, options.frames, width=width, height=height)
         body = video.read_bytes()
-        addresses = {}
+        addresses, servers = {}, {}
+        spent: dict[str, Counter[str]] = {name: Counter() for name in ways}
         for name, more in ways.items():
             jobs = Path(folder) / name
             command = [
@@ -164,18 +197,35 @@ def _compare(options: argparse.Namespace, ways: dict[str, list[str]]) -> dict[st
             command += ["--bundle", str(options.bundle)] if options.bundle else []
             if "--cluster" in more:
                 command += ["--object-store", str(500 << 20), "--replica-cpus", str(usable_cores())]
+            before = _children()
             addresses[name] = stack.enter_context(process([*command, *more], environment()))
+            (servers[name],) = _children() - before
         for number in range(options.rounds + 1):
             for name, address in addresses.items():
+                start = processor_seconds(servers[name])
                 found = rate(address, body, videos=options.videos, at_once=options.at_once)
                 if number:
                     rates[name].append(round(found, 2))
+                    spent[name] += processor_seconds(servers[name]) - start
                 print(f"round {number or 'to warm up'}: {name} {found:.2f} frames/s", flush=True)
     first, second = rates.values()
     ratio = statistics.median(b / a for a, b in zip(first, second, strict=True))
+    frames = options.frames * options.videos * options.rounds
+    costs = {
+        name: {kind: round(seconds * 1e3 / frames, 2) for kind, seconds in each.most_common()}
+        for name, each in spent.items()
+    }
+    for name, cost in costs.items():
+        print(f"{name}: core-milliseconds a frame {sum(cost.values()):.1f}, {cost}")
     names = " / ".join(reversed(ways))
     print(f"{names}: {ratio:.3f}")
-    return {"size": options.size, "frames": options.frames, "rates": rates, names: round(ratio, 3)}
+    return {
+        "size": options.size,
+        "frames": options.frames,
+        "rates": rates,
+        "core_ms": costs,
+        names: round(ratio, 3),
+    }
 
 
 def main() -> None:
