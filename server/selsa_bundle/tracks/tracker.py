@@ -55,7 +55,7 @@ class TrackerOptions:
     by_look: int = 300
     steps: int = 2
     alike: float = 0.6
-    across: float = 0.8
+    across: float = 0.7
     join: float = 0.8
     same_place: float = 0.4
     weak: float = 0.5

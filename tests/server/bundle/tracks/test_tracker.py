@@ -77,7 +77,7 @@ def test_an_object_that_is_on_both_sides_of_a_cut_keeps_its_number_by_appearance
 
 def test_an_object_that_looks_somewhat_like_a_lost_one_is_the_same_in_its_scene_and_another_after_a_cut():
     other = unit((LOOKS[7] - LOOKS[7] @ LOOKS[0] * LOOKS[0])[None])
-    similar = 0.78 * LOOKS[:1] + np.float32(np.sqrt(1 - 0.78**2)) * other
+    similar = 0.74 * LOOKS[:1] + np.float32(np.sqrt(1 - 0.74**2)) * other
     for cut, number in ((False, 1), (True, 3)):
         tracker = Tracker()
         for i in range(10):
