@@ -179,6 +179,7 @@ FIGURES := benchmarks/figures
 ROUNDS ?= 5
 MODELS := $(foreach name,r18 r50 r101 x101,$(WORK)/bench/$(name).bundle)
 INT8 := $(WORK)/bench/r50-int8.bundle
+FEWER := $(WORK)/bench/r50-75-int8.bundle
 ALL_FIGURES := default r50 r50-profile models pytorch memory schedules
 
 .PHONY: figures tables $(addprefix figures-,$(ALL_FIGURES))
@@ -198,6 +199,10 @@ $(WORK)/bench/%.bundle: | $(VENV)/.installed
 
 $(INT8): | $(WORK)/bench/r50.bundle
 	$(BIN)/selsa quantize $(WORK)/bench/r50.bundle -o $@ --precision fp32,bf16,int8 --calibrate server/selsa_bundle/sample.mp4
+
+$(FEWER): | $(WORK)/bench/r50.bundle
+	$(BIN)/selsa export $(WORK)/bench/r50 -o $(WORK)/bench/r50-75.bundle --reference-proposals 75 --native none --overwrite
+	$(BIN)/selsa quantize $(WORK)/bench/r50-75.bundle -o $@ --precision fp32,bf16,int8 --calibrate server/selsa_bundle/sample.mp4
 
 figures-default: $(VENV)/.installed
 	$(BIN)/selsa bench --provider cpu --precision fp32 --frames 48 --clients 1,2,4,8,16 --rounds $(ROUNDS) \
@@ -221,9 +226,9 @@ figures-models: $(MODELS)
 		--rounds $(ROUNDS) --json $(FIGURES)/models.json
 	$(BIN)/python -m benchmarks.report.plot_bench $(FIGURES)/models.json $(FIGURES)/models.png
 
-figures-pytorch: $(INT8)
+figures-pytorch: $(INT8) $(FEWER)
 	$(BIN)/python -m benchmarks.speed.beside_pytorch --checkpoint $(WORK)/bench/r50 --bundle $(INT8) \
-		--rounds $(ROUNDS) --json $(FIGURES)/beside-pytorch.json --plot $(FIGURES)/beside-pytorch.png
+		--fewer-proposals $(FEWER) --rounds $(ROUNDS) --json $(FIGURES)/beside-pytorch.json --plot $(FIGURES)/beside-pytorch.png
 
 figures-memory: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.memory.memory_of_length \

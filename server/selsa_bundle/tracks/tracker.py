@@ -36,8 +36,8 @@ class TrackerOptions:
         by_look: frames of the source after which a lost object is no longer searched by appearance.
         steps: each of these limits is at least so many detected frames, however far apart they are.
         alike: least similarity that finds a lost object again.
-        across: the same for an object that was lost at a cut; in another scene most objects are others.
-        join: least similarity that makes two tracks one object after the whole video.
+        join: least similarity that finds an object again that was lost at a cut, because most objects of
+            another scene are others, and that makes two tracks one object after the whole video.
         same_place: overlap from which two detections of different classes in a frame are one object.
         too_close: overlap with an object of its class above which a detection starts no track, and with any
             detection above which its appearance, that of two objects, is not learned.
@@ -55,7 +55,6 @@ class TrackerOptions:
     by_look: int = 300
     steps: int = 2
     alike: float = 0.6
-    across: float = 0.7
     join: float = 0.8
     same_place: float = 0.4
     weak: float = 0.5
@@ -176,7 +175,7 @@ class Tracker:
         same_class = np.array([track.label for track in tracks])[:, None] == seen.labels[rows][None]
         affinity = (alike + 0.1 * same_class - 0.1).astype(np.float32)
         options = self._options
-        least = np.array([options.alike if track.placed else options.across for track in tracks])[:, None]
+        least = np.array([options.alike if track.placed else options.join for track in tracks])[:, None]
         affinity[affinity < least] = -1
         return [(tracks[track], int(rows[row])) for track, row in match(affinity, options.alike)]
 
