@@ -52,7 +52,7 @@ def main() -> None:
 
     Exit codes: 0 done, 2 usage, 3 input, 4 server, 5 incomplete, 130 interrupted.
     """
-    # The garbage collector would take a tenth of the start: imports make many objects, and those stay.
+    # The garbage collector would run again and again: imports make many objects, and nearly all of them stay.
     gc.disable()
     # Like Ctrl-C, SIGTERM must run `finally` blocks: they remove partial results and drop connections.
     signal.signal(signal.SIGTERM, _terminate)

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -11,9 +11,6 @@ from selsa_bundle.errors import ChecksumError
 # A plain file name inside the bundle's folder: no separator, no parent, nothing hidden.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-# Both reading and hashing let other threads run; while these import, each return takes milliseconds.
-CHUNK_BYTES: Final = 4 << 20
 
 
 class StoredFile(BaseModel):
@@ -49,8 +46,5 @@ class StoredFile(BaseModel):
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file."""
-    digest, chunk = hashlib.sha256(), memoryview(bytearray(CHUNK_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while size := file.readinto(chunk):
-            digest.update(chunk[:size])
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,14 +5,11 @@ decoding of boxes and their suppression; for the other paths see `keep_boxes_exa
 """
 
 import hashlib
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,25 +32,14 @@ from selsa_bundle.runtimes.processor import processor_flags, processor_name
 from selsa_bundle.runtimes.starting import started, without
 from selsa_bundle.tolerance import Precision
 
-# Most of OpenVINO's import is the converter of other frameworks' models and the operators for building models
-# in Python. No engine needs them; see findings/openvino-import-loads-its-converter.sh.
-OPERATORS: Final = tuple(
-    folder.stem
-    for location in getattr(find_spec("openvino"), "submodule_search_locations", None) or ()
-    for folder in Path(location).glob("opset*")
-    if f"openvino.{folder.stem}" not in sys.modules
-)
-with (
-    without("openvino.tools.ovc"),
-    without(*(f"openvino.{name}" for name in OPERATORS), empty=True),
-):
+# The converter of other frameworks' models is half of OpenVINO's import, and no engine needs it; see
+# findings/openvino-import-loads-its-converter.sh.
+with without("openvino.tools.ovc"):
     import openvino as ov
 
 
 def _left_out(name: str) -> Any:
-    """The attribute of the module `openvino`, for programs that use OpenVINO beside selsa."""
-    if name in OPERATORS:
-        return import_module(f"openvino.{name}")
+    """The module attribute `openvino.convert_model`, for programs that use OpenVINO beside selsa."""
     if name != "convert_model":
         raise AttributeError(f"module 'openvino' has no attribute {name!r}")
     from openvino.tools.ovc import convert_model
@@ -61,9 +47,7 @@ def _left_out(name: str) -> Any:
     return convert_model
 
 
-if OPERATORS or not hasattr(ov, "convert_model"):
-    for name in OPERATORS:
-        vars(ov).pop(name, None)
+if not hasattr(ov, "convert_model"):
     ov.__getattr__ = _left_out
 
 # OpenVINO compiles kernels for each size of frame and batch, and keeps 5,000 for each engine, so that the

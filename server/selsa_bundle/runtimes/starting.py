@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,21 +29,18 @@ def started(load: Callable[[], T]) -> Callable[[], T]:
 
 
 @contextmanager
-def without(*modules: str, empty: bool = False) -> Iterator[None]:
-    """Inside the block, importing these modules fails as if they were not installed.
+def without(module: str) -> Iterator[None]:
+    """Inside the block, importing `module` fails as if it was not installed, unless it is imported already.
 
-    For packages that import other ones and are used without them. Modules that are imported already are not
-    touched, and afterwards the others can be imported as usual.
-
-    Args:
-        empty: importing them gives empty modules instead, for packages that do not expect a failure.
+    For packages that import another one only if it is installed, and that are used without it. Afterwards
+    it can be imported as usual.
     """
-    hidden = [module for module in modules if module not in sys.modules]
-    for module in hidden:
-        # As the import system documents: importing None raises ModuleNotFoundError.
-        sys.modules[module] = ModuleType(module) if empty else None  # type: ignore[assignment]
+    if module in sys.modules:
+        yield
+        return
+    # As the import system documents: importing it raises ModuleNotFoundError.
+    sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        for module in hidden:
-            del sys.modules[module]
+        del sys.modules[module]

@@ -78,18 +78,14 @@ def test_without_a_folder_that_can_be_used_engines_are_compiled(tmp_path: Path) 
         assert engines.info.provider == "OpenVINO"
 
 
-def test_a_program_can_convert_and_build_models_after_it_imported_selsa() -> None:
-    """selsa imports OpenVINO without its converter and operators, unless the process has imported them."""
+def test_a_program_can_convert_models_after_it_imported_selsa() -> None:
+    """selsa imports OpenVINO without its converter, in a process where nobody imported OpenVINO before."""
     program = (
         "import sys, selsa_bundle.runtimes.openvino as ours, openvino\n"
         "assert 'openvino.tools.ovc' not in sys.modules\n"
         "assert not hasattr(openvino, 'no_such_name')\n"
         "model = openvino.convert_model(sys.argv[1])\n"
         "from openvino import convert_model\n"
-        "assert 'openvino.opset13.ops' not in sys.modules\n"
-        "from openvino import opset8, opset13\n"
-        "import openvino.opset13.ops as ops\n"
-        "assert openvino.opset13.add is opset13.add is opset8.add and ops is opset13.ops\n"
         "print(len(model.outputs))"
     )
     graph = synthetic_bundle() / "sequence.onnx"

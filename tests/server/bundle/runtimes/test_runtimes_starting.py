@@ -39,16 +39,6 @@ def test_a_module_is_missing_inside_the_block_and_can_be_imported_afterwards(
     assert colorsys.rgb_to_hsv(0, 0, 0) == (0, 0, 0)
 
 
-def test_a_module_can_be_empty_inside_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with without("colorsys", empty=True):
-        import colorsys as empty
-    import colorsys
-
-    assert not hasattr(empty, "rgb_to_hsv")
-    assert colorsys.rgb_to_hsv(0, 0, 0) == (0, 0, 0)
-
-
 def test_a_module_that_is_imported_already_stays_usable() -> None:
     import json
 
